@@ -1,0 +1,107 @@
+"""The ``keyfob`` command: a table of commands. It does no work itself.
+
+Each command lives in `keyfob_host.commands` and is imported when it is called, so
+that ``keyfob --help`` needs none of the libraries behind them. Every failure
+leaves through `main`, which shows cause, evidence and fix and sets the exit status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from keyfob_host import __version__
+from keyfob_host.errors import ExitStatus, KeyfobHostError, from_os_error
+from keyfob_host.ui import Ui
+
+# name: (module:attribute, one line of help), in the order of a user's work.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "ca": ("keyfob_host.commands.ca:ca", "Make and show the certificate authority."),
+    "cert": ("keyfob_host.commands.cert:cert", "Issue broker certificates and device identities."),
+    "broker": ("keyfob_host.commands.broker:broker", "Run mosquitto with mutual TLS."),
+    "ntp": ("keyfob_host.commands.ntp:ntp", "Run the bench's time server."),
+    "board": ("keyfob_host.commands.board:board", "Virtual boards: up, list, info, fault, down."),
+    "flash": ("keyfob_host.commands.flash:flash", "Write a MicroPython image with esptool."),
+    "sync": ("keyfob_host.commands.sync:sync", "Bring the firmware's files to the board."),
+    "provision": ("keyfob_host.commands.provision:provision", "Write identity and settings."),
+    "monitor": ("keyfob_host.commands.monitor:monitor", "Show the board's console and events."),
+    "hil": ("keyfob_host.commands.hil:hil", "Run hardware-in-the-loop suites."),
+    "demo": ("keyfob_host.commands.demo:demo", "The whole job on a virtual board."),
+}
+
+
+class _Table(click.Group):
+    """A click group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # From the table: click's own would import every command for its line of help.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Table, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="Results and errors as JSON.")
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+@click.version_option(__version__, prog_name="keyfob")
+@click.pass_context
+def cli(ctx: click.Context, as_json: bool, debug: bool) -> None:
+    """Give a MicroPython board an identity, prove it works, keep it connected."""
+    ctx.obj = Ui(as_json=as_json, debug=debug)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    ui = Ui(as_json="--json" in arguments, debug="--debug" in arguments)
+    try:
+        status = cli.main(args=arguments, prog_name="keyfob", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.exceptions.Abort:
+        sys.exit(_interrupted(ui))
+    except KeyboardInterrupt:
+        sys.exit(_interrupted(ui))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away (`keyfob … | head`); nothing is wrong
+        sys.exit(0)
+    except KeyfobHostError as error:
+        if ui.debug:
+            ui.err.print_exception()
+        ui.error(error)
+        sys.exit(error.status)
+    except OSError as error:
+        if ui.debug:
+            ui.err.print_exception()
+        ui.error(from_os_error(error, error.filename or "?", "go on"))
+        sys.exit(ExitStatus.HOST)
+    except Exception as error:
+        if ui.debug:
+            ui.err.print_exception()
+        ui.error(
+            KeyfobHostError(
+                "host.internal",
+                "this is a defect of keyfob, not of your bench",
+                evidence=f"{type(error).__name__}: {error}",
+                fix="run the same command with --debug before its name and report what it prints",
+            )
+        )
+        sys.exit(ExitStatus.INTERNAL)
+
+
+def _interrupted(ui: Ui) -> int:
+    ui.err.print("\ninterrupted", markup=False)
+    return ExitStatus.INTERRUPTED

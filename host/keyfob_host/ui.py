@@ -1,0 +1,47 @@
+"""What a person or a script sees: progress, results, errors. Nothing else prints.
+
+Results go to standard output, progress and errors to standard error. With
+``--json`` standard output carries one JSON document and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from keyfob_host.errors import KeyfobHostError
+
+
+class Ui:
+    """One per command, from ``click.Context.obj``; see `keyfob_host.cli`."""
+
+    def __init__(self, *, as_json: bool = False, debug: bool = False) -> None:
+        self.as_json = as_json
+        self.debug = debug
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.out = Console(highlight=False, soft_wrap=True)
+
+    def step(self, text: str) -> None:
+        """One line of progress, on standard error."""
+        if not self.as_json:
+            self.err.print(text, markup=False)
+
+    def result(self, text: str, data: dict[str, Any]) -> None:
+        """The command's result: ``text`` for people, ``data`` with ``--json``."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(data, default=str) + "\n")
+        else:
+            self.out.print(text, markup=False)
+
+    def error(self, error: KeyfobHostError) -> None:
+        """Cause, evidence and fix, on standard error (and as JSON on standard output)."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
+        self.err.print(f"[bold red]error[/]  {error.code}", markup=True)
+        for label, text in (("cause", error.cause), ("seen", error.evidence), ("fix", error.fix)):
+            if text:
+                indented = text.replace("\n", "\n       ")
+                self.err.print(f"{label:<7}{indented}", markup=False)
