@@ -8,6 +8,7 @@ leaves through `main`, which shows cause, evidence and fix and sets the exit sta
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -63,8 +64,9 @@ def cli(ctx: click.Context, as_json: bool, debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = _hoist(sys.argv[1:] if argv is None else argv)
     ui = Ui(as_json="--json" in arguments, debug="--debug" in arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = cli.main(args=arguments, prog_name="keyfob", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
@@ -96,10 +98,25 @@ def main(argv: list[str] | None = None) -> None:
                 "host.internal",
                 "this is a defect of keyfob, not of your bench",
                 evidence=f"{type(error).__name__}: {error}",
-                fix="run the same command with --debug before its name and report what it prints",
+                fix="run the same command with --debug and report what it prints",
+                status=ExitStatus.INTERNAL,
             )
         )
         sys.exit(ExitStatus.INTERNAL)
+
+
+def _hoist(arguments: list[str]) -> list[str]:
+    """``--json`` and ``--debug`` moved to the front: they are taken anywhere."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    found = [flag for flag in ("--json", "--debug") if flag in arguments[:end]]
+    rest = [word for word in arguments[:end] if word not in found]
+    return found + rest + arguments[end:]
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    # SIGTERM leaves by the same door as Ctrl-C, so that whatever cleans up after the
+    # one (temporary files, child processes) cleans up after the other.
+    raise KeyboardInterrupt
 
 
 def _interrupted(ui: Ui) -> int:

@@ -80,38 +80,52 @@ def explain_os_error(path: Path | str, doing: str) -> Iterator[None]:
 
 def from_os_error(error: OSError, path: Path | str, doing: str) -> KeyfobHostError:
     """The `KeyfobHostError` for an ``OSError``; see `explain_os_error`."""
-    where = f"{path}: {error.strerror or error}"
-    number = error.errno
-    if number == errno.ENOENT:
-        return KeyfobHostError(
-            "file.missing", f"cannot {doing}: the file is not there",
-            evidence=where, fix=f"check the path: ls -l {Path(path).parent}",
-        )  # fmt: skip
-    if number in (errno.EACCES, errno.EPERM):
-        return KeyfobHostError(
-            "file.no-permission", f"cannot {doing}: this user may not",
-            evidence=f"{where} (running as uid {os.getuid()})",
-            fix=f"ls -ld {path}; sudo chown $USER {path}",
-            status=ExitStatus.HOST,
-        )  # fmt: skip
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return KeyfobHostError(
-            "host.disk-full", f"cannot {doing}: no space left",
-            evidence=where, fix=f"df -h {Path(path).parent}, free some space, run the command again",
-            status=ExitStatus.HOST,
-        )  # fmt: skip
-    if number == errno.EROFS:
-        return KeyfobHostError(
-            "host.read-only", f"cannot {doing}: the file system is read-only",
-            evidence=where, fix="set KEYFOB_HOME to a folder that can be written",
-            status=ExitStatus.HOST,
-        )  # fmt: skip
-    if number in (errno.EISDIR, errno.ENOTDIR):
-        return KeyfobHostError(
-            "file.not-a-file", f"cannot {doing}: a folder stands where a file is wanted, or the other way round",
-            evidence=where, fix=f"ls -ld {path}",
-        )  # fmt: skip
+    folder = Path(path).parent
+    code, cause, fix, status = {
+        errno.ENOENT: (
+            "file.missing",
+            "the file is not there",
+            "check the path: ls -l {folder}",
+            ExitStatus.INPUT,
+        ),
+        errno.EACCES: _NO_PERMISSION,
+        errno.EPERM: _NO_PERMISSION,
+        errno.ENOSPC: _DISK_FULL,
+        errno.EDQUOT: _DISK_FULL,
+        errno.EROFS: (
+            "host.read-only",
+            "the file system is read-only",
+            "export KEYFOB_HOME=$HOME/keyfob-bench  # a folder that can be written",
+            ExitStatus.HOST,
+        ),
+        errno.EISDIR: _NOT_A_FILE,
+        errno.ENOTDIR: _NOT_A_FILE,
+        errno.EEXIST: _NOT_A_FILE,
+    }.get(error.errno or 0, ("host.os-error", "", "ls -ld {path}", ExitStatus.HOST))
     return KeyfobHostError(
-        "host.os-error", f"cannot {doing}", evidence=where,
-        fix=f"ls -ld {path}", status=ExitStatus.HOST,
-    )  # fmt: skip
+        code,
+        f"cannot {doing}: {cause}" if cause else f"cannot {doing}",
+        evidence=f"{path}: {error.strerror or error}, as uid {os.getuid()}",
+        fix=fix.format(path=path, folder=folder),
+        status=status,
+    )
+
+
+_NO_PERMISSION = (
+    "file.no-permission",
+    "this user may not",
+    "ls -ld {path}; sudo chown $USER {path}",
+    ExitStatus.HOST,
+)
+_DISK_FULL = (
+    "host.disk-full",
+    "no space left",
+    "df -h {folder}; free some space, run the command again",
+    ExitStatus.HOST,
+)
+_NOT_A_FILE = (
+    "file.not-a-file",
+    "a folder stands where a file is wanted, or the reverse",
+    "ls -ld {path}",
+    ExitStatus.INPUT,
+)

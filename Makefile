@@ -1,0 +1,82 @@
+# Keyfob: two commands to begin with are `make demo` and `make test`.
+# Every target sets up what it needs first (tools/setup.py) and can be interrupted.
+
+PYTHON ?= python3
+BOARD ?= virtual-esp32
+ID ?= sensor-01
+BROKER ?= broker.keyfob.test
+BROKER_PORT ?= 8883
+NTP_PORT ?= 11123
+KEYFOB = .venv/bin/keyfob
+PYTEST = .venv/bin/python -m pytest
+
+# Options of a real board; a virtual one needs none of them.
+board-options = --board $(BOARD) $(if $(PORT),--port $(PORT))
+virtual = $(filter virtual-%,$(BOARD))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo certs broker board flash sync provision monitor hil down test test-all lint clean
+
+help: ## this page
+	@echo "Keyfob gives a MicroPython board an identity, proves that it works, keeps it connected."
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || \
+	  sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables: BOARD=$(BOARD) PORT=$(PORT) FIRMWARE=$(FIRMWARE) ID=$(ID) BROKER=$(BROKER)"
+	@echo "A real board: make flash provision hil BOARD=esp32 PORT=/dev/ttyUSB0 FIRMWARE=ESP32_GENERIC.bin"
+
+setup: ## virtual environment, Python packages, mosquitto (every target does it)
+	@$(PYTHON) tools/setup.py
+
+demo: setup ## the whole job on a virtual ESP32, in a minute
+	@$(KEYFOB) demo
+
+certs: setup ## certificate authority, broker certificate and the identity ID
+	@$(KEYFOB) ca init --exists-ok
+	@$(KEYFOB) cert broker $(BROKER) --exists-ok
+	@$(KEYFOB) cert device $(ID) --exists-ok
+
+broker: certs ## mosquitto with mutual TLS, and the bench's NTP server
+	@$(KEYFOB) broker up --name $(BROKER) --port $(BROKER_PORT)
+	@$(KEYFOB) ntp up --port $(NTP_PORT)
+
+board: setup ## power on a virtual board (nothing to do for a real one)
+	@$(if $(virtual),$(KEYFOB) board up $(BOARD),true)
+
+flash: board ## write MicroPython to the board: BOARD= PORT= FIRMWARE=
+	@$(KEYFOB) flash $(board-options) $(if $(FIRMWARE),--firmware $(FIRMWARE))
+
+sync: board ## bring Keyfob's files to the board
+	@$(KEYFOB) sync $(board-options)
+
+provision: broker sync ## files, identity and settings: ID= BROKER=
+	@$(KEYFOB) provision $(board-options) --identity $(ID) --broker $(BROKER):$(BROKER_PORT)$(if $(virtual), --ntp ntp.keyfob.test:$(NTP_PORT))
+
+monitor: setup ## the board's console and events
+	@$(KEYFOB) monitor $(board-options)
+
+hil: setup ## the hardware-in-the-loop suite, on BOARD
+	@$(KEYFOB) hil run $(board-options)
+
+down: setup ## stop broker, time server and virtual boards
+	@$(KEYFOB) board down --all
+	@$(KEYFOB) ntp down
+	@$(KEYFOB) broker down
+
+test: setup lint ## every test (long sweeps as a sample)
+	@$(PYTEST) -n 2 -m "not slow"
+	@$(KEYFOB) hil run --board virtual-esp32
+
+test-all: setup lint ## every test, long sweeps and fuzz runs included
+	@$(PYTEST) -n 2
+	@$(KEYFOB) hil run --board virtual-esp32
+
+lint: setup ## ruff, mypy, and the device code against the ports' own stubs
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/python tools/check_device.py
+
+clean: ## remove .venv and what the tools cached here (not the bench's .keyfob)
+	rm -rf .venv .setup.lock build .pytest_cache .mypy_cache .ruff_cache
