@@ -1,0 +1,230 @@
+"""Board kinds (``boards/*.toml``) and the board a command works on.
+
+A kind is data: chip, flash layout, serial port, heap, limits, TLS engine. What is
+read here is checked for shape and range; whether the chip on the cable is the one
+the file names is for `keyfob_host.flash` to ask the chip itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from keyfob_host.data import data_path
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.home import Home, find_home
+from keyfob_host.strict_toml import Pattern, Range, read_strict, refuse_field
+
+if TYPE_CHECKING:
+    from keyfob_host.virtual import VirtualBoard
+
+DEFAULT_KIND = "virtual-esp32"
+_WHAT = "board file"
+
+_Slug = Annotated[str, Pattern(r"[a-z0-9][a-z0-9-]{0,31}", "lower-case letters, digits and dashes")]
+_Text = Annotated[str, Range(1, 200)]
+_Sha256 = Annotated[str, Pattern(r"[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
+_Baud = Annotated[int, Range(9600, 3_000_000)]
+_Bytes = Annotated[int, Range(64, 1 << 20)]
+
+
+@dataclass(frozen=True)
+class Flash:
+    """Where and how the image is written. Sizes and offsets in bytes."""
+
+    size: Annotated[int, Range(0x40000, 0x8000000)]
+    offset: Annotated[int, Range(0, 0x10000)]
+    baud: _Baud
+    before: Literal["default-reset", "usb-reset", "no-reset"]
+    after: Literal["hard-reset", "soft-reset", "watchdog-reset", "no-reset"]
+    mode: Literal["keep", "qio", "qout", "dio", "dout"]
+    freq: Literal["keep", "80m", "40m", "26m", "20m"]
+    size_option: Literal["keep", "detect"]
+    partition_table: Annotated[int, Range(0x1000, 0x10000)] | None = None
+    image_sha256: tuple[_Sha256, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vfs:
+    """The partition that holds the board's files."""
+
+    label: Annotated[str, Range(1, 16)]
+
+
+@dataclass(frozen=True)
+class Serial:
+    """The console. ``download_mode`` tells a person how to get there by hand."""
+
+    baud: _Baud
+    reset: Literal["dtr-rts", "usb-serial-jtag", "control"]
+    download_mode: _Text
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the firmware may use; goes into ``/keyfob.json`` as it stands."""
+
+    rx_bytes: _Bytes
+    tx_bytes: _Bytes
+    payload_bytes: _Bytes
+    inflight: Annotated[int, Range(1, 64)]
+
+    def as_dict(self) -> dict[str, int]:
+        """The ``limits`` of ``/keyfob.json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Who does TLS on this kind: MicroPython's mbedTLS, or Keyfob's own engine."""
+
+    engine: Literal["mbedtls", "keyfob"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A firmware image inside a Python wheel, each pinned by its SHA-256."""
+
+    package: _Text
+    version: _Text
+    wheel_sha256: _Sha256
+    member: _Text
+    sha256: _Sha256
+
+
+@dataclass(frozen=True)
+class BoardKind:
+    """One board file. ``image_chip_id`` is absent where image headers name no chip (ESP8266)."""
+
+    name: _Slug
+    title: _Text
+    virtual: bool
+    chip: Literal["esp8266", "esp32", "esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c6"]
+    heap_bytes: Annotated[int, Range(16 << 10, 64 << 20)]
+    flash: Flash
+    serial: Serial
+    limits: Limits
+    tls: Tls
+    image_chip_id: Annotated[int, Range(0, 0xFFFF)] | None = None
+    vfs: Vfs | None = None
+    image: Image | None = None
+
+
+@dataclass(frozen=True)
+class BoardRef:
+    """The board a command works on: a kind, and where it is.
+
+    ``port`` is what serial tools open: the device of a real board, the PTY of a
+    virtual one. ``name`` tells boards of one kind apart.
+    """
+
+    kind: BoardKind
+    port: str
+    name: str
+    virtual: VirtualBoard | None = None
+
+    @property
+    def stream_url(self) -> str:
+        """The fastest pyserial URL to the board's console: a virtual board's socket."""
+        return self.port if self.virtual is None else str(self.virtual.info()["socket_url"])
+
+
+def kind_names() -> list[str]:
+    """The kinds there are, sorted."""
+    return sorted(path.stem for path in data_path("boards").glob("*.toml"))
+
+
+def load_kind(name: str) -> BoardKind:
+    """The kind ``name``, from ``boards/NAME.toml``, or from a path that ends in ``.toml``.
+
+    Errors: ``board.unknown-kind``, ``file.*``, ``toml.*`` (see `keyfob_host.strict_toml`).
+    """
+    if name.endswith(".toml"):
+        return load_kind_file(Path(name))
+    names = kind_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1, 0.4)
+        raise KeyfobHostError(
+            "board.unknown-kind",
+            f"there is no board kind {name!r}",
+            evidence=f"kinds: {', '.join(names)}",
+            fix=f"--board {near[0] if near else DEFAULT_KIND}",
+            status=ExitStatus.USAGE,
+        )
+    return load_kind_file(data_path("boards") / f"{name}.toml")
+
+
+def load_kind_file(path: Path) -> BoardKind:
+    """The kind in the file ``path``; errors as `load_kind`."""
+    kind = read_strict(path, BoardKind, what=_WHAT)
+    if kind.name != path.stem:
+        raise refuse_field(path, "name", kind.name, f"the file's own name, {path.stem}", what=_WHAT)
+    _check_layout(path, kind)
+    return kind
+
+
+def _check_layout(path: Path, kind: BoardKind) -> None:
+    """Fields that must agree with each other."""
+    flash = kind.flash
+    if flash.size & (flash.size - 1):
+        raise refuse_field(path, "flash.size", flash.size, "a power of two", what=_WHAT)
+    if flash.offset % 0x1000:
+        raise refuse_field(
+            path, "flash.offset", flash.offset, "a multiple of 4096, the sector", what=_WHAT
+        )
+    if flash.partition_table is not None and flash.partition_table <= flash.offset:
+        wanted = f"above flash.offset, {flash.offset:#x}"
+        raise refuse_field(path, "flash.partition_table", flash.partition_table, wanted, what=_WHAT)
+    esp8266 = kind.chip == "esp8266"
+    for field, value in (
+        ("image_chip_id", kind.image_chip_id),
+        ("flash.partition_table", flash.partition_table),
+        ("vfs", kind.vfs),
+    ):
+        if (value is None) != esp8266:
+            wanted = "to be left out for an esp8266" if esp8266 else f"to be given for {kind.chip}"
+            raise refuse_field(path, field, value, wanted, what=_WHAT)
+    for field, part in (("tx_bytes", kind.limits.tx_bytes), ("rx_bytes", kind.limits.rx_bytes)):
+        if kind.limits.payload_bytes >= part:
+            raise refuse_field(
+                path, "limits.payload_bytes", kind.limits.payload_bytes,
+                f"less than limits.{field}, {part}: a packet has a header too", what=_WHAT,
+            )  # fmt: skip
+
+
+def open_board(
+    kind_name: str = DEFAULT_KIND,
+    port: str | None = None,
+    *,
+    name: str | None = None,
+    home: Home | None = None,
+) -> BoardRef:
+    """The board that ``--board``, ``--port`` and ``--name`` mean.
+
+    A virtual kind means the running virtual board ``name`` (by default named like
+    its kind) of ``home``; a real kind means the board on ``port``, which is opened
+    by nobody here. Errors: those of `load_kind`, ``board.port-missing`` when a real
+    kind is given no port, ``board.not-up``/``board.*`` from the virtual board.
+    """
+    kind = load_kind(kind_name)
+    if not kind.virtual:
+        if port is None:
+            from keyfob_host.ports import port_not_given
+
+            raise port_not_given(kind.name)
+        return BoardRef(kind, port, name or Path(port).name)
+    if port is not None:
+        raise KeyfobHostError(
+            "board.port-unused",
+            f"{kind.name} is a virtual board: it is found by its name, not by a port",
+            evidence=f"--port {port}",
+            fix=f"--board {kind.name} --name {name or kind.name}, without --port",
+            status=ExitStatus.USAGE,
+        )
+    from keyfob_host.virtual import VirtualBoard
+
+    board_name = name or kind.name
+    virtual = VirtualBoard.attach(home or find_home(), board_name)
+    return BoardRef(kind, str(virtual.info()["pty"]), board_name, virtual)
