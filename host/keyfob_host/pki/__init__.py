@@ -1,0 +1,6 @@
+"""Certificates and keys: profiles, the authority that issues, the identities it issues.
+
+Flow: `profiles` (TOML) -> `authority` (signs) -> `identity` (key, certificate, chain).
+Below them: `names` judges what goes into a certificate, `template` assembles it,
+`keys` and `folder` keep it on disk.
+"""

@@ -1,0 +1,109 @@
+"""Folders that change as one: key and certificate on disk never disagree.
+
+All files are written into a temporary folder beside the target, synced, and the
+folder is renamed. Readers see the old set or the new one. `files.write_atomic` does
+the same for one file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from keyfob_host.errors import explain_os_error
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_RENAME_SWAP = 2  # macOS sys/stdio.h
+
+
+def write_folder(
+    path: Path, files: Mapping[str, tuple[bytes, int]], *, replace: bool = False
+) -> None:
+    """Make the folder ``path`` (mode 0700) with ``files``: name -> (content, mode).
+
+    With ``replace`` an existing folder is exchanged whole and then removed; without
+    it `FileExistsError` is raised, also when another process was first. Other
+    errors are `KeyfobHostError` (``host.disk-full``, ``file.no-permission``, …), and
+    then nothing has changed.
+    """
+    doing = f"write {path.name}"
+    with explain_os_error(path, doing):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        with explain_os_error(path, doing):
+            for name, (content, mode) in files.items():
+                _write(temporary / name, content, mode)
+            _sync_folder(temporary)
+        if not _rename_new(temporary, path, doing):
+            if not replace:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            with explain_os_error(path, doing):
+                _exchange(temporary, path)
+        with explain_os_error(path, doing):
+            _sync_folder(path.parent)
+    finally:
+        # Holds the old set after an exchange, half of a new one after a failure.
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    # O_CREAT with the final mode: a key is never readable by others, even for a moment.
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _rename_new(temporary: Path, path: Path, doing: str) -> bool:
+    """Rename to a name that is free; False when it is taken (and holds something)."""
+    with explain_os_error(path, doing):
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise
+    return True
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two folders, in one step where the system can."""
+    if _exchange_at_once(one, other):
+        return
+    aside = one.with_name(one.name + ".old")
+    other.rename(aside)
+    try:
+        one.rename(other)
+    except BaseException:
+        aside.rename(other)
+        raise
+    aside.rename(one)
+
+
+def _exchange_at_once(one: Path, other: Path) -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    first, second = os.fsencode(one), os.fsencode(other)
+    try:
+        if sys.platform == "darwin":
+            return bool(libc.renamex_np(first, second, _RENAME_SWAP) == 0)
+        return bool(libc.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE) == 0)
+    except AttributeError:  # a C library without the call
+        return False
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

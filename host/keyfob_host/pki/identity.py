@@ -1,0 +1,178 @@
+"""An identity: end-entity certificate, its chain, its private key, and whom it trusts.
+
+On disk a folder: ``cert.pem``, ``chain.pem`` (end-entity, then intermediates, without
+the trust anchor), ``key.pem`` (0600, PKCS#8) and ``ca.pem`` (the peer's trust
+anchors). Reading checks that key and certificate belong together and that nobody
+else may read the key; dates, usages and the chain's signatures are not judged here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.files import KEY_MODE, PUBLIC_MODE, read_bounded
+from keyfob_host.pki.folder import write_folder
+from keyfob_host.pki.keys import PrivateKey, describe_key, key_pem, load_key, public_der
+from keyfob_host.pki.template import common_name
+
+# What each TLS engine of a board loads. axTLS reads PKCS#1 RSA keys and nothing else.
+_ENGINE_KEYS = {
+    "mbedtls": ("p256", "rsa2048"),
+    "keyfob": ("p256", "rsa2048"),
+    "axtls": ("rsa2048",),
+}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """See the module's docstring."""
+
+    cert: x509.Certificate
+    key: PrivateKey
+    anchors: tuple[x509.Certificate, ...]
+    intermediates: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The common name: a device's id or a broker's name."""
+        return common_name(self.cert.subject)
+
+    def cert_pem(self) -> bytes:
+        return self.cert.public_bytes(Encoding.PEM)
+
+    def cert_der(self) -> bytes:
+        return self.cert.public_bytes(Encoding.DER)
+
+    def chain_pem(self) -> bytes:
+        """End-entity first, then intermediates, without the trust anchor."""
+        return certs_pem((self.cert, *self.intermediates))
+
+    def chain_der(self) -> list[bytes]:
+        """As `chain_pem`, one DER certificate an item."""
+        return [one.public_bytes(Encoding.DER) for one in (self.cert, *self.intermediates)]
+
+    def ca_pem(self) -> bytes:
+        """The trust anchors that the peer's certificate is checked against."""
+        return certs_pem(self.anchors)
+
+    def anchors_der(self) -> list[bytes]:
+        """As `ca_pem`, one DER certificate an item."""
+        return [one.public_bytes(Encoding.DER) for one in self.anchors]
+
+    def key_pem(self) -> bytes:
+        """The private key, PKCS#8 PEM, unencrypted: for files of mode 0600 only."""
+        return key_pem(self.key)
+
+    def key_der_for(self, engine: str) -> bytes:
+        """The private key as a board's TLS engine reads it: SEC1 (EC) or PKCS#1 (RSA) DER.
+
+        Error: ``cert.key-type-not-for-engine`` when the engine cannot use the key.
+        """
+        allowed = _ENGINE_KEYS.get(engine, ())
+        if describe_key(self.key) not in allowed:
+            raise KeyfobHostError(
+                "cert.key-type-not-for-engine",
+                f"the board's TLS engine {engine!r} cannot use this identity's key",
+                evidence=f"{self.name}: {describe_key(self.key)}; {engine} takes: "
+                f"{', '.join(allowed) or 'unknown engine'}",
+                fix=f"keyfob cert device {self.name} --key-type {(*allowed, 'p256')[0]} --force",
+                status=ExitStatus.IDENTITY,
+            )
+        # OpenSSL's name for both: SEC1 for EC keys, PKCS#1 for RSA keys.
+        traditional = PrivateFormat.TraditionalOpenSSL
+        return self.key.private_bytes(Encoding.DER, traditional, NoEncryption())
+
+    def write(self, folder: Path, *, force: bool = False) -> Path:
+        """Write the four files as one change; error ``cert.exists`` without ``force``."""
+        files = {
+            "cert.pem": (self.cert_pem(), PUBLIC_MODE),
+            "chain.pem": (self.chain_pem(), PUBLIC_MODE),
+            "ca.pem": (self.ca_pem(), PUBLIC_MODE),
+            "key.pem": (self.key_pem(), KEY_MODE),
+        }
+        try:
+            write_folder(folder, files, replace=force)
+        except FileExistsError:
+            raise already_there(folder, self.name) from None
+        return folder
+
+    @classmethod
+    def read(cls, folder: Path) -> Identity:
+        """The identity in ``folder``.
+
+        Errors: ``cert.missing``, ``cert.unreadable``, ``cert.key-*`` (see
+        `keys.load_key`), ``cert.key-mismatch``, ``file.*``.
+        """
+        if not (folder / "cert.pem").exists():
+            raise KeyfobHostError(
+                "cert.missing",
+                f"there is no identity {folder.name!r}",
+                evidence=f"{folder}: no cert.pem in it",
+                fix=f"keyfob cert {_kind_of(folder)} {folder.name}",
+                status=ExitStatus.IDENTITY,
+            )
+        (cert,) = load_certs(folder / "cert.pem", "the certificate")[:1]
+        chain = load_certs(folder / "chain.pem", "the certificate chain")
+        anchors = load_certs(folder / "ca.pem", "the trust anchors")
+        key = load_key(folder / "key.pem", "the private key")
+        if public_der(key) != public_der(cert.public_key()) or chain[0] != cert:
+            raise KeyfobHostError(
+                "cert.key-mismatch",
+                "certificate, chain and private key do not belong together",
+                evidence=f"{folder}: certificate has a {describe_key(cert.public_key())} key, "
+                f"key.pem holds {'the same' if chain[0] != cert else 'another'} key",
+                fix=f"keyfob cert {_kind_of(folder)} {folder.name} --force",
+                status=ExitStatus.IDENTITY,
+            )
+        return cls(cert=cert, key=key, anchors=tuple(anchors), intermediates=tuple(chain[1:]))
+
+
+def already_there(folder: Path, name: str) -> KeyfobHostError:
+    """The error for an identity that would be overwritten."""
+    return KeyfobHostError(
+        "cert.exists",
+        f"there is already an identity {name!r}",
+        evidence=str(folder),
+        fix=f"to replace it: keyfob cert {_kind_of(folder)} {name} --force",
+        status=ExitStatus.IDENTITY,
+    )
+
+
+def load_certs(path: Path, what: str) -> list[x509.Certificate]:
+    """Every certificate of a PEM file, or the one of a DER file; at least one.
+
+    Error ``cert.unreadable``: truncated, not a certificate, or empty.
+    """
+    content = read_bounded(path, f"read {what}")
+    try:
+        if b"-----BEGIN" in content:
+            return x509.load_pem_x509_certificates(content)
+        return [x509.load_der_x509_certificate(content)]
+    except ValueError as error:
+        detail = (str(error).splitlines() or ["?"])[0][:160]
+        raise KeyfobHostError(
+            "cert.unreadable",
+            f"{what} cannot be read: truncated, damaged or not a certificate",
+            evidence=f"{path}: {len(content)} bytes: {detail}",
+            fix=f"openssl x509 -in {path} -noout -text",
+            status=ExitStatus.IDENTITY,
+        ) from None
+
+
+def certs_pem(certs: tuple[x509.Certificate, ...]) -> bytes:
+    """PEM certificates, one after the other."""
+    return b"".join(one.public_bytes(Encoding.PEM) for one in certs)
+
+
+def _kind_of(folder: Path) -> str:
+    return "broker" if folder.parent.name == "broker" else "device"

@@ -1,0 +1,136 @@
+"""Private keys: made, written as PEM, read back with their file's permissions checked.
+
+Keys are P-256 or RSA-2048, in PKCS#8. A key never appears in an error's evidence.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Literal, get_args
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
+from keyfob_host.files import read_bounded
+
+KeyType = Literal["p256", "rsa2048"]
+KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
+def generate_key(key_type: str) -> PrivateKey:
+    """A new key of ``key_type``; error ``cert.key-type-unknown``."""
+    if key_type == "p256":
+        return ec.generate_private_key(ec.SECP256R1())
+    if key_type == "rsa2048":
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    raise KeyfobHostError(
+        "cert.key-type-unknown",
+        f"key type {key_type!r} is not one that boards and brokers share",
+        evidence=f"known: {', '.join(KEY_TYPES)}",
+        fix="--key-type p256",
+        status=ExitStatus.IDENTITY,
+    )
+
+
+def describe_key(key: object) -> str:
+    """``p256``, ``rsa2048``, or what else a foreign certificate's public key is."""
+    if isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
+        return "p256" if key.curve.name == "secp256r1" else key.curve.name
+    if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
+        return f"rsa{key.key_size}"
+    return type(key).__name__
+
+
+def key_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
+    """PKCS#8 PEM, encrypted (PBES2, AES-256) when ``passphrase`` is given."""
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )
+
+
+def load_key(path: Path, what: str, *, passphrase: bytes | None = None) -> PrivateKey:
+    """The key in PEM file ``path``; ``what`` names it in errors, e.g. ``"the CA key"``.
+
+    Errors: ``cert.key-exposed`` (others may read the file), ``cert.key-unreadable``,
+    ``cert.passphrase-needed``, ``cert.passphrase-wrong``, ``file.*``.
+    """
+    content = read_bounded(path, f"read {what}")
+    _check_private(path, what)
+    try:
+        key = serialization.load_pem_private_key(content, passphrase)
+    except TypeError:
+        if passphrase is None:
+            raise _passphrase_needed(path, what) from None
+        # A passphrase for a key that has none: nothing to unlock, so nothing to refuse.
+        return load_key(path, what)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        if passphrase is not None and b"ENCRYPTED" in content:
+            raise KeyfobHostError(
+                "cert.passphrase-wrong",
+                f"the passphrase does not open {what}",
+                evidence=str(path),
+                fix="run the command again with the passphrase given when the key was made",
+                status=ExitStatus.IDENTITY,
+            ) from None
+        raise KeyfobHostError(
+            "cert.key-unreadable",
+            f"{what} is not a private key in PEM, or is damaged",
+            evidence=f"{path}: {len(content)} bytes: {_first_line(error)}",
+            fix=f"openssl pkey -in {path} -noout -check",
+            status=ExitStatus.IDENTITY,
+        ) from None
+    if not isinstance(key, PrivateKey):
+        raise KeyfobHostError(
+            "cert.key-type-unknown",
+            f"{what} is of a type that keyfob does not use",
+            evidence=f"{path}: {type(key).__name__}; known: {', '.join(KEY_TYPES)}",
+            fix="make one that boards take: --key-type p256",
+            status=ExitStatus.IDENTITY,
+        )
+    return key
+
+
+def public_der(key: object) -> bytes:
+    """SubjectPublicKeyInfo of a private or public key: equal bytes mean one key pair."""
+    public = key.public_key() if isinstance(key, PrivateKey) else key
+    if not isinstance(public, PublicKey):
+        return b""
+    return public.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _check_private(path: Path, what: str) -> None:
+    with explain_os_error(path, f"read {what}"):
+        mode = path.stat().st_mode
+    # Regular files only: a pipe from a password manager has no meaningful mode.
+    if stat.S_ISREG(mode) and mode & 0o077:
+        raise KeyfobHostError(
+            "cert.key-exposed",
+            f"{what} can be read by others on this machine",
+            evidence=f"{path}: mode {stat.S_IMODE(mode):04o}, expected 0600",
+            fix=f"chmod 600 {path}",
+            status=ExitStatus.IDENTITY,
+        )
+
+
+def _passphrase_needed(path: Path, what: str) -> KeyfobHostError:
+    return KeyfobHostError(
+        "cert.passphrase-needed",
+        f"{what} is encrypted and no passphrase was given",
+        evidence=str(path),
+        fix="give --passphrase-file FILE or --passphrase-env VARIABLE, or run it in a terminal",
+        status=ExitStatus.IDENTITY,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
