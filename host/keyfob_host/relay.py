@@ -1,0 +1,341 @@
+"""A TCP relay between a board and a server, which can make the link fail.
+
+It stands on the host, so the same faults work for a real board and a virtual one.
+"up" is from the client (the board) to the server, "down" the other way; a byte's
+number counts from the start of its connection, in its direction. The relay looks at
+no content; it keeps the first bytes of each direction (`Connection.head`) for who
+wants to judge what was sent. It does not model packet loss or reordering: TCP hides
+both from its users, who see them as a delay or a stall.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal, TypeVar
+
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+
+Direction = Literal["up", "down"]
+Kind = Literal["cut", "half-close", "stall", "delay", "throttle"]
+
+_CHUNK_BYTES = 16384
+_HEAD_BYTES = 16384
+_TICK_S = 0.05  # a throttled link passes its bytes in portions this far apart
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, not FIN
+_DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way of failing, in force for every connection until the next `TcpRelay.clear`.
+
+    ``cut``         both sides are reset when byte ``at_byte`` is to pass
+    ``half-close``  the receiver sees end of stream there; the other direction lives on
+    ``stall``       nothing passes from there on, and nothing is closed
+    ``delay``       every portion from there on arrives ``delay_s`` later
+    ``throttle``    from there on ``bytes_per_s`` pass
+    """
+
+    kind: Kind
+    direction: Literal["up", "down", "both"] = "both"
+    at_byte: int = 0
+    delay_s: float = 0.0
+    bytes_per_s: int = 0
+
+    def __post_init__(self) -> None:
+        if self.at_byte < 0 or self.delay_s < 0:
+            raise ValueError(f"at_byte and delay_s are not negative: {self}")
+        if (self.kind == "delay") != (self.delay_s > 0):
+            raise ValueError(f"delay_s belongs to the delay, and a delay needs it: {self}")
+        if (self.kind == "throttle") != (self.bytes_per_s > 0):
+            raise ValueError(f"bytes_per_s belongs to the throttle, and it needs it: {self}")
+
+    def acts_on(self, direction: Direction, passed: int) -> bool:
+        """Whether it is in force for the next byte of ``direction``."""
+        return self.direction in (direction, "both") and passed >= self.at_byte
+
+
+@dataclass
+class Connection:
+    """One connection that the relay carried; counts go on while it lives."""
+
+    started_s: float
+    passed: dict[Direction, int] = field(default_factory=lambda: {"up": 0, "down": 0})
+    head: dict[Direction, bytearray] = field(
+        default_factory=lambda: {"up": bytearray(), "down": bytearray()}
+    )
+    alive: bool = True
+
+
+class TcpRelay:
+    """Listens on ``(listen_host, port)`` and carries each connection to ``target``.
+
+    A context manager; runs in a thread of its own. Port 0 takes a free one: see
+    `port`. Errors: `KeyfobHostError` ``relay.cannot-listen``.
+    """
+
+    def __init__(
+        self, target: tuple[str, int], listen_host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self.target = target
+        self.listen_host = listen_host
+        self.port = port
+        self.connections: list[Connection] = []
+        self._fault: Fault | None = None
+        self._links: set[_Link] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._changed: asyncio.Event | None = None
+
+    # -- life
+
+    def start(self) -> TcpRelay:
+        """Listen; returns when connections are taken."""
+        listener = self._listen()
+        self.port = listener.getsockname()[1]
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(listener, ready), name=f"relay-{self.port}", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+        return self
+
+    def stop(self) -> None:
+        """Reset every connection and give the port back; harmless when stopped."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop ended already
+            loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        self._loop = self._thread = None
+
+    def __enter__(self) -> TcpRelay:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # -- what a test does to the link
+
+    def fail(self, fault: Fault) -> None:
+        """Put ``fault`` in force, in place of any other, for live and for new connections."""
+        self._in_loop(lambda: self._apply(fault))
+
+    def clear(self) -> None:
+        """Let everything pass again; a stalled connection goes on with what it held."""
+        self._in_loop(lambda: self._apply(None))
+
+    def cut(self) -> int:
+        """Reset the connections that live now, and only those; how many there were."""
+        return self._in_loop(self._cut_all)
+
+    # -- what it saw
+
+    @property
+    def live(self) -> int:
+        """Connections open now."""
+        return sum(connection.alive for connection in self.connections)
+
+    def bytes_passed(self, direction: Direction) -> int:
+        """Bytes carried since the start, over all connections."""
+        return sum(connection.passed[direction] for connection in self.connections)
+
+    def summary(self) -> str:
+        """A line for a report of a failure."""
+        return (
+            f"{self.listen_host}:{self.port} -> {self.target[0]}:{self.target[1]}: "
+            f"{len(self.connections)} connections, {self.live} live, "
+            f"{self.bytes_passed('up')} bytes up, {self.bytes_passed('down')} bytes down, "
+            f"fault: {self._fault or 'none'}"
+        )
+
+    # -- inside
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.listen_host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.listen_host, self.port))
+        except OSError as error:
+            listener.close()
+            raise KeyfobHostError(
+                "relay.cannot-listen",
+                "the relay between board and broker cannot listen",
+                evidence=f"{self.listen_host}:{self.port}: {error.strerror or error}",
+                fix="ip -brief address  # then give one of this host's own addresses",
+                status=ExitStatus.HOST,
+            ) from error
+        listener.listen(16)
+        return listener
+
+    def _run(self, listener: socket.socket, ready: threading.Event) -> None:
+        loop = asyncio.new_event_loop()
+        self._loop = loop
+        self._changed = asyncio.Event()
+        server = loop.run_until_complete(
+            asyncio.start_server(self._carry, sock=listener, limit=_CHUNK_BYTES)
+        )
+        loop.call_soon(ready.set)
+        try:
+            loop.run_forever()
+        finally:
+            server.close()
+            self._cut_all()
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    loop.run_until_complete(task)
+            loop.close()
+
+    def _in_loop(self, action: Callable[[], _Result]) -> _Result:
+        """Do ``action`` in the relay's thread and wait for its result."""
+        if self._loop is None:
+            raise RuntimeError("the relay is not running")
+
+        async def call() -> _Result:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(timeout=10)
+
+    def _apply(self, fault: Fault | None) -> None:
+        self._fault = fault
+        if self._changed is not None:
+            self._changed.set()  # wakes whoever waits in a stall or a delay
+            self._changed = asyncio.Event()
+        # A pump that waits for bytes would not notice until the next one comes.
+        for link in list(self._links):
+            for direction in _DIRECTIONS:
+                if fault and fault.acts_on(direction, link.connection.passed[direction]):
+                    link.close_by(fault, direction)
+
+    def _cut_all(self) -> int:
+        links = list(self._links)
+        for link in links:
+            link.reset()
+        return len(links)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(started_s=time.monotonic())
+        self.connections.append(connection)
+        try:
+            onward = await asyncio.open_connection(*self.target, limit=_CHUNK_BYTES)
+        except OSError:  # nobody listens behind the relay: the client is told so by a reset
+            _reset(writer)
+            connection.alive = False
+            return
+        link = _Link(connection, client=writer, server=onward[1])
+        self._links.add(link)
+        up = asyncio.ensure_future(self._pump(link, "up", reader, onward[1]))
+        down = asyncio.ensure_future(self._pump(link, "down", onward[0], writer))
+        try:
+            await asyncio.gather(up, down)
+        except OSError:  # one side reset its connection: pass that on
+            link.reset()
+        finally:
+            for one in (up, down):
+                one.cancel()
+            link.finish()
+            self._links.discard(link)
+
+    async def _pump(
+        self,
+        link: _Link,
+        direction: Direction,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Carry one direction to its end, through whatever fault is in force."""
+        while data := await reader.read(_CHUNK_BYTES):
+            while data:
+                part = await self._portion(link, direction, data)
+                if part is None:
+                    return
+                writer.write(part)
+                await writer.drain()
+                link.count(direction, part)
+                data = data[len(part) :]
+        if not writer.is_closing() and writer.can_write_eof():
+            writer.write_eof()
+
+    async def _portion(self, link: _Link, direction: Direction, data: bytes) -> bytes | None:
+        """How much of ``data`` may pass now; empty to look again, None when it is over."""
+        fault, passed = self._fault, link.connection.passed[direction]
+        if fault is None or fault.direction not in (direction, "both"):
+            return data
+        if not fault.acts_on(direction, passed):
+            return data[: fault.at_byte - passed]
+        if link.close_by(fault, direction):
+            return None
+        if fault.kind == "throttle":
+            part = data[: max(1, int(fault.bytes_per_s * _TICK_S))]
+            return part if not await self._interrupted(len(part) / fault.bytes_per_s) else b""
+        if fault.kind == "delay":
+            return data if not await self._interrupted(fault.delay_s) else b""
+        await self._interrupted(None)
+        return b""
+
+    async def _interrupted(self, wait_s: float | None) -> bool:
+        """Wait; True when the fault was changed or cleared in the meantime."""
+        assert self._changed is not None  # noqa: S101 (made before the first connection)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), wait_s)
+            return True
+        return False
+
+
+@dataclass(eq=False)
+class _Link:
+    """The two sockets of a live connection."""
+
+    connection: Connection
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+
+    def close_by(self, fault: Fault, direction: Direction) -> bool:
+        """Close as ``fault`` says; False when it is of a kind that closes nothing."""
+        if fault.kind == "cut":
+            self.reset()
+        elif fault.kind == "half-close":
+            writer = self.server if direction == "up" else self.client
+            if not writer.is_closing() and writer.can_write_eof():
+                writer.write_eof()
+        return fault.kind in ("cut", "half-close")
+
+    def count(self, direction: Direction, part: bytes) -> None:
+        self.connection.passed[direction] += len(part)
+        head = self.connection.head[direction]
+        head += part[: max(0, _HEAD_BYTES - len(head))]
+
+    def reset(self) -> None:
+        _reset(self.client)
+        _reset(self.server)
+
+    def finish(self) -> None:
+        self.connection.alive = False
+        self.client.close()
+        self.server.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close so that the other side sees ECONNRESET."""
+    sock = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()
