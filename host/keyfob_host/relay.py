@@ -267,9 +267,9 @@ class TcpRelay:
                 part = await self._portion(link, direction, data)
                 if part is None:
                     return
+                link.count(direction, part)  # first: the receiver may ask as soon as it has it
                 writer.write(part)
                 await writer.drain()
-                link.count(direction, part)
                 data = data[len(part) :]
         if not writer.is_closing() and writer.can_write_eof():
             writer.write_eof()
