@@ -27,7 +27,7 @@ def main():
     started = time.monotonic()
     if sys.version_info < OLDEST:
         refuse(
-            f"Keyfob needs Python 3.10 or newer; this is {sys.version.split()[0]} ({sys.executable})",
+            f"Keyfob needs Python 3.10 or newer; {sys.executable} is {sys.version.split()[0]}",
             "apt install python3.11 python3.11-venv, then: make PYTHON=python3.11",
         )
     with open(ROOT / ".setup.lock", "w") as lock:  # noqa: PTH123 (two at once wait here)
@@ -111,7 +111,9 @@ def apt_install(package, why):
         subprocess.run([*sudo, "apt-get", "update", "--quiet"], capture_output=True)
         tried = subprocess.run(install, capture_output=True, text=True, env=environment)
         if tried.returncode:
-            refuse(f"apt-get could not install {package}:\n{tried.stderr[-800:]}", " ".join(install))
+            refuse(
+                f"apt-get could not install {package}:\n{tried.stderr[-800:]}", " ".join(install)
+            )
 
 
 def say(text):
