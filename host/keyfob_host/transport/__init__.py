@@ -1,0 +1,56 @@
+"""Talking to a board over its MicroPython prompt: six operations, two back ends.
+
+`open_transport` gives a `Transport` (exec, eval, read, write, hash, reset) over
+mpremote or over ampy; `keyfob_host.transport.files` builds everything else on exec.
+Nothing here knows what Keyfob's files mean: that is `keyfob_host.sync` and
+`keyfob_host.provision`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from keyfob_host.transport.base import Transport
+
+if TYPE_CHECKING:
+    from keyfob_host.boards import BoardRef
+
+__all__ = ["Transport", "Via", "connect", "open_transport"]
+
+Via = Literal["mpremote", "ampy"]
+DEFAULT_BAUD = 115200
+
+
+def open_transport(ref: BoardRef, via: Via = "mpremote", *, soft_reset: bool = True) -> Transport:
+    """The board's raw REPL, its running program interrupted; use it as a context manager.
+
+    mpremote takes the fastest way to the board there is (a virtual board's socket),
+    ampy knows devices and PTYs only. ``soft_reset`` gives the work an empty heap:
+    the board runs ``boot.py`` again, but not ``main.py``. Errors: ``port.*`` and
+    ``board.*`` as in `keyfob_host.transport.failures`.
+    """
+    url = ref.stream_url if via == "mpremote" else ref.port
+    return connect(url, via, baud=ref.kind.serial.baud, soft_reset=soft_reset, board=ref.kind.name)
+
+
+def connect(
+    url: str,
+    via: Via = "mpremote",
+    *,
+    baud: int = DEFAULT_BAUD,
+    soft_reset: bool = True,
+    board: str = "esp32",
+    enter_timeout_s: float = 10.0,
+) -> Transport:
+    """As `open_transport`, for a port given as such.
+
+    ``url`` is a device, a PTY, ``socket://host:port`` or ``rfc2217://host:port`` (the
+    last two over mpremote only). ``board`` is the kind that fixes are worded for.
+    """
+    if via == "ampy":
+        from keyfob_host.transport.over_ampy import ampy_transport as make
+    else:
+        from keyfob_host.transport.over_mpremote import mpremote_transport as make
+    transport = make(url, baud=baud, board=board)
+    transport.enter(soft_reset=soft_reset, timeout_s=enter_timeout_s)
+    return transport
