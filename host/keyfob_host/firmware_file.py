@@ -28,16 +28,17 @@ MAX_FIRMWARE_BYTES = 16 << 20
 _APPLICATION, _FACTORY, _OTA_0 = 0, 0x00, 0x10
 _PADDING = 0x1000  # what a merged ESP32 image has before its bootloader
 
+_TAKE_BIN = "take the .bin of the download page"
 # What people give by mistake: first bytes, what it is, what to do.
 _MIXED_UP = (
     (b"\x7fELF", "an ELF file, the linker's output", "take the .bin beside it, or: "
      "esptool --chip CHIP elf2image FILE"),
-    (b"UF2\n", "a UF2 file, for boards that show up as a disk", "take the .bin of the download page"),
+    (b"UF2\n", "a UF2 file, for boards that show up as a disk", _TAKE_BIN),
     (b"\x1f\x8b", "gzip-compressed", "gunzip -k FILE, then flash the .bin that comes out"),
     (b"PK\x03\x04", "a ZIP archive", "unzip FILE, then flash the .bin in it"),
     (b"BZh", "bzip2-compressed", "bunzip2 -k FILE, then flash the .bin that comes out"),
     (b"\xfd7zXZ", "xz-compressed", "unxz -k FILE, then flash the .bin that comes out"),
-    (b":", "an Intel HEX file", "take the .bin of the download page"),
+    (b":", "an Intel HEX file", _TAKE_BIN),
     (b"<", "a web page, not a firmware", "open the link in a browser and save the file itself"),
     (b"\xea", "the second half of an ESP8266 over-the-air image", "take the full .bin"),
 )  # fmt: skip
@@ -134,17 +135,13 @@ def _check_what_it_is(path: Path, data: bytes, kind: BoardKind) -> None:
             evidence=f"{path}: {_PADDING} bytes of padding, then the bootloader",
             fix=f"tail -c +{_PADDING + 1} {path} > {path.stem}-{_PADDING:#x}.bin, flash that file",
         )
-    for start, what, fix in _MIXED_UP:
-        if data.startswith(start):
-            fix = fix.replace("FILE", str(path)).replace("CHIP", kind.chip)
-            break
-    else:
-        what, fix = "no firmware image", "give the .bin of micropython.org/download"
+    unknown = (b"", "no firmware image", "give the .bin of micropython.org/download")
+    _, what, fix = next((one for one in _MIXED_UP if data.startswith(one[0])), unknown)
     raise KeyfobHostError(
         "flash.not-an-image",
         f"{path.name} is {what}",
         evidence=f"{path}: starts with {data[:8].hex(' ')}, an image with e9",
-        fix=fix,
+        fix=fix.replace("FILE", str(path)).replace("CHIP", kind.chip),
     )
 
 

@@ -1,0 +1,117 @@
+"""What esptool's last words mean: cause, evidence and fix for each usual failure.
+
+The patterns are esptool 5's sentences, matched on the text because its exit status
+is 2 for all of them. What matches nothing is shown as it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from keyfob_host.boards import BoardRef
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.esptool_run import EsptoolRun
+from keyfob_host.ports import port_busy, port_missing, port_not_permitted
+
+_SLOW_BAUD = 115200
+_FATAL = re.compile(r"(?:A fatal error occurred|ERROR|error): (?!A fatal)(.*?)(?:\n\n|\Z)", re.S)
+
+
+@dataclass(frozen=True)
+class _Fault:
+    pattern: str
+    code: str
+    cause: str
+    fix: str  # {again}: the same command; {slow}: the same at a low baud rate; {button}
+
+
+_FAULTS = (
+    _Fault(r"Wrong boot mode detected", "flash.not-in-download-mode",
+           "the board runs its program instead of waiting in download mode",
+           "{button}; then: {again}"),
+    _Fault(r"serial TX path seems to be down", "flash.no-transmit",
+           "the board is in download mode but hears nothing from this machine",
+           "check the wire from the adapter's TX to the board's RX, then: {again}"),
+    _Fault(r"No serial data received|Timed out waiting for packet header", "flash.no-answer",
+           "nothing answers on the port: the board is not in download mode, not powered, "
+           "or on another port",
+           "{button}; then: {again}"),
+    _Fault(r"MD5 of file does not match|Verification failed|written flash region is empty",
+           "flash.verify-failed", "what is in the flash now is not what was written",
+           "{slow}; if it fails again, the supply is too weak or the flash chip is worn out"),
+    _Fault(r"will not fit in", "flash.too-small",
+           "the image does not fit into the flash of this board",
+           "take the firmware variant for this flash size from micropython.org/download"),
+    _Fault(r"[Ss]ecure [Bb]oot|[Ss]ecure [Dd]ownload|[Ff]lash encryption|security features",
+           "flash.locked", "this chip is locked: secure boot or flash encryption is in force",
+           "use another board; the fuses of this one cannot be set back"),
+    _Fault(r"disconnected|returned no data|Input/output error|No such device|not configured",
+           "port.unplugged", "the port went away during the work: the cable or the board's "
+           "power was lost", "plug the board in again, another cable if it repeats; then: {again}"),
+    _Fault(r"Failed to set baud rate", "flash.baud-refused",
+           "the serial adapter does not take this baud rate", "{slow}"),
+    _Fault(r"Invalid head of packet|serial noise|stream stopped|content transfer stopped|"
+           r"doesn't match request|Corrupt data|status response|Timed out|Failed to ",
+           "flash.serial-noise",
+           "bytes are lost or spoilt between this machine and the board",
+           "{slow}; if it fails again, take a shorter cable or another USB port"),
+    _Fault(r"Connection refused", "port.refused", "nobody listens behind this port's address",
+           "check the address; for a virtual board: keyfob board list"),
+)  # fmt: skip
+
+
+def explain_run(run: EsptoolRun, ref: BoardRef, command: str, state: str) -> KeyfobHostError:
+    """The error for an esptool run that failed.
+
+    ``command`` is the person's own command, to be pasted again; ``state`` says in a
+    sentence what is in the board's flash now.
+    """
+    words = last_words(run.output)
+    for pattern, port_error in (
+        (r"No such file or directory|FileNotFound", port_missing),
+        (r"Permission denied", port_not_permitted),
+        (r"exclusively lock|Resource busy|Device or resource busy|Access is denied", port_busy),
+    ):
+        if re.search(pattern, words) and ref.virtual is None:
+            return port_error(ref.port)
+    evidence = f"esptool: {words}\n{state}"
+    if run.timed_out:
+        return KeyfobHostError(
+            "flash.stuck", "esptool fell silent and was ended", evidence=evidence,
+            fix=f"{ref.kind.serial.download_mode}; then: {command}", status=ExitStatus.BOARD,
+        )  # fmt: skip
+    for fault in _FAULTS:
+        if re.search(fault.pattern, words):
+            fix = fault.fix.format(
+                again=command,
+                slow=slower(command),
+                button=ref.kind.serial.download_mode,
+            )
+            return KeyfobHostError(
+                fault.code, fault.cause, evidence=evidence, fix=fix, status=ExitStatus.BOARD
+            )
+    return KeyfobHostError(
+        "flash.esptool-failed",
+        f"esptool failed with status {run.status}",
+        evidence=evidence,
+        fix=f"{ref.kind.serial.download_mode}; then: {command}",
+        status=ExitStatus.BOARD,
+    )
+
+
+def last_words(output: str) -> str:
+    """esptool's fatal error, on one line; its last line where it names none."""
+    found: list[str] = _FATAL.findall(output)
+    if found:
+        text = found[-1].split("\nFor troubleshooting")[0]
+    else:
+        lines = [line for line in output.splitlines() if line.strip()]
+        text = lines[-1] if lines else "no output"
+    return " ".join(text.split())
+
+
+def slower(command: str) -> str:
+    """``command`` with the baud rate that every adapter and cable can do."""
+    without = re.sub(r" --baud \d+", "", command)
+    return f"{without} --baud {_SLOW_BAUD}"
