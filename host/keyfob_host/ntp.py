@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.listeners import who_listens
 
 DEFAULT_PORT = 11123  # the real port, 123, is for root alone
 UNIX_EPOCH_IN_NTP_S = 2_208_988_800  # 1970-01-01 in seconds since 1900-01-01
@@ -255,10 +256,12 @@ def query(host: str, port: int, *, timeout_s: float = 1.0) -> Answer:
 
 def _cannot_bind(host: str, port: int, error: OSError) -> KeyfobHostError:
     if error.errno in (errno.EADDRINUSE, errno.EACCES):
+        taken = error.errno == errno.EADDRINUSE
+        held = f"held by {who_listens(port, 'udp')}" if taken else str(error.strerror)
         return KeyfobHostError(
-            "ntp.port-taken" if error.errno == errno.EADDRINUSE else "ntp.port-privileged",
+            "ntp.port-taken" if taken else "ntp.port-privileged",
             f"the time server cannot have UDP port {port}",
-            evidence=f"{host}:{port}: {error.strerror}",
+            evidence=f"{host}:{port}: {held}",
             fix=f"take another port: keyfob ntp up --port {DEFAULT_PORT + 1}",
             status=ExitStatus.HOST,
         )
