@@ -1,0 +1,98 @@
+"""``keyfob monitor``: the board's console, its events made readable."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from keyfob_host.boards import DEFAULT_KIND, open_board
+from keyfob_host.console import Console, Event, matches, parse_event
+from keyfob_host.device_errors import DeviceError, load_device_errors
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.serial_stream import printable
+from keyfob_host.ui import Ui
+
+
+@click.command()
+@click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
+@click.option("--port", help="Serial port of a real board.")
+@click.option("--name", help="Name of a virtual board, if not its kind.")
+@click.option("--events-only", is_flag=True, help="Leave out what is no event.")
+@click.option("--for", "for_s", type=click.FloatRange(0, min_open=True), help="End after SECONDS.")
+@click.option("--until", help="End with this event, e.g. mqtt.up or error.*")
+@click.pass_obj
+def monitor(
+    ui: Ui,
+    kind: str,
+    port: str | None,
+    name: str | None,
+    events_only: bool,
+    for_s: float | None,
+    until: str | None,
+) -> None:
+    """Show the board's console and events until Ctrl-C.
+
+    With --json (before the command's name), events only, one JSON object a line. With
+    --until and --for, exit status 5 says that the event did not come in time.
+    """
+    ref = open_board(kind, port, name=name)
+    errors = load_device_errors()
+    with Console(ref.stream_url, baud=ref.kind.serial.baud) as console:
+        ui.step(f"console of {ref.name} on {console.port}; Ctrl-C ends it")
+        try:
+            for line in console.follow(for_s):
+                event = parse_event(line)
+                _show(ui, line, event, errors, events_only)
+                if until and event and matches(event, until):
+                    return
+        except KeyboardInterrupt:
+            if not until:  # the usual way to end it
+                return
+            raise
+    if until:
+        raise KeyfobHostError(
+            "monitor.no-event",
+            f"the event {until} did not come within {for_s:g} s",
+            evidence=f"events seen: {', '.join(str(e['ev']) for e in console.events) or 'none'}",
+            fix="wait longer with --for, or watch everything: keyfob monitor",
+            status=ExitStatus.BOARD,
+        )
+
+
+def _show(
+    ui: Ui, line: str, event: Event | None, errors: dict[str, DeviceError], events_only: bool
+) -> None:
+    if ui.as_json:
+        if event is not None:
+            sys.stdout.write(json.dumps(event, separators=(",", ":")) + "\n")
+            sys.stdout.flush()
+        return
+    if event is None:
+        if not events_only:
+            ui.out.print(printable(line), markup=False)
+        return
+    ui.out.print(printable(render(event)), markup=False, style=_style(event))
+    known = errors.get(str(event.get("code"))) if event["ev"] == "error" else None
+    if known is not None:
+        ui.out.print(f"{'':11}cause  {known.cause}\n{'':11}fix    {known.fix}", markup=False)
+
+
+def render(event: Event) -> str:
+    """``12.345 s  mqtt.up        host=broker…``: seconds since boot, event, its fields."""
+    t = event.get("t")
+    when = f"{t / 1000:8.3f} s" if isinstance(t, (int, float)) else f"{'?':>8} s"
+    fields = [f"{key}={_text(value)}" for key, value in event.items() if key not in ("t", "ev")]
+    return f"{when}  {event['ev']:<13}  {'  '.join(fields)}".rstrip()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _style(event: Event) -> str | None:
+    if event["ev"] == "error":
+        return "bold red"
+    return "green" if str(event["ev"]).endswith(".up") else None
