@@ -1,0 +1,48 @@
+"""``keyfob sync``: the firmware's files to the board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from keyfob_host.boards import DEFAULT_KIND, open_board
+from keyfob_host.sync import sync_board
+from keyfob_host.transport import Via
+from keyfob_host.ui import Ui
+
+
+@click.command()
+@click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
+@click.option("--port", help="Serial port of a real board.")
+@click.option("--name", help="Name of the virtual board, if not that of its kind.")
+@click.option(
+    "--via", type=click.Choice(["mpremote", "ampy"]), default="mpremote", help="Uploader."
+)
+@click.option("--source", type=click.Path(path_type=Path), help="Another folder than Keyfob's own.")
+@click.option("--no-compile", is_flag=True, help="Send sources instead of .mpy files.")
+@click.option("--prune", is_flag=True, help="Also remove other files from the folders synced.")
+@click.option("--no-reset", is_flag=True, help="Leave the board at its prompt.")
+@click.pass_obj
+def sync(
+    ui: Ui,
+    kind: str,
+    port: str | None,
+    name: str | None,
+    via: Via,
+    source: Path | None,
+    no_compile: bool,
+    prune: bool,
+    no_reset: bool,
+) -> None:
+    """Bring the firmware's files to the board, sending only what differs, and restart it."""
+    report = sync_board(
+        open_board(kind, port, name=name),
+        via=via,
+        source=source,
+        compiled=not no_compile,
+        prune=prune,
+        reset=not no_reset,
+        on_step=ui.step,
+    )
+    ui.result(report.summary(), report.as_dict())
