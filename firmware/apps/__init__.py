@@ -1,0 +1,1 @@
+"""Applications: each module has ``async def run(config)``; ``app.name`` chooses one."""

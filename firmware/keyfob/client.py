@@ -1,0 +1,381 @@
+"""The client: an MQTT connection that keeps itself up, for applications on asyncio.
+
+    async with Client(config) as client:
+        await client.publish("devices/x/reading", b"21.5")
+        async for message in client.messages("devices/x/command"):
+            ...
+
+One task connects (Wi-Fi, clock, identity, TLS, MQTT), reads, keeps alive, and after
+a failure waits and starts over; subscriptions and unacknowledged publishes are
+restored. Each failure is one ``error`` event. The last will says ``offline`` on
+``devices/<id>/status``, the first publish of each connection ``online``.
+"""
+
+import asyncio
+import random
+import time
+
+from micropython import const
+
+from keyfob import store, stream
+from keyfob.backoff import Backoff
+from keyfob.clock import Clock
+from keyfob.errors import KeyfobError, is_stop
+from keyfob.events import emit, emit_error
+from keyfob.mqtt import packets, session
+from keyfob.pki.certificate import Certificate
+from keyfob.wifi import Wifi
+
+_CONNACK_LIMIT_MS = const(15_000)
+_PUBACK_LIMIT_MS = const(30_000)
+_TICK_MS = const(500)
+_INBOX_MESSAGES = const(8)
+
+
+class Message:
+    """A received message: ``topic``, ``payload`` (bytes), ``qos``, ``retain``."""
+
+    def __init__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.retain = retain
+
+
+class Client:
+    """``config``: the checked settings, from `keyfob.config.load`."""
+
+    def __init__(self, config: dict) -> None:
+        limits = config["limits"]
+        self._device_id = config["device_id"]
+        self._broker = config["broker"]
+        self._payload_bytes = limits["payload_bytes"]
+        self._inflight = limits["inflight"]
+        self.status_topic = "devices/%s/status" % self._device_id
+        self._wifi = Wifi(config["wifi"])
+        self.clock = Clock(config["ntp"], stream.exchange_datagram)
+        self._session = session.Session(limits["rx_bytes"], limits["tx_bytes"])
+        self._backoff = Backoff(random.random)
+        self._stream = None
+        self._task = None
+        self._sending = asyncio.Lock()
+        self._is_connected = asyncio.Event()
+        self._changed = asyncio.Event()  # the reader ended, or an acknowledgement came
+        self._pending = {}  # packet identifier -> _Pending: QoS 1, not acknowledged
+        self._subscriptions = []
+        self._failure = None
+
+    async def __aenter__(self) -> "Client":
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, kind, error, trace) -> None:
+        self._task.cancel()
+        if self._is_connected.is_set():
+            try:
+                await self._publish_now(self.status_topic, b"offline", 0, True)
+                async with self._sending:
+                    await self._write(self._session.disconnect())
+            except KeyfobError as failure:
+                emit_error(failure)  # closing anyway; the will says offline instead
+        self._drop()
+
+    # -- for applications --------------------------------------------------------------
+
+    def is_connected(self) -> bool:
+        return self._is_connected.is_set()
+
+    async def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
+        """Send a message. QoS 0: returns once it is sent. QoS 1: once the broker has it,
+        over as many connections as that takes.
+
+        Waits while there is no connection or ``limits.inflight`` messages are on their
+        way. Errors: mqtt.bad-topic, mqtt.too-large.
+        """
+        packets.check_topic(topic)
+        if len(payload) > self._payload_bytes:
+            detail = "payload of %d bytes, limit %d" % (len(payload), self._payload_bytes)
+            raise KeyfobError("mqtt.too-large", detail)
+        if qos:
+            await self._publish_acknowledged(topic, payload, retain)
+        else:
+            await self._publish_once(topic, payload, retain)
+        emit("publish", topic=topic, bytes=len(payload))
+
+    async def subscribe(self, topic_filter: str, qos: int = 1) -> "Inbox":
+        """Ask for messages of ``topic_filter``, now and after every reconnect.
+
+        Returns their `Inbox` at once; the broker is asked as soon as there is a
+        connection. A broker that refuses is the ``error`` mqtt.subscribe-refused.
+        """
+        inbox = self._find_inbox(topic_filter)
+        if not inbox:
+            packets.check_filter(topic_filter)
+            inbox = Inbox(topic_filter, min(qos, 1))
+            self._subscriptions.append(inbox)
+        if self._is_connected.is_set() and not (inbox.is_granted or inbox.packet_id):
+            try:
+                await self._ask_subscription(inbox)
+            except KeyfobError as error:
+                self._fail(error)  # asked again by the next connection
+        return inbox
+
+    def messages(self, topic_filter: str) -> "Messages":
+        """The messages of ``topic_filter``, for ``async for``; subscribes if need be."""
+        return Messages(self, topic_filter)
+
+    # -- publishing ----------------------------------------------------------------------
+
+    async def _publish_once(self, topic: str, payload: bytes, retain: bool) -> None:
+        while True:
+            await self._is_connected.wait()
+            try:
+                await self._publish_now(topic, payload, 0, retain)
+                return
+            except KeyfobError as error:
+                self._fail(error)
+
+    async def _publish_acknowledged(self, topic: str, payload: bytes, retain: bool) -> None:
+        while len(self._pending) >= self._inflight:
+            self._changed.clear()
+            await self._changed.wait()
+        packet_id = self._session.take_id(session.PUBACK)
+        pending = _Pending(topic, payload, retain)
+        self._pending[packet_id] = pending
+        if self._is_connected.is_set():
+            await self._send_pending(packet_id, pending)
+        await pending.done.wait()
+
+    async def _send_pending(self, packet_id: int, pending: "_Pending") -> None:
+        try:
+            dup = pending.was_sent
+            pending.was_sent = True
+            pending.sent_ms = time.ticks_ms()
+            await self._publish_now(pending.topic, pending.payload, 1, pending.retain, packet_id, dup)
+        except KeyfobError as error:
+            self._fail(error)  # sent again by the next connection
+
+    async def _publish_now(self, topic: str, payload: bytes, qos: int, retain: bool, packet_id: int = 0, dup: bool = False) -> None:
+        async with self._sending:
+            now_ms = time.ticks_ms()
+            await self._write(self._session.publish(now_ms, topic, payload, qos, retain, packet_id, dup))
+
+    async def _write(self, size: int) -> None:
+        """Send ``size`` bytes of the session's buffer; the caller holds `_sending`."""
+        if not self._stream:
+            raise KeyfobError("mqtt.not-connected", "connection was dropped")
+        await self._stream.write(memoryview(self._session.tx)[:size])
+
+    # -- the connection --------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            error = await self._one_connection()
+            self._drop()
+            delay_ms = self._backoff.next_ms(is_stop(error.code))
+            emit_error(error, delay_ms)
+            await asyncio.sleep_ms(delay_ms)
+
+    async def _one_connection(self) -> KeyfobError:
+        """Connect and serve until it ends; returns why."""
+        try:
+            await self._connect()
+            self._backoff.reset()
+            await self._serve()
+        except KeyfobError as error:
+            if self._is_connected.is_set():
+                emit("mqtt.down", code=error.code, detail=error.detail)
+            return error
+        except MemoryError as error:
+            return KeyfobError("tls.no-memory", str(error))
+
+    async def _connect(self) -> None:
+        self._failure = None
+        await self._wifi.join()
+        if not self.clock.is_set():
+            await self.clock.set()
+        identity = store.load(self._device_id)
+        not_after_s = Certificate(identity.read("cert.der")).not_after_s
+        emit("store.loaded", slot=identity.slot, cert=identity.cert_sha256(), not_after_s=not_after_s)
+        host, port = self._broker["host"], self._broker["port"]
+        self._stream = await stream.connect(host, port, identity, self.clock)
+        version, cipher = self._stream.session()
+        emit("tls.up", version=version, cipher=cipher, host=host)
+        async with self._sending:
+            will = (self.status_topic, b"offline", 1, True)
+            await self._write(
+                self._session.start(
+                    time.ticks_ms(), self._device_id, self._broker["keepalive_s"], False, will
+                )
+            )
+        try:
+            session_present = await asyncio.wait_for_ms(self._read_connack(), _CONNACK_LIMIT_MS)
+        except asyncio.TimeoutError:
+            raise KeyfobError("mqtt.no-connack", "%d ms" % _CONNACK_LIMIT_MS)
+        emit("mqtt.up", host=host, port=port, client_id=self._device_id, session_present=session_present)
+        await self._restore(session_present)
+
+    async def _read_connack(self) -> bool:
+        while True:
+            event = self._session.next_event()
+            if event:
+                return event[1]
+            await self._receive()
+
+    async def _restore(self, session_present: bool) -> None:
+        """Say that we are here, then ask and send again what the last connection left."""
+        self._is_connected.set()
+        await self._publish_now(self.status_topic, b"online", 0, True)
+        for inbox in self._subscriptions:
+            if not session_present:
+                inbox.is_granted = False
+            if not inbox.is_granted:
+                await self._ask_subscription(inbox)
+        for packet_id in sorted(self._pending):
+            await self._send_pending(packet_id, self._pending[packet_id])
+
+    async def _ask_subscription(self, inbox: "Inbox") -> None:
+        inbox.packet_id = self._session.take_id(session.SUBACK)
+        async with self._sending:
+            await self._write(
+                self._session.subscribe(time.ticks_ms(), inbox.topic_filter, inbox.qos, inbox.packet_id)
+            )
+
+    async def _serve(self) -> None:
+        """Keep alive while `_read` reads; raises what ended the connection."""
+        reader = asyncio.create_task(self._read())
+        try:
+            while not self._failure:
+                await asyncio.sleep_ms(_TICK_MS)
+                self._wifi.check_up()
+                self._check_pending()
+                self.clock.keep()
+                if self._session.ping_is_due(time.ticks_ms()):
+                    async with self._sending:
+                        await self._write(self._session.ping(time.ticks_ms()))
+            raise self._failure
+        finally:
+            reader.cancel()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                event = self._session.next_event()
+                if event:
+                    await self._handle(event)
+                else:
+                    await self._receive()
+        except KeyfobError as error:
+            self._fail(error)
+        except MemoryError as error:
+            self._fail(KeyfobError("tls.no-memory", "reading: %s" % error))
+
+    async def _receive(self) -> None:
+        self._session.received(await self._stream.read(self._session.room()))
+
+    def _fail(self, error: KeyfobError) -> None:
+        # The first error is the cause; those after it are its consequences.
+        self._failure = self._failure or error
+
+    def _check_pending(self) -> None:
+        for packet_id in self._pending:
+            pending = self._pending[packet_id]
+            waited_ms = time.ticks_diff(time.ticks_ms(), pending.sent_ms)
+            if pending.was_sent and waited_ms > _PUBACK_LIMIT_MS:
+                raise KeyfobError("mqtt.no-puback", "identifier %d, %d ms" % (packet_id, waited_ms))
+
+    async def _handle(self, event: tuple) -> None:
+        kind = event[0]
+        if kind == session.PUBLISH:
+            _, topic, payload, qos, retain, _, packet_id = event
+            self._deliver(Message(topic, payload, qos, retain))
+            if qos:
+                async with self._sending:
+                    await self._write(self._session.acknowledge(time.ticks_ms(), packet_id))
+        elif kind == session.PUBACK:
+            pending = self._pending.pop(event[1], None)
+            if pending:
+                pending.done.set()
+                self._changed.set()
+        elif kind == session.SUBACK:
+            self._subscribed(event[1], event[2])
+
+    def _subscribed(self, packet_id: int, code: int) -> None:
+        for inbox in self._subscriptions:
+            if inbox.packet_id == packet_id:
+                inbox.packet_id = 0
+                inbox.is_granted = code != 0x80
+                if not inbox.is_granted:
+                    emit_error(KeyfobError("mqtt.subscribe-refused", inbox.topic_filter))
+
+    def _deliver(self, message: Message) -> None:
+        for inbox in self._subscriptions:
+            if packets.matches(inbox.topic_filter, message.topic):
+                inbox.put(message)
+
+    def _find_inbox(self, topic_filter: str):
+        for inbox in self._subscriptions:
+            if inbox.topic_filter == topic_filter:
+                return inbox
+        return None
+
+    def _drop(self) -> None:
+        self._is_connected.clear()
+        for inbox in self._subscriptions:
+            inbox.packet_id = 0
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+
+
+class Inbox:
+    """The messages of one topic filter, the latest few; the oldest goes when it is full."""
+
+    def __init__(self, topic_filter: str, qos: int) -> None:
+        self.topic_filter = topic_filter
+        self.qos = qos
+        self.packet_id = 0  # of the SUBSCRIBE that waits for its SUBACK
+        self.is_granted = False
+        self._messages = []
+        self._arrived = asyncio.Event()
+
+    def put(self, message: Message) -> None:
+        if len(self._messages) >= _INBOX_MESSAGES:
+            lost = self._messages.pop(0)
+            emit_error(KeyfobError("mqtt.inbox-full", "dropped one of " + lost.topic))
+        self._messages.append(message)
+        self._arrived.set()
+
+    async def get(self) -> Message:
+        """The oldest message, as soon as there is one."""
+        while not self._messages:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._messages.pop(0)
+
+
+class Messages:
+    """Asynchronous iterator over one inbox; see `Client.messages`."""
+
+    def __init__(self, client: Client, topic_filter: str) -> None:
+        self._client = client
+        self._topic_filter = topic_filter
+
+    def __aiter__(self) -> "Messages":
+        return self
+
+    async def __anext__(self) -> Message:
+        inbox = await self._client.subscribe(self._topic_filter)
+        return await inbox.get()
+
+
+class _Pending:
+    """A publish of QoS 1 that the broker has not acknowledged."""
+
+    def __init__(self, topic: str, payload: bytes, retain: bool) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.retain = retain
+        self.was_sent = False
+        self.sent_ms = 0
+        self.done = asyncio.Event()

@@ -1,0 +1,161 @@
+"""The settings in ``/keyfob.json``: read, and every key, type and bound checked.
+
+There is no setting about verification, and a key that is not in the table below
+is refused, so none can be smuggled in. What is not checked here: whether the
+names resolve and whether the access point exists.
+"""
+
+import json
+
+from micropython import const
+
+from keyfob.errors import KeyfobError
+
+PATH = "/keyfob.json"
+_MAX_BYTES = const(2048)
+_MAX_S = const(0xFFFFFFFF)
+
+# Each setting: (type or types, least, most, default). For a string and a list the bounds
+# are those of its length. A default of `_REQUIRED` means that there is none.
+_REQUIRED = object()
+
+
+def _schema() -> dict:
+    return {
+        "device_id": (str, 1, 64, _REQUIRED),
+        "wifi": {
+            "ssid": (str, 1, 32, _REQUIRED),
+            "password": (str, 0, 64, ""),
+        },
+        "ntp": {
+            "servers": (list, 1, 4, _REQUIRED),
+            "min_s": (int, 0, _MAX_S, 0),
+        },
+        "broker": {
+            "host": (str, 1, 253, _REQUIRED),
+            "port": (int, 1, 65535, 8883),
+            "keepalive_s": (int, 5, 3600, 30),
+        },
+        "limits": {
+            "rx_bytes": (int, 128, 65536, 4096),
+            "tx_bytes": (int, 128, 65536, 4096),
+            "payload_bytes": (int, 16, 65536, 2048),
+            "inflight": (int, 1, 64, 4),
+        },
+        "tls": {"engine": (str, 1, 16, "mbedtls")},
+    }
+
+
+def load(path: str = PATH) -> dict:
+    """The checked settings, defaults filled in, as nested dictionaries.
+
+    ``app`` is handed on as it stands: it belongs to the application, which checks
+    it with `check_section`. Errors: config.missing, config.too-large,
+    config.not-json and those of `check`.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise KeyfobError("config.missing", "%s: %s" % (path, error))
+    if len(text) > _MAX_BYTES:
+        raise KeyfobError("config.too-large", "%s: more than %d bytes" % (path, _MAX_BYTES))
+    try:
+        settings = json.loads(text.decode())
+    except (ValueError, UnicodeError) as error:
+        raise KeyfobError("config.not-json", "%s: %s" % (path, error))
+    return check(settings)
+
+
+def check(settings: object) -> dict:
+    """Judge ``settings`` and return them with defaults.
+
+    Errors: config.wrong-type, config.unknown-key, config.missing-key,
+    config.out-of-range, config.bad-value; the detail names the key and the value seen.
+    """
+    if not isinstance(settings, dict):
+        raise KeyfobError("config.wrong-type", "settings: not an object")
+    schema = _schema()
+    app = settings.get("app", {})
+    if not isinstance(app, dict):
+        raise KeyfobError("config.wrong-type", "app: not an object")
+    rest = {}
+    for key in settings:
+        if key != "app":
+            rest[key] = settings[key]
+    checked = check_section("", rest, schema)
+    checked["app"] = app
+    _check_id(checked["device_id"])
+    if checked["tls"]["engine"] != "mbedtls":
+        engine = checked["tls"]["engine"]
+        raise KeyfobError("config.bad-value", "tls.engine: %r, want mbedtls" % engine)
+    for server in checked["ntp"]["servers"]:
+        split_server(server)
+    if checked["limits"]["payload_bytes"] + 64 > checked["limits"]["tx_bytes"]:
+        raise KeyfobError("config.out-of-range", "limits.payload_bytes: no room in tx_bytes")
+    return checked
+
+
+def check_section(name: str, section: object, schema: dict) -> dict:
+    """Judge one object of the settings by ``schema``; ``name`` is its path for errors."""
+    if not isinstance(section, dict):
+        raise KeyfobError("config.wrong-type", "%s: not an object" % name)
+    dot = name + "." if name else ""
+    for key in section:
+        if key not in schema:
+            raise KeyfobError("config.unknown-key", dot + str(key))
+    checked = {}
+    for key in schema:
+        rule = schema[key]
+        if isinstance(rule, dict):
+            checked[key] = check_section(dot + key, section.get(key, {}), rule)
+        elif key in section:
+            checked[key] = _check_value(dot + key, section[key], rule)
+        elif rule[3] is _REQUIRED:
+            raise KeyfobError("config.missing-key", dot + key)
+        else:
+            checked[key] = rule[3]
+    return checked
+
+
+def _check_value(name: str, value: object, rule: tuple) -> object:
+    kind, least, most, _ = rule
+    # bool is an int to Python, and never what a number here may be.
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise KeyfobError("config.wrong-type", "%s: %r" % (name, value))
+    size = len(value) if isinstance(value, (str, list, dict)) else value
+    if not least <= size <= most:
+        detail = "%s: %s, want %s to %s" % (name, size, least, most)
+        raise KeyfobError("config.out-of-range", detail)
+    return value
+
+
+def _check_id(device_id: str) -> None:
+    # It becomes a level of topics and an MQTT client identifier.
+    for character in device_id:
+        letter = "a" <= character <= "z" or "A" <= character <= "Z"
+        if not (letter or "0" <= character <= "9" or character in "-_."):
+            raise KeyfobError("config.bad-value", "device_id: %r" % device_id)
+
+
+def check_app_name(name: object) -> str:
+    """The module below ``apps`` that ``app.name`` chooses: lower case, digits, _."""
+    if not isinstance(name, str) or not 1 <= len(name) <= 32:
+        raise KeyfobError("config.wrong-type", "app.name: %r" % name)
+    for character in name:
+        if not ("a" <= character <= "z" or "0" <= character <= "9" or character == "_"):
+            raise KeyfobError("config.bad-value", "app.name: %r" % name)
+    return name
+
+
+def split_server(server: object) -> tuple:
+    """(host, port) of ``host`` or ``host:port``; the port is 123 by default."""
+    if not isinstance(server, str):
+        raise KeyfobError("config.wrong-type", "ntp.servers: %r" % server)
+    host, port = server, "123"
+    if ":" in server:
+        host, port = server.rsplit(":", 1)
+    port_is_bad = not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536
+    if port_is_bad or not 0 < len(host) < 254 or ":" in host:
+        raise KeyfobError("config.bad-value", "ntp.servers: %r" % server)
+    return host, int(port)

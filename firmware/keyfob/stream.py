@@ -1,0 +1,398 @@
+"""Bytes to and from the network: name look-up, datagrams, and verified TLS over TCP.
+
+The only module that touches `socket` and `tls`. There is one way to a stream,
+`connect`, and it leads through every check: the clock is set, trust anchors are
+there, the engine's verify mode reads back as CERT_REQUIRED, the server name is
+given, the engine showed us the broker's chain during the handshake, and each of its
+certificates is of version 3 with the names in the SAN. mbedTLS checks chain,
+signatures, validity, name (DNS or IP SAN), key usage, EKU and path length.
+
+Not checked: revocation (no CRL reaches the board). `getaddrinfo` blocks the whole
+program for as long as the port's resolver takes; no port offers another.
+"""
+
+import asyncio
+import errno
+import gc
+import io
+import select
+import socket
+import time
+
+import tls
+from micropython import const
+
+from keyfob.config import split_server
+from keyfob.errors import KeyfobError
+from keyfob.pki.certificate import Certificate
+from keyfob.tls import reasons
+from keyfob.tls.records import RecordWatch
+
+_CONNECT_LIMIT_MS = const(10_000)
+_HANDSHAKE_LIMIT_MS = const(30_000)
+_WRITE_LIMIT_MS = const(15_000)
+_POLL_MS = const(5)
+_DATAGRAM_BYTES = const(128)
+# py/stream.h: the requests that the TLS engine makes of the stream below it.
+_IOCTL_POLL = const(3)
+_IOCTL_CLOSE = const(4)
+
+
+async def connect(host: str, port: int, identity, clock) -> "Stream":
+    """A verified TLS connection to ``host`` (DNS name or IP address), client certificate sent.
+
+    ``identity``: `keyfob.store.Identity`. ``clock``: `keyfob.clock.Clock`. Nothing
+    is sent before the clock, the store and the engine are found able to verify.
+    Errors: clock.never-set, store.*, x509.*, tls.*.
+    """
+    now_s = clock.now_s()
+    chain = _Chain(host, now_s)
+    context = _make_context(identity, chain)
+    raw = await _connect_tcp(host, port)
+    stream = None
+    try:
+        stream = Stream(context, raw, host, chain)
+        await stream.handshake()
+        return stream
+    except BaseException:
+        if stream:
+            stream.close()
+        raw.close()
+        raise
+
+
+async def exchange_datagram(server: str, packet: bytes, limit_ms: int) -> bytes:
+    """Send ``packet`` to ``server`` (``host`` or ``host:port``); the first datagram back.
+
+    Errors: clock.no-server (the name does not resolve), clock.no-answer.
+    """
+    host, port = split_server(server)
+    try:
+        address = _look_up(host, port, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise KeyfobError("clock.no-server", str(error))
+    sock = socket.socket(address[0], socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.sendto(packet, address[-1])
+        started_ms = time.ticks_ms()
+        while time.ticks_diff(time.ticks_ms(), started_ms) < limit_ms:
+            try:
+                return sock.recv(_DATAGRAM_BYTES)
+            except OSError as error:
+                if error.args[0] != errno.EAGAIN:
+                    raise
+            await asyncio.sleep_ms(_POLL_MS)
+    except OSError as error:
+        raise KeyfobError("clock.no-answer", str(error))
+    finally:
+        sock.close()
+    raise KeyfobError("clock.no-answer", "%d ms" % limit_ms)
+
+
+class Stream:
+    """One TLS connection. Made by `connect`; closed for good after any error."""
+
+    def __init__(self, context, raw, host: str, chain: "_Chain") -> None:
+        self._is_closed = False
+        self._raw = raw
+        self._tap = _Tap(raw)
+        self._chain = chain
+        self._context = context
+        self._readable = asyncio.StreamReader(raw)
+        gc.collect()  # the engine wants its record buffers in one piece each
+        try:
+            # The socket does not block, so the handshake is driven by reading.
+            self._tls = context.wrap_socket(
+                self._tap, server_hostname=host, do_handshake_on_connect=False
+            )
+        except OSError as error:
+            raise reasons.os_error(error, "setting up TLS")
+
+    async def handshake(self) -> None:
+        """Drive the handshake to its end, then make sure that the chain was verified."""
+        try:
+            await asyncio.wait_for_ms(self._drive(), _HANDSHAKE_LIMIT_MS)
+        except asyncio.TimeoutError:
+            detail = "%d bytes from the broker in %d ms" % (
+                self._tap.watch.seen_bytes,
+                _HANDSHAKE_LIMIT_MS,
+            )
+            raise KeyfobError("tls.handshake-timeout", detail)
+        check_verifies(self._context)
+        if not self._chain.was_judged:
+            raise KeyfobError("tls.cannot-verify", "the engine showed no certificate chain")
+
+    async def _drive(self) -> None:
+        byte = bytearray(1)
+        watch = self._tap.watch
+        while not watch.is_over:
+            try:
+                count = self._tls.readinto(byte)
+            except ValueError as error:
+                raise self._chain.error or reasons.refusal(str(error), self._chain.evidence())
+            except OSError as error:
+                raise self._handshake_error(error)
+            if count is None and not watch.is_over:
+                await self._wait()
+            elif count is not None:
+                # MQTT lets no broker speak before it has seen our CONNECT.
+                raise self._closed_error(count)
+
+    async def _wait(self) -> None:
+        if self._tap.is_blocked:
+            await asyncio.sleep_ms(_POLL_MS)
+        else:
+            await self._readable.read(0)
+
+    def _handshake_error(self, error: OSError) -> KeyfobError:
+        watch = self._tap.watch
+        if self._chain.error:
+            return self._chain.error
+        if watch.alert >= 0:
+            return reasons.alert(watch.alert)
+        if not watch.is_tls:
+            return KeyfobError("tls.not-tls", "first bytes from the broker are no TLS record")
+        if watch.seen_bytes == 0:
+            return self._closed_error(0)
+        return reasons.os_error(error, "handshake")
+
+    def _closed_error(self, count: int) -> KeyfobError:
+        if self._tap.watch.seen_bytes == 0:
+            return KeyfobError("tls.no-answer", "closed before its first byte")
+        return KeyfobError("tls.closed", "%d bytes during the handshake" % count)
+
+    def session(self) -> tuple:
+        """(TLS version, cipher suite) of the connection."""
+        suite, version = self._tls.cipher()
+        return version, suite
+
+    async def read(self, view: memoryview) -> int:
+        """Read at least one byte into ``view``; the count. Errors: tls.closed, tls.*.
+
+        The engine is asked until it has nothing left before the socket is waited for:
+        bytes that it holds decrypted make no socket readable.
+        """
+        while True:
+            try:
+                count = self._tls.readinto(view)
+            except OSError as error:
+                raise reasons.os_error(error, "reading")
+            if count:
+                return count
+            if count == 0:
+                raise KeyfobError("tls.closed", "by the broker")
+            await self._readable.read(0)
+
+    async def write(self, view: memoryview) -> None:
+        """Write all of ``view``, as one record if the engine's buffer holds it.
+
+        One caller at a time: mbedTLS wants a write that would block repeated as it
+        was. Errors: tls.write-timeout, tls.*.
+        """
+        at = 0
+        started_ms = time.ticks_ms()
+        while at < len(view):
+            if self._is_closed:
+                raise KeyfobError("tls.closed", "while writing")
+            try:
+                count = self._tls.write(view[at:])
+            except OSError as error:
+                raise reasons.os_error(error, "writing")
+            if count:
+                at += count
+            elif time.ticks_diff(time.ticks_ms(), started_ms) > _WRITE_LIMIT_MS:
+                raise KeyfobError("tls.write-timeout", "%d of %d bytes" % (at, len(view)))
+            else:
+                await asyncio.sleep_ms(_POLL_MS)
+
+    def close(self) -> None:
+        """Close engine and socket. MicroPython sends no close_notify; MQTT has DISCONNECT."""
+        self._is_closed = True
+        self._tls.close()
+        self._raw.close()
+
+
+class _Tap(io.IOBase):
+    """The stream below the TLS engine: the socket, with the peer's records watched.
+
+    The engine calls in from C, where an exception would jump over its frames, so
+    errors go back as negative numbers and "would block" as None.
+    """
+
+    def __init__(self, sock) -> None:
+        self.watch = RecordWatch()
+        self.is_blocked = False
+        self._sock = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+
+    def readinto(self, buffer: bytearray):
+        try:
+            count = self._sock.readinto(buffer)
+        except OSError as error:
+            return -error.args[0]
+        if count and not self.watch.is_over:
+            self.watch.feed(buffer, count)
+        return count
+
+    def write(self, buffer: bytearray):
+        try:
+            count = self._sock.write(buffer)
+        except OSError as error:
+            return -error.args[0]
+        self.is_blocked = count is None
+        return count
+
+    def ioctl(self, request: int, argument: int) -> int:
+        if request == _IOCTL_POLL:
+            self._poll.modify(self._sock, argument)
+            for _, flags in self._poll.ipoll(0):
+                return flags
+            return 0
+        if request == _IOCTL_CLOSE:
+            self._sock.close()
+            return 0
+        return -errno.EINVAL
+
+
+class _Chain:
+    """What the engine's verify callback saw: proof that it verifies, and evidence.
+
+    The callback cannot make mbedTLS accept anything (its verdict is kept in flags that
+    MicroPython does not hand out); it can only refuse more.
+    """
+
+    def __init__(self, host: str, now_s: int) -> None:
+        self.error = None
+        self.was_judged = False
+        self._host = host
+        self._now_s = now_s
+        self._dates = ""
+        self._names = ()
+
+    def see(self, der: memoryview, depth: int) -> int:
+        """Called for each certificate, trust anchor first; not 0 refuses the chain."""
+        try:
+            self._check(Certificate(der), depth)
+        except KeyfobError as error:
+            self.error = error
+        except MemoryError:
+            self.error = KeyfobError("tls.no-memory", "reading the broker's chain")
+        return -1 if self.error else 0
+
+    def _check(self, certificate: Certificate, depth: int) -> None:
+        if certificate.version != 3:
+            # mbedTLS would take a version 1 trust anchor for a CA: no basic constraints.
+            raise KeyfobError("x509.not-v3", "depth %d: version %d" % (depth, certificate.version))
+        first_s, last_s = certificate.not_before_s, certificate.not_after_s
+        if not first_s <= self._now_s <= last_s:
+            self._dates = "depth %d: valid %d to %d, clock %d" % (depth, first_s, last_s, self._now_s)
+        if depth == 0:
+            if not certificate.names:
+                # mbedTLS would fall back to the common name; RFC 6125 section 6.4.4.
+                raise KeyfobError("x509.no-san", "wanted " + self._host)
+            self._names = certificate.names
+            self.was_judged = True
+
+    def evidence(self) -> str:
+        """Seen against expected, for the error of a refused chain."""
+        if self._dates:
+            return self._dates
+        return "wanted %s, certificate for %s" % (self._host, " ".join(self._names))
+
+
+def check_verifies(context) -> None:
+    """Refuse an engine that does not verify. Errors: tls.cannot-verify.
+
+    The ESP8266's axTLS has the attribute too, ignores every write to it, and reads
+    CERT_NONE for ever.
+    """
+    if context.verify_mode != tls.CERT_REQUIRED:
+        detail = "verify_mode %s, want %s" % (context.verify_mode, tls.CERT_REQUIRED)
+        raise KeyfobError("tls.cannot-verify", detail)
+
+
+def _make_context(identity, chain: _Chain):
+    gc.collect()
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = tls.CERT_REQUIRED
+    check_verifies(context)
+    context.verify_callback = chain.see
+    for name in identity.names("ca"):
+        try:
+            context.load_verify_locations(identity.read(name))
+        except (ValueError, OSError) as error:
+            raise KeyfobError("x509.bad-anchor", "%s: %s" % (name, error))
+    certificates = [identity.read(name) for name in identity.names("cert")]
+    try:
+        context.load_cert_chain(_chain_of(certificates), identity.read("key.der"))
+    except (ValueError, OSError) as error:
+        code = "tls.bad-key" if "key" in str(error) else "x509.bad-certificate"
+        raise KeyfobError(code, str(error))
+    return context
+
+
+def _chain_of(certificates: list) -> bytes:
+    """The chain as `load_cert_chain` takes it: one DER, or PEM when there are several.
+
+    mbedTLS reads one certificate of DER and stops; of PEM it reads all.
+    """
+    if len(certificates) == 1:
+        return certificates[0]
+    import binascii
+
+    text = b""
+    for der in certificates:
+        text += b"-----BEGIN CERTIFICATE-----\n" + binascii.b2a_base64(der)
+        text += b"-----END CERTIFICATE-----\n"
+    return text
+
+
+def _look_up(host: str, port: int, kind: int) -> tuple:
+    """The first address of ``host``. Never kept: it may change between connections."""
+    # On the ESP8266 every look-up failure but this one is an OSError with a number.
+    found = socket.getaddrinfo(host, port, 0, kind)
+    if not found:
+        raise OSError(errno.ENOENT)
+    return found[0]
+
+
+async def _connect_tcp(host: str, port: int):
+    """A connected socket that does not block. Errors: tls.name-not-found, tls.refused, …"""
+    try:
+        address = _look_up(host, port, socket.SOCK_STREAM)
+    except OSError as error:
+        raise KeyfobError("tls.name-not-found", "%s: %s" % (host, error))
+    sock = socket.socket(address[0], socket.SOCK_STREAM)
+    try:
+        await _connect_socket(sock, address[-1])
+    except OSError as error:
+        sock.close()
+        raise reasons.os_error(error, "connecting to %s:%d" % (host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_socket(sock, address) -> None:
+    sock.setblocking(False)
+    try:
+        sock.connect(address)
+        return
+    except OSError as error:
+        if error.args[0] != errno.EINPROGRESS:
+            raise
+    poller = select.poll()
+    poller.register(sock, select.POLLOUT)
+    started_ms = time.ticks_ms()
+    while True:
+        for _, flags in poller.ipoll(0):
+            if flags & (select.POLLERR | select.POLLHUP):
+                sock.connect(address)  # raises what the first attempt met
+                raise OSError(errno.ECONNREFUSED)
+            return
+        if time.ticks_diff(time.ticks_ms(), started_ms) > _CONNECT_LIMIT_MS:
+            raise OSError(errno.ETIMEDOUT)
+        await asyncio.sleep_ms(_POLL_MS)

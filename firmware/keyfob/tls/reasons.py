@@ -1,0 +1,73 @@
+"""Turn what a TLS engine or a socket says into a `KeyfobError` with evidence.
+
+Texts are those of mbedTLS 3.6 ``x509_crt.h`` (X509_CRT_ERROR_INFO_LIST), which
+MicroPython raises as a ValueError; numbers of alerts are those of RFC 5246 section
+7.2 and RFC 8446 section 6. With several reasons the most specific is reported: a
+wrong name or a date says more than "not correctly signed".
+"""
+
+from keyfob.errors import KeyfobError
+
+# Most specific first. "%s" in no text: each is searched for as it stands.
+_REFUSALS = (
+    ("validity starts in the future", "x509.not-yet-valid"),
+    ("validity has expired", "x509.expired"),
+    ("does not match with the expected CN", "x509.wrong-name"),
+    ("extendedKeyUsage", "x509.wrong-usage"),
+    ("keyUsage", "x509.wrong-usage"),
+    ("unacceptable", "x509.weak"),
+    ("not correctly signed by the trusted CA", "x509.untrusted"),
+)
+_ALERTS = {
+    40: "tls.alert-handshake-failure",
+    42: "tls.alert-bad-certificate",
+    43: "tls.alert-unsupported-certificate",
+    44: "tls.alert-certificate-revoked",
+    45: "tls.alert-certificate-expired",
+    46: "tls.alert-certificate-unknown",
+    48: "tls.alert-unknown-ca",
+    51: "tls.alert-decrypt-error",
+    70: "tls.alert-protocol-version",
+}
+# Numbers of mbedTLS (negative) and of the system, by the name of their code.
+_NUMBERS = {
+    12: "tls.no-memory",
+    104: "tls.reset",
+    103: "tls.reset",
+    32: "tls.reset",
+    113: "tls.unreachable",
+    101: "tls.unreachable",
+    118: "tls.unreachable",  # lwIP on ESP32: no route while the station is down
+    110: "tls.connect-timeout",
+    116: "tls.connect-timeout",
+    111: "tls.refused",
+    -0x7280: "tls.closed",  # MBEDTLS_ERR_SSL_CONN_EOF
+    -0x7880: "tls.closed",  # MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY
+    -0x7F00: "tls.no-memory",  # MBEDTLS_ERR_SSL_ALLOC_FAILED
+    -0x7A00: "x509.wrong-usage",  # MBEDTLS_ERR_SSL_BAD_CERTIFICATE
+    -0x4290: "tls.no-memory",  # MBEDTLS_ERR_RSA_PUBLIC_FAILED + ALLOC_FAILED
+}
+
+
+def refusal(text: str, evidence: str) -> KeyfobError:
+    """The error for mbedTLS's verdict ``text`` on the broker's chain.
+
+    ``evidence``: what the certificate says, and what was expected.
+    """
+    for part, code in _REFUSALS:
+        if part in text:
+            return KeyfobError(code, evidence)
+    return KeyfobError("x509.refused", text.replace("\n", "; ") + evidence)
+
+
+def alert(number: int) -> KeyfobError:
+    """The error for a fatal alert that the broker sent."""
+    return KeyfobError(_ALERTS.get(number, "tls.alert"), "alert %d from the broker" % number)
+
+
+def os_error(error: OSError, doing: str) -> KeyfobError:
+    """The error for an OSError of a socket or of mbedTLS; ``doing`` says at which stage."""
+    number = error.args[0] if error.args else 0
+    code = _NUMBERS.get(number, "tls.failed")
+    text = " ".join(str(part) for part in error.args)
+    return KeyfobError(code, doing + ": " + text)
