@@ -151,14 +151,26 @@ class Client:
             dup = pending.was_sent
             pending.was_sent = True
             pending.sent_ms = time.ticks_ms()
-            await self._publish_now(pending.topic, pending.payload, 1, pending.retain, packet_id, dup)
+            await self._publish_now(
+                pending.topic, pending.payload, 1, pending.retain, packet_id, dup
+            )
         except KeyfobError as error:
             self._fail(error)  # sent again by the next connection
 
-    async def _publish_now(self, topic: str, payload: bytes, qos: int, retain: bool, packet_id: int = 0, dup: bool = False) -> None:
+    async def _publish_now(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        packet_id: int = 0,
+        dup: bool = False,
+    ) -> None:
         async with self._sending:
             now_ms = time.ticks_ms()
-            await self._write(self._session.publish(now_ms, topic, payload, qos, retain, packet_id, dup))
+            await self._write(
+                self._session.publish(now_ms, topic, payload, qos, retain, packet_id, dup)
+            )
 
     async def _write(self, size: int) -> None:
         """Send ``size`` bytes of the session's buffer; the caller holds `_sending`."""
@@ -196,7 +208,9 @@ class Client:
             await self.clock.set()
         identity = store.load(self._device_id)
         not_after_s = Certificate(identity.read("cert.der")).not_after_s
-        emit("store.loaded", slot=identity.slot, cert=identity.cert_sha256(), not_after_s=not_after_s)
+        emit(
+            "store.loaded", slot=identity.slot, cert=identity.cert_sha256(), not_after_s=not_after_s
+        )
         host, port = self._broker["host"], self._broker["port"]
         self._stream = await stream.connect(host, port, identity, self.clock)
         version, cipher = self._stream.session()
@@ -212,7 +226,13 @@ class Client:
             session_present = await asyncio.wait_for_ms(self._read_connack(), _CONNACK_LIMIT_MS)
         except asyncio.TimeoutError:
             raise KeyfobError("mqtt.no-connack", "%d ms" % _CONNACK_LIMIT_MS)
-        emit("mqtt.up", host=host, port=port, client_id=self._device_id, session_present=session_present)
+        emit(
+            "mqtt.up",
+            host=host,
+            port=port,
+            client_id=self._device_id,
+            session_present=session_present,
+        )
         await self._restore(session_present)
 
     async def _read_connack(self) -> bool:
@@ -238,7 +258,9 @@ class Client:
         inbox.packet_id = self._session.take_id(session.SUBACK)
         async with self._sending:
             await self._write(
-                self._session.subscribe(time.ticks_ms(), inbox.topic_filter, inbox.qos, inbox.packet_id)
+                self._session.subscribe(
+                    time.ticks_ms(), inbox.topic_filter, inbox.qos, inbox.packet_id
+                )
             )
 
     async def _serve(self) -> None:

@@ -24,8 +24,8 @@ from micropython import const
 
 from keyfob.config import split_server
 from keyfob.errors import KeyfobError
-from keyfob.pki.certificate import Certificate
 from keyfob.tls import reasons
+from keyfob.tls.chain import Chain
 from keyfob.tls.records import RecordWatch
 
 _CONNECT_LIMIT_MS = const(10_000)
@@ -46,7 +46,7 @@ async def connect(host: str, port: int, identity, clock) -> "Stream":
     Errors: clock.never-set, store.*, x509.*, tls.*.
     """
     now_s = clock.now_s()
-    chain = _Chain(host, now_s)
+    chain = Chain(host, now_s)
     context = _make_context(identity, chain)
     raw = await _connect_tcp(host, port)
     stream = None
@@ -93,7 +93,7 @@ async def exchange_datagram(server: str, packet: bytes, limit_ms: int) -> bytes:
 class Stream:
     """One TLS connection. Made by `connect`; closed for good after any error."""
 
-    def __init__(self, context, raw, host: str, chain: "_Chain") -> None:
+    def __init__(self, context, raw, host: str, chain: Chain) -> None:
         self._is_closed = False
         self._raw = raw
         self._tap = _Tap(raw)
@@ -256,52 +256,6 @@ class _Tap(io.IOBase):
         return -errno.EINVAL
 
 
-class _Chain:
-    """What the engine's verify callback saw: proof that it verifies, and evidence.
-
-    The callback cannot make mbedTLS accept anything (its verdict is kept in flags that
-    MicroPython does not hand out); it can only refuse more.
-    """
-
-    def __init__(self, host: str, now_s: int) -> None:
-        self.error = None
-        self.was_judged = False
-        self._host = host
-        self._now_s = now_s
-        self._dates = ""
-        self._names = ()
-
-    def see(self, der: memoryview, depth: int) -> int:
-        """Called for each certificate, trust anchor first; not 0 refuses the chain."""
-        try:
-            self._check(Certificate(der), depth)
-        except KeyfobError as error:
-            self.error = error
-        except MemoryError:
-            self.error = KeyfobError("tls.no-memory", "reading the broker's chain")
-        return -1 if self.error else 0
-
-    def _check(self, certificate: Certificate, depth: int) -> None:
-        if certificate.version != 3:
-            # mbedTLS would take a version 1 trust anchor for a CA: no basic constraints.
-            raise KeyfobError("x509.not-v3", "depth %d: version %d" % (depth, certificate.version))
-        first_s, last_s = certificate.not_before_s, certificate.not_after_s
-        if not first_s <= self._now_s <= last_s:
-            self._dates = "depth %d: valid %d to %d, clock %d" % (depth, first_s, last_s, self._now_s)
-        if depth == 0:
-            if not certificate.names:
-                # mbedTLS would fall back to the common name; RFC 6125 section 6.4.4.
-                raise KeyfobError("x509.no-san", "wanted " + self._host)
-            self._names = certificate.names
-            self.was_judged = True
-
-    def evidence(self) -> str:
-        """Seen against expected, for the error of a refused chain."""
-        if self._dates:
-            return self._dates
-        return "wanted %s, certificate for %s" % (self._host, " ".join(self._names))
-
-
 def check_verifies(context) -> None:
     """Refuse an engine that does not verify. Errors: tls.cannot-verify.
 
@@ -313,7 +267,7 @@ def check_verifies(context) -> None:
         raise KeyfobError("tls.cannot-verify", detail)
 
 
-def _make_context(identity, chain: _Chain):
+def _make_context(identity, chain: Chain):
     gc.collect()
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     context.verify_mode = tls.CERT_REQUIRED
@@ -340,7 +294,7 @@ def _chain_of(certificates: list) -> bytes:
     """
     if len(certificates) == 1:
         return certificates[0]
-    import binascii
+    import binascii  # seldom needed: most chains are one certificate
 
     text = b""
     for der in certificates:
@@ -351,9 +305,8 @@ def _chain_of(certificates: list) -> bytes:
 
 def _look_up(host: str, port: int, kind: int) -> tuple:
     """The first address of ``host``. Never kept: it may change between connections."""
-    # On the ESP8266 every look-up failure but this one is an OSError with a number.
     found = socket.getaddrinfo(host, port, 0, kind)
-    if not found:
+    if not found:  # as the ESP8266 says that a name does not exist
         raise OSError(errno.ENOENT)
     return found[0]
 

@@ -62,7 +62,9 @@ class Session:
 
     # -- requests: each writes one packet to `tx` and returns its size --------------
 
-    def start(self, now_ms: int, client_id: str, keepalive_s: int, clean_session: bool, will=None) -> int:
+    def start(
+        self, now_ms: int, client_id: str, keepalive_s: int, clean_session: bool, will=None
+    ) -> int:
         """A new connection: CONNECT. Packet identifiers of publishes stay in use."""
         self._reset()
         for packet_id in list(self._used):
@@ -74,7 +76,16 @@ class Session:
         self._sent_ms = now_ms
         return size
 
-    def publish(self, now_ms: int, topic: str, payload: bytes, qos: int, retain: bool, packet_id: int = 0, dup: bool = False) -> int:
+    def publish(
+        self,
+        now_ms: int,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        packet_id: int = 0,
+        dup: bool = False,
+    ) -> int:
         """PUBLISH. At QoS 1 with an identifier from `take_id`; the event is PUBACK."""
         self._check_open()
         size = packets.put_publish(self.tx, topic, payload, qos, retain, packet_id, dup)
@@ -170,7 +181,9 @@ class Session:
         if not at:
             return None
         if size > len(self._rx):
-            raise KeyfobError("mqtt.too-large", "%d bytes received, room for %d" % (size, len(self._rx)))
+            raise KeyfobError(
+                "mqtt.too-large", "%d bytes received, room for %d" % (size, len(self._rx))
+            )
         if size > self._end:
             return None
         event = self._read(self._rx[0] >> 4, at, size)
@@ -225,7 +238,9 @@ class Session:
 
     def _release(self, packet_id: int, kind: int) -> None:
         if self._used.get(packet_id) != kind:
-            raise KeyfobError("mqtt.unexpected", "packet type %d for identifier %d" % (kind, packet_id))
+            raise KeyfobError(
+                "mqtt.unexpected", "packet type %d for identifier %d" % (kind, packet_id)
+            )
         del self._used[packet_id]
 
     def _check_open(self) -> None:

@@ -98,7 +98,9 @@ def read_header(der: bytes, at: int, end: int, tag: int) -> tuple:
             size = size << 8 | der[index]
         at += count
     if at + size > end:
-        raise KeyfobError("x509.malformed", "offset %d: %d bytes, %d are left" % (at, size, end - at))
+        raise KeyfobError(
+            "x509.malformed", "offset %d: %d bytes, %d are left" % (at, size, end - at)
+        )
     return at, at + size
 
 
@@ -133,4 +135,12 @@ def days_from_civil(year: int, month: int, day: int) -> int:
     if month <= 2:
         year -= 1
         month += 12
-    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * month - 457) // 5 + day - 719_469
+    return (
+        365 * year
+        + year // 4
+        - year // 100
+        + year // 400
+        + (153 * month - 457) // 5
+        + day
+        - 719_469
+    )
