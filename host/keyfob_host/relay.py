@@ -235,7 +235,7 @@ class TcpRelay:
         connection = Connection(started_s=time.monotonic())
         self.connections.append(connection)
         try:
-            onward = await asyncio.open_connection(*self.target, limit=_CHUNK_BYTES)
+            onward = await self._connect()
         except OSError:  # nobody listens behind the relay: the client is told so by a reset
             _reset(writer)
             connection.alive = False
@@ -253,6 +253,10 @@ class TcpRelay:
                 one.cancel()
             link.finish()
             self._links.discard(link)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect onward; a subclass may have its own way."""
+        return await asyncio.open_connection(*self.target, limit=_CHUNK_BYTES)
 
     async def _pump(
         self,

@@ -1,0 +1,242 @@
+"""A virtual board from outside: start, find, ask, end. One method is one command.
+
+The board itself is another process (`keyfob_host.virtual.supervisor`), so it outlives
+the command that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from keyfob_host.boards import load_kind
+from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
+from keyfob_host.home import Home
+from keyfob_host.virtual.control import ask
+
+_START_S = 20.0
+_END_S = 10.0
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+
+
+class VirtualBoard:
+    """A virtual board that is up. Make one with `up` or `attach`."""
+
+    def __init__(self, home: Home, name: str) -> None:
+        self.home = home
+        self.name = name
+
+    @classmethod
+    def up(
+        cls,
+        home: Home,
+        kind: str = "virtual-esp32",
+        name: str | None = None,
+        *,
+        powered: bool = True,
+        fresh: bool = False,
+    ) -> VirtualBoard:
+        """Start the board ``name`` (the kind's name if None); one that is up stays as it is.
+
+        ``fresh`` starts with erased flash. Errors: ``board.unknown-kind``,
+        ``board.not-virtual``, ``board.bad-name``, ``board.did-not-start``,
+        ``host.no-micropython``, and ``board.already-up`` for ``fresh`` on a running one.
+        """
+        name = name or kind
+        _check(kind, name)
+        board = cls(home, name)
+        if board.is_up():
+            if fresh:
+                raise KeyfobHostError(
+                    "board.already-up", f"the virtual board {name!r} is up; its flash is in use",
+                    evidence=str(board.folder), fix=f"keyfob board down {name}",
+                    status=ExitStatus.BOARD,
+                )  # fmt: skip
+            return board
+        home.ensure()
+        board._start(kind, fresh=fresh)
+        if powered:
+            board.power(True)
+        return board
+
+    @classmethod
+    def attach(cls, home: Home, name: str) -> VirtualBoard:
+        """The board ``name``, which must be up; errors: ``board.not-up``."""
+        board = cls(home, name)
+        if not board.is_up():
+            raise board._not_up()
+        return board
+
+    @property
+    def folder(self) -> Path:
+        """``boards/NAME`` in the bench's folder."""
+        return self.home.boards_dir / self.name
+
+    def is_up(self) -> bool:
+        """Whether its process answers."""
+        try:
+            ask(self._socket, {"do": "info"})
+        except OSError:
+            return False
+        return True
+
+    def info(self) -> dict[str, Any]:
+        """State, ports, process ids, flash path: see ``keyfob board info``."""
+        found: dict[str, Any] = self._do("info")
+        return found
+
+    def down(self) -> None:
+        """Power off and end the process; the flash image stays."""
+        pid = int(self.info()["pid"])
+        self._do("down")
+        end = time.monotonic() + _END_S
+        while _alive(pid) and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def power(self, on: bool) -> None:
+        """Switch the supply. Off loses the clock and RTC memory."""
+        self._do("power", on=on)
+
+    def reset(self) -> None:
+        """Press EN: start again from the ROM."""
+        self._do("reset")
+
+    def download_mode(self) -> None:
+        """Hold IO0 and press EN: the ROM waits for esptool."""
+        self._do("download")
+
+    def wifi(self, up: bool) -> None:
+        """Switch the access point; connections are cut when it goes."""
+        self._do("wifi", up=up)
+
+    def set_clock(self, unix_s: float | None) -> None:
+        """Make it ``unix_s`` on the board now; None: the time after power-on."""
+        self._do("clock", unix_s=unix_s)
+
+    def link(self, kind: str | None, **details: Any) -> None:
+        """Make every connection fail as `keyfob_host.relay.Fault` says; None: none any more."""
+        self._do("link", fault=None if kind is None else {"kind": kind, **details})
+
+    def cut_connections(self) -> int:
+        """Reset the connections that live now; how many there were."""
+        return int(self._do("cut"))
+
+    def dht(self, temperature_c: float | None, humidity_percent: float | None) -> None:
+        """What the sensor measures; None: it does not answer."""
+        self._do("dht", temperature_c=temperature_c, humidity_percent=humidity_percent)
+
+    def neopixel(self, pin: int | None = None) -> list[tuple[int, ...]]:
+        """The colours last written to the LEDs on ``pin``, or on the only pin that has any."""
+        pixels: dict[str, list[list[int]]] = self._do("pixels")
+        if pin is None:
+            colors = next(iter(pixels.values()), [])
+        else:
+            colors = pixels.get(str(pin), [])
+        return [tuple(color) for color in colors]
+
+    def pin(self, n: int, level: int | None = None) -> int:
+        """The level of pin ``n``; with ``level``, put that on it from outside first."""
+        return int(self._do("pin", n=n, level=level))
+
+    def flash_fault(self, cut_after_writes: int | None) -> None:
+        """Cut the power in the n-th flash write or erase from now; None: never."""
+        self._do("flash_fault", cut_after_writes=cut_after_writes)
+
+    def serial_throttle(self, baud: int | None) -> None:
+        """Slow the console to ``baud``; None: as fast as it goes."""
+        self._do("throttle", baud=baud)
+
+    # -- inside
+
+    @property
+    def _socket(self) -> Path:
+        return self.home.runtime_dir / f"board-{self.name}.sock"
+
+    def _do(self, command: str, **arguments: Any) -> Any:
+        try:
+            return ask(self._socket, {"do": command, **arguments})
+        except OSError as error:
+            raise self._not_up() from error
+
+    def _not_up(self) -> KeyfobHostError:
+        up = [board.name for board in running(self.home)]
+        return KeyfobHostError(
+            "board.not-up", f"the virtual board {self.name!r} is not up",
+            evidence=f"up: {', '.join(up) or 'none'} (in {self.home.root})",
+            fix="keyfob board up virtual-esp32" + ("" if self.name == "virtual-esp32" else f" --name {self.name}"),
+            status=ExitStatus.BOARD,
+        )  # fmt: skip
+
+    def _start(self, kind: str, *, fresh: bool) -> None:
+        with explain_os_error(self.folder, "make the virtual board's folder"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                (self.folder / "flash.bin").unlink(missing_ok=True)
+            log = (self.folder / "supervisor.log").open("wb")
+        read, write = os.pipe()
+        arguments = [str(self.home.root), self.name, kind, str(write)]
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "keyfob_host.virtual.supervisor", *arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                pass_fds=[write], start_new_session=True,
+            )  # fmt: skip
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            answer = json.loads(pipe.read() or b"{}")
+        if answer.get("ok"):
+            return
+        process.wait()
+        told = answer.get("error")
+        if told and told["code"] == "board.already-up":
+            return  # another command was faster; the board is up, as asked
+        if told:
+            raise KeyfobHostError(
+                told["code"], told["cause"], evidence=told["evidence"], fix=told["fix"],
+                status=ExitStatus(told["status"]),
+            )  # fmt: skip
+        raise KeyfobHostError(
+            "board.did-not-start", f"the virtual board {self.name!r} did not start",
+            evidence=(self.folder / "supervisor.log").read_text(errors="replace")[-2000:].strip(),
+            fix=f"cat {self.folder / 'supervisor.log'}", status=ExitStatus.HOST,
+        )  # fmt: skip
+
+
+def running(home: Home) -> list[VirtualBoard]:
+    """The virtual boards of this bench that are up, by name."""
+    names = sorted(path.name[6:-5] for path in home.runtime_dir.glob("board-*.sock"))
+    return [board for name in names if (board := VirtualBoard(home, name)).is_up()]
+
+
+def _check(kind: str, name: str) -> None:
+    if not load_kind(kind).virtual:
+        raise KeyfobHostError(
+            "board.not-virtual", f"{kind} is a real board, which needs no starting",
+            fix="keyfob board up virtual-esp32", status=ExitStatus.USAGE,
+        )  # fmt: skip
+    if not _NAME.fullmatch(name):
+        raise KeyfobHostError(
+            "board.bad-name", f"{name!r} cannot be a board's name",
+            evidence="1 to 32 of a-z, 0-9, dot, dash and underscore, starting with a letter or digit",
+            fix="keyfob board up virtual-esp32 --name board-1", status=ExitStatus.USAGE,
+        )  # fmt: skip
+
+
+def _alive(pid: int) -> bool:
+    """Whether ``pid`` runs; a child of ours that ended is collected on the way."""
+    try:
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            return False
+    except ChildProcessError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

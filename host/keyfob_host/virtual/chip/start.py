@@ -1,0 +1,3 @@
+import _boot
+
+_boot.run(globals())

@@ -1,0 +1,314 @@
+"""A virtual board from power-on to power-off: what runs when, and what ends it.
+
+States: ``off`` (no power), ``running`` (ROM passed, the MicroPython process runs),
+``download`` (the ROM waits for esptool), ``bad-image`` (the ROM found nothing it can
+start), ``dead`` (the MicroPython process ended in a way no program can end a chip).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from keyfob_host.boards import BoardKind
+from keyfob_host.virtual import rom
+from keyfob_host.virtual.clock import BoardClock, forget_process
+from keyfob_host.virtual.console import Console
+from keyfob_host.virtual.download import Downloader
+from keyfob_host.virtual.flash import Flash, Partition
+from keyfob_host.virtual.micropython import command, find_micropython
+from keyfob_host.virtual.network import Network
+from keyfob_host.virtual.peripherals import Peripherals
+from keyfob_host.virtual.process import ChipProcess
+from keyfob_host.virtual.rpc import RpcServer
+from keyfob_host.virtual.serial_port import SerialLine
+
+# machine.reset_cause() of the ESP32 port, by what the ROM prints.
+_CAUSES = {rom.POWERON: 1, rom.SOFTWARE: 2, rom.WATCHDOG: 3, rom.DEEPSLEEP: 4}
+_SOFT_RESET = 5
+_REBOOT_S = 1.0  # a chip that cannot boot tries again about every second
+_BOOT_PINS_S = 0.18  # IO0 is looked at this long after EN rises, if it has not settled
+MACHINE_NAME = "Virtual ESP32 with ESP32"
+
+
+class Machine:
+    """One board. Everything happens in the asyncio loop that made it."""
+
+    def __init__(self, kind: BoardKind, name: str, folder: Path) -> None:
+        self.kind = kind
+        self.name = name
+        self.folder = folder
+        self.state = "off"
+        self.reason = ""
+        self.boots = 0
+        self.boot_ms: float | None = None
+        self.mac = "240ac4" + hashlib.sha256(name.encode()).hexdigest()[:6]
+        self.flash = Flash(folder / "flash.bin", kind.flash.size)
+        self.clock = BoardClock(folder / "clock")
+        self.network = Network(self.mac)
+        self.peripherals = Peripherals(self)
+        self.chip: ChipProcess | None = None
+        self._program = find_micropython()
+        self._loop = asyncio.get_running_loop()
+        self._line: SerialLine | None = None
+        self._console: Console | None = None
+        self._rpc: RpcServer | None = None
+        self._downloader: Downloader | None = None
+        self._partitions: tuple[Partition, ...] = ()
+        self._cause = 1
+        self._started_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._en_low = False
+        self._strapping: asyncio.TimerHandle | None = None
+        self._lines = (False, False)
+        self._log = (folder / "console.log").open("ab", buffering=0)
+
+    def connect(self, line: SerialLine) -> None:
+        """Where the console goes."""
+        self._line = line
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.power_off()
+        self.network.close()
+        self.flash.close()
+        self._log.close()
+
+    # -- power and reset
+
+    def power_off(self) -> None:
+        """No power: the process is gone, the clock forgets, the flash stays."""
+        self._halt()
+        self.state, self.reason = "off", ""
+        self.peripherals.power_off()
+
+    def power_on(self, *, download: bool = False) -> None:
+        """Power, or the EN pin: everything but the flash starts afresh."""
+        self.power_off()
+        self.clock.restart()
+        self._start(rom.POWERON, download=download)
+
+    def restart(self, cause: str) -> None:
+        """A reset from inside: the clock and RTC memory are kept."""
+        self._halt()
+        self._start(cause)
+
+    def restart_from_download(self) -> None:
+        """esptool's flasher runs the application: a reset by software, nothing else changes."""
+        self._loop.call_soon(self.restart, rom.SOFTWARE)
+
+    def _halt(self) -> None:
+        for timer in (self._timer, self._strapping):
+            if timer:
+                timer.cancel()
+        self._timer = self._strapping = None
+        if self._downloader:
+            self._downloader = None
+        self._end_process()
+        self.network.station_off()
+        self.peripherals.reset()
+
+    def _end_process(self) -> None:
+        if self._rpc:
+            self._rpc.close()
+            self._rpc = None
+        if self.chip:
+            self.chip.kill()
+            forget_process(self.chip.pid)
+            self.chip = None
+        self._console = None
+
+    def _start(self, cause: str, *, download: bool = False) -> None:
+        self._started_s = self._loop.time()
+        self._cause = _CAUSES[cause]
+        self.boots += 1
+        if download:
+            self.state = "download"
+            self._print(rom.download_banner(cause).encode())
+            self._downloader = Downloader(self)
+            return
+        flash = self.kind.flash
+        start = rom.boot(
+            self.flash, flash.offset, flash.partition_table or 0, self.kind.image_chip_id or 0, cause
+        )
+        self._print(start.text.encode())
+        if start.reason:
+            self.state, self.reason = "bad-image", start.reason
+            self._timer = self._loop.call_later(_REBOOT_S, self._start, rom.WATCHDOG)
+            return
+        self._partitions = start.partitions
+        self._run(raw_repl=False)
+
+    def _run(self, *, raw_repl: bool) -> None:
+        """Start the MicroPython process."""
+        self.state, self.reason = "running", ""
+        environment = {"PATH": os.defpath, **self.clock.environment()}
+        console = Console(self._print, self.banner(), raw_repl=raw_repl)
+        self.chip = ChipProcess(
+            lambda descriptor: command(self._program, self.kind.heap_bytes, descriptor),
+            environment,
+            console.output,
+            self._process_ended,
+        )
+        console.chip = self.chip
+        rpc = RpcServer(self.chip.wire, self.flash, self._find_call, self.power_cut)
+        console.quiet_s = lambda: rpc.idle_s
+        self._console, self._rpc, self._raw_repl = console, rpc, raw_repl
+
+    def banner(self) -> str:
+        """The first lines of the friendly REPL, as the port prints them."""
+        return (
+            f"{_version(self._program)}; {MACHINE_NAME}\r\n"
+            'Type "help()" for more information.\r\n'
+        )
+
+    def _process_ended(self, code: int) -> None:
+        console, chip = self._console, self.chip
+        raw = console is not None and console.ended_in_raw_repl()
+        if console:
+            console.flush()
+        self._end_process_after(chip)
+        if code == 0:
+            self._soft_reset(raw)
+            return
+        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit status {code}"
+        self.state, self.reason = "dead", f"the MicroPython process ended with {how}"
+        self.network.station_off()
+        self._print(f"\r\nkeyfob: {self.reason}; `keyfob board reset` starts it again\r\n".encode())
+
+    def _end_process_after(self, chip: ChipProcess | None) -> None:
+        if self._rpc:
+            self._rpc.close()
+            self._rpc = None
+        if chip:
+            forget_process(chip.pid)
+        self.chip = self._console = None
+
+    def _soft_reset(self, raw_repl: bool) -> None:
+        self._print(b"MPY: soft reboot\r\n")
+        self._cause = _SOFT_RESET
+        self.peripherals.soft_reset()
+        self._run(raw_repl=raw_repl)
+
+    def power_cut(self) -> None:
+        """The supply failed during a flash operation."""
+        self.power_off()
+        self.reason = "the power was cut during a flash operation, as ordered"
+
+    # -- the serial line
+
+    def _print(self, data: bytes) -> None:
+        self._log.write(data)
+        if self._line is not None:
+            self._line.print(data)
+
+    def reply(self, data: bytes) -> None:
+        """Bytes of the download protocol, which do not belong into the console's log."""
+        if self._line is not None:
+            self._line.print(data)
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the serial line."""
+        if self._downloader is not None:
+            self._downloader.receive(data)
+        elif self._console is not None:
+            self._console.input(data)
+
+    def control_lines(self, dtr: bool, rts: bool) -> None:
+        """The two transistors of a development board: DTR and RTS onto EN and IO0.
+
+        EN is low with RTS alone, IO0 with DTR alone. A real EN rises slowly, and IO0 is
+        looked at when it is up; tools rely on that when they set the lines one by one
+        and pass through both-on. So here: in that state the board waits for the next
+        change, for as long as the slowest tool needs.
+        """
+        self._lines = (dtr, rts)
+        if self.state == "off":
+            return
+        if rts and not dtr:
+            self._en_low = True
+            self._halt()
+        elif self._en_low:
+            if dtr and rts:
+                if self._strapping is None:
+                    self._strapping = self._loop.call_later(_BOOT_PINS_S, self._en_rose)
+            else:
+                self._en_rose()
+
+    def _en_rose(self) -> None:
+        self._en_low = False
+        dtr, rts = self._lines
+        self.power_on(download=dtr and not rts)
+
+    # -- what the chip asks
+
+    def _find_call(self, name: str) -> Any:
+        own = getattr(self, f"rpc_{name}", None)
+        return own or getattr(self.peripherals, f"rpc_{name}", None)
+
+    def rpc_hello(self) -> dict[str, Any]:
+        return {
+            "flash": str(self.flash.path),
+            "partitions": [(p.type, p.subtype, p.offset, p.size, p.label) for p in self._partitions],
+            "mac": self.mac,
+            "reset_cause": self._cause,
+            "raw_repl": self._raw_repl,
+            "machine": MACHINE_NAME,
+            "build": "ESP32_GENERIC",
+        }
+
+    def rpc_mounted(self) -> None:
+        self.boot_ms = (self._loop.time() - self._started_s) * 1000
+        if self._console:
+            self._console.booting()
+
+    def rpc_repl(self) -> None:
+        if self._console:
+            self._console.repl_follows()
+
+    def rpc_soft_reset(self) -> None:
+        """SystemExit in boot.py or main.py."""
+        if self.chip:
+            self.chip.drain()
+        if self._console:
+            self._console.flush()
+        raw = self._raw_repl
+        self._end_process()
+        self._soft_reset(raw)
+
+    def rpc_reset(self) -> None:
+        if self.chip:
+            self.chip.drain()
+        self.restart(rom.SOFTWARE)
+
+    def rpc_deepsleep(self, time_ms: int) -> None:
+        self._halt()
+        self.state, self.reason = "off", "deep sleep"
+        if time_ms > 0:
+            self._timer = self._loop.call_later(time_ms / 1000, self.restart, rom.DEEPSLEEP)
+
+    def rpc_set_clock(self, s: int, us: int) -> None:
+        self.clock.set(s + us / 1e6)
+
+    async def rpc_resolve(self, host: str, port: int, type: int = 0) -> dict[str, Any]:
+        return await self.network.resolve(host, port, type)
+
+    def rpc_wlan(self, interface: int, do: str, **arguments: Any) -> Any:
+        return self.network.wlan(interface, do, **arguments)
+
+
+_VERSIONS: dict[Path, str] = {}
+
+
+def _version(program: Path) -> str:
+    """``MicroPython v1.29.0-preview on 2026-07-05``, from the program's own --version."""
+    import subprocess
+
+    if program not in _VERSIONS:
+        run = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False)
+        _VERSIONS[program] = run.stdout.split(";")[0].strip() or "MicroPython"
+    return _VERSIONS[program]

@@ -1,0 +1,130 @@
+"""The chip's requests to the supervisor: the other end of ``chip/_wire.py``.
+
+A request is ``<BII`` operation, number, size and a payload; the answer ``<iI``
+status (an errno, 0 for success), size and a payload. The chip waits for each answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from keyfob_host.virtual.flash import Flash, PowerCut
+
+_REQUEST = struct.Struct("<BII")
+_ANSWER = struct.Struct("<iI")
+_CALL, _PROGRAM, _ERASE = 0, 1, 2
+_ENOSYS = 38
+
+
+class RpcServer:
+    """Serves one chip process over ``sock`` until it closes.
+
+    ``calls`` maps a name to a function of the request's JSON arguments, which may
+    return an awaitable; `OSError` from it becomes the chip's `OSError`.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        flash: Flash,
+        calls: Callable[[str], Callable[..., Any] | None],
+        on_power_cut: Callable[[], None],
+    ) -> None:
+        self._sock = sock
+        self._flash = flash
+        self._calls = calls
+        self._on_power_cut = on_power_cut
+        self._buffer = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._last_s = 0.0
+        self._busy = False
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def close(self) -> None:
+        """Stop serving; a request under way is dropped."""
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+        if self._task:
+            self._task.cancel()
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last request ended; 0 while one is served."""
+        return 0.0 if self._busy else time.monotonic() - self._last_s
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._busy = True
+        self._buffer += data
+        if len(self._buffer) < _REQUEST.size:
+            return
+        operation, number, size = _REQUEST.unpack_from(self._buffer)
+        if len(self._buffer) < _REQUEST.size + size:
+            return
+        payload = bytes(self._buffer[_REQUEST.size : _REQUEST.size + size])
+        self._buffer.clear()
+        self._serve(operation, number, payload)
+
+    def _serve(self, operation: int, number: int, payload: bytes) -> None:
+        try:
+            if operation == _PROGRAM:
+                self._flash.program(number, payload)
+                self._answer(0)
+            elif operation == _ERASE:
+                self._flash.erase(number, int(struct.unpack("<I", payload)[0]))
+                self._answer(0)
+            else:
+                self._call(json.loads(payload))
+        except PowerCut:
+            self._on_power_cut()
+
+    def _call(self, arguments: dict[str, Any]) -> None:
+        function = self._calls(arguments.pop("op"))
+        if function is None:
+            self._answer(_ENOSYS)
+            return
+        try:
+            result = function(**arguments)
+        except OSError as error:
+            self._answer(error.errno or _ENOSYS)
+            return
+        if inspect.isawaitable(result):
+            self._task = asyncio.ensure_future(self._later(result))
+        else:
+            self._answer(0, json.dumps(result).encode())
+
+    async def _later(self, result: Any) -> None:
+        try:
+            self._answer(0, json.dumps(await result).encode())
+        except OSError as error:
+            self._answer(error.errno or _ENOSYS)
+
+    def _answer(self, status: int, payload: bytes = b"") -> None:
+        self._busy = False
+        self._last_s = time.monotonic()
+        if self._sock.fileno() < 0:
+            return
+        try:
+            self._sock.setblocking(True)  # the chip is waiting for exactly this
+            self._sock.sendall(_ANSWER.pack(status, len(payload)) + payload)
+            self._sock.setblocking(False)
+        except OSError:
+            self.close()
