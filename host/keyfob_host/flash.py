@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyfob_host.boards import BoardKind, BoardRef
+from keyfob_host.boards import BoardKind, BoardRef, kind_names, load_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.esptool_run import EsptoolRun, Progress, run_esptool
 from keyfob_host.firmware_file import Firmware, check_firmware, too_small
@@ -121,13 +121,16 @@ def _connection(ref: BoardRef, chip: str, baud: int) -> list[str]:
 def _check_chip(chip: Chip, ref: BoardRef, firmware: Firmware) -> None:
     kind = ref.kind
     if chip.name != kind.chip:
+        fitting = [name for name in kind_names() if load_kind(name).chip == chip.name]
+        fix = f"take an image for {chip.name} from micropython.org/download"
+        if fitting:
+            fix += f", then: keyfob flash --board {fitting[0]} --port {ref.port} --firmware FILE"
         raise KeyfobHostError(
             "flash.wrong-chip",
             f"the board on {ref.port} has an {chip.name}, not an {kind.chip}",
             evidence=f"the chip says {chip.name} (MAC {chip.mac}), board kind {kind.name} "
             f"and the image say {kind.chip}; {_UNTOUCHED}",
-            fix=f"choose the kind with an {chip.name} and an image for it: "
-            "keyfob flash --board KIND --firmware FILE",
+            fix=fix,
             status=ExitStatus.BOARD,
         )
     if chip.flash_size and chip.flash_size < firmware.flash_needed:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from keyfob_host.boards import DEFAULT_KIND, BoardRef, load_kind, open_board
+from keyfob_host.boards import DEFAULT_KIND, BoardRef, open_board
 from keyfob_host.flash import Flashed, describe, flash_board
 from keyfob_host.home import find_home
 from keyfob_host.images import default_image
@@ -51,8 +51,8 @@ def flash(
     that it is the one the image is for.
     """
     home = find_home()
-    image = firmware or default_image(load_kind(kind), home, on_step=ui.step)
     ref = open_board(kind, port, name=name, home=home)
+    image = firmware or default_image(ref.kind, home, on_step=ui.step)
     with _Bar(ui, ref) as bar:
         flashed = flash_board(
             ref, image, erase=erase, baud=baud, expected_sha256=sha256, on_progress=bar.update
@@ -86,7 +86,7 @@ class _Bar:
             if stage != self._stage:
                 self._ui.step(words)
         elif self._task is None or stage != self._stage:
-            self._task = self._bar.add_task(words, total=100, completed=percent)
+            self._task = self._bar.add_task(words, total=100, completed=int(percent))
         else:
             self._bar.update(self._task, completed=percent)
         self._stage = stage
