@@ -17,11 +17,11 @@ from pathlib import Path
 
 from keyfob_host import daemon
 from keyfob_host.broker_failures import did_not_answer, did_not_start, find_mosquitto
-from keyfob_host.broker_probe import probe, probe_address
+from keyfob_host.broker_probe import probe
 from keyfob_host.daemon import Detached
 from keyfob_host.errors import KeyfobHostError, explain_os_error
 from keyfob_host.files import write_atomic
-from keyfob_host.listeners import free_port
+from keyfob_host.listeners import free_port, loopback_of
 from keyfob_host.pki.identity import Identity, load_certs
 from keyfob_host.pki.names import HOST_ID
 
@@ -30,7 +30,6 @@ READY_TIMEOUT_S = 10.0
 
 _CONF = "mosquitto.conf"
 _ACL = "acl"
-_LOG = "mosquitto.log"
 _RECORD = "mosquitto.json"
 _POLL_S = 0.02
 _PORT_TRIES = 5
@@ -56,6 +55,8 @@ class MosquittoBroker:
     waits for a CONNACK; without it for the broker's certificate and its demand for the
     client's. A broker that a killed run left in the same folder is ended first.
     """
+
+    LOG = "mosquitto.log"  # in the folder; kept when the broker has ended
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class MosquittoBroker:
 
     @property
     def log_path(self) -> Path:
-        return self.folder / _LOG
+        return self.folder / self.LOG
 
     def log(self) -> str:
         """What mosquitto wrote since this object's first start, restarts included."""
@@ -207,7 +208,7 @@ class MosquittoBroker:
 
     def _wait(self, process: Detached, cert_der: bytes, log_start: int, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
-        address = probe_address(self.host)
+        address = loopback_of(self.host)
         while True:
             if not process.alive:
                 log = self._read_log(log_start)

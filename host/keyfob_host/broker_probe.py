@@ -71,11 +71,6 @@ def connect_packet(client_id: str) -> bytes:
     return bytes([0x10, len(body)]) + body
 
 
-def probe_address(bind: str) -> str:
-    """Where to reach a listener bound to ``bind``: the loopback for "every address"."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 - compared only
-
-
 def _context(identity_dir: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Stricter than a chain: `probe` accepts one certificate, and sends no secret.

@@ -1,6 +1,6 @@
 """Programs that go on after the command that started them: mosquitto, the time server.
 
-A record (JSON: pid, start time, command line, what the caller adds) says which process
+A record (JSON: pid, start time, what the caller adds) says which process
 is ours. A pid alone proves nothing after a reboot or a crash, so a record counts only
 while the process of that pid has the start time written down. Nothing is ended that
 was not started here.
@@ -14,11 +14,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from keyfob_host.errors import explain_os_error
+from filelock import FileLock, Timeout
+
+from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error, from_os_error
 from keyfob_host.files import read_bounded, write_atomic
 
 
@@ -69,19 +72,19 @@ def spawn(
     _children[child.pid] = child
     try:
         running = Detached(child.pid, birth(child.pid), time.time(), record, dict(extra or {}))
-        state = {
-            "pid": running.pid,
-            "born": running.born,
-            "started_s": running.started_s,
-            "argv": list(argv),
-            "extra": running.extra,
-        }
-        write_atomic(record, json.dumps(state, indent=1) + "\n")
+        _write(running)
     except BaseException:
         child.kill()
         child.wait()
         raise
     return running
+
+
+def amend(running: Detached, **extra: object) -> Detached:
+    """Add to what the record says of ``running``."""
+    amended = replace(running, extra={**running.extra, **extra})
+    _write(amended)
+    return amended
 
 
 def find(record: Path) -> Detached | None:
@@ -144,6 +147,42 @@ def birth(pid: int) -> str:
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(None, 1)
     return "" if len(shown) < 2 or shown[0].startswith("Z") else shown[1].strip()
+
+
+@contextmanager
+def locked(folder: Path, *, timeout_s: float = 30.0) -> Iterator[None]:
+    """One command at a time starts or ends what lives in ``folder``; makes it (0700).
+
+    Error ``host.busy`` after ``timeout_s``.
+    """
+    lock = FileLock(folder / "lock")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lock.acquire(timeout=timeout_s)
+    except Timeout:  # an OSError too, so it goes first
+        raise KeyfobHostError(
+            "host.busy",
+            "another keyfob command is starting or ending the same program",
+            evidence=f"{lock.lock_file} was held for {timeout_s:g} s",
+            fix="wait for it, then run the command again",
+            status=ExitStatus.HOST,
+        ) from None
+    except OSError as error:
+        raise from_os_error(error, folder, "lock the folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(running: Detached) -> None:
+    state = {
+        "pid": running.pid,
+        "born": running.born,
+        "started_s": running.started_s,
+        "extra": running.extra,
+    }
+    write_atomic(running.record, json.dumps(state, indent=1) + "\n")
 
 
 # Programs started by this process, by pid: they must be reaped by it.

@@ -31,6 +31,11 @@ def free_port(host: str = "127.0.0.1") -> int:
     return port
 
 
+def loopback_of(bind: str) -> str:
+    """Where this machine reaches a listener bound to ``bind``: "every address" is none to dial."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 - compared only
+
+
 def who_listens(port: int, protocol: Protocol = "tcp") -> str:
     """The holder of ``port`` in words: ``pid 812 (mosquitto)``, or that it cannot be seen."""
     if Path("/proc/net/tcp").exists():

@@ -204,8 +204,7 @@ def ntp_timestamp(unix_s: float) -> bytes:
 
 def unix_time(timestamp: bytes, near_s: float) -> float:
     """An NTP timestamp as Unix seconds, in the era that brings it nearest to ``near_s``."""
-    seconds, fraction = struct.unpack("!II", timestamp)
-    in_era_0 = seconds + fraction / ERA_S - UNIX_EPOCH_IN_NTP_S
+    in_era_0: float = int.from_bytes(timestamp, "big") / ERA_S - UNIX_EPOCH_IN_NTP_S
     return in_era_0 + round((near_s - in_era_0) / ERA_S) * ERA_S
 
 

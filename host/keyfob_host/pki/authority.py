@@ -55,8 +55,8 @@ class Authority:
         ``passphrase`` encrypts the key; None leaves it in clear. Errors:
         ``ca.exists`` without ``force``, ``cert.bad-common-name``, ``file.*``.
         """
-        if not force and (folder / CERT_FILE).exists():
-            raise _exists(folder)
+        if not force:
+            refuse_existing(folder)
         made = _make(profile or load_profile("ca", kind="authority"), common_name)
         files = {
             CERT_FILE: (made.cert_pem(), PUBLIC_MODE),
@@ -221,6 +221,12 @@ class Authority:
         )
         end = not_after or min(now + timedelta(days=days or profile.days), end_of_ca)
         return _in_order(start, end)
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise ``ca.exists`` where a CA would be overwritten."""
+    if (folder / CERT_FILE).exists() or (folder / KEY_FILE).exists():
+        raise _exists(folder)
 
 
 def load_ca_cert(folder: Path) -> x509.Certificate:

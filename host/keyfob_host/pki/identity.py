@@ -102,7 +102,7 @@ class Identity:
         try:
             write_folder(folder, files, replace=force)
         except FileExistsError:
-            raise already_there(folder, self.name) from None
+            raise _exists(folder, self.name) from None
         return folder
 
     @classmethod
@@ -136,8 +136,13 @@ class Identity:
         return cls(cert=cert, key=key, anchors=tuple(anchors), intermediates=tuple(chain[1:]))
 
 
-def already_there(folder: Path, name: str) -> KeyfobHostError:
-    """The error for an identity that would be overwritten."""
+def refuse_existing(folder: Path, name: str) -> None:
+    """Raise ``cert.exists`` where an identity would be overwritten."""
+    if folder.exists():
+        raise _exists(folder, name)
+
+
+def _exists(folder: Path, name: str) -> KeyfobHostError:
     return KeyfobHostError(
         "cert.exists",
         f"there is already an identity {name!r}",

@@ -98,6 +98,11 @@ def load_key(path: Path, what: str, *, passphrase: bytes | None = None) -> Priva
     return key
 
 
+def is_encrypted(path: Path) -> bool:
+    """Whether the key in PEM file ``path`` needs a passphrase; errors ``file.*``."""
+    return b"ENCRYPTED" in read_bounded(path, "read the key")
+
+
 def public_der(key: object) -> bytes:
     """SubjectPublicKeyInfo of a private or public key: equal bytes mean one key pair."""
     public = key.public_key() if isinstance(key, PrivateKey) else key
