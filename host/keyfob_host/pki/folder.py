@@ -50,7 +50,7 @@ def write_folder(
         with explain_os_error(path, doing):
             _sync_folder(path.parent)
     finally:
-        # Holds the old set after an exchange, half of a new one after a failure.
+        # Holds the old set after an exchange, or what there was of a new one.
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -77,17 +77,19 @@ def _rename_new(temporary: Path, path: Path, doing: str) -> bool:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Swap two folders, in one step where the system can."""
+    """Put ``one`` in the place of ``other``, in one step where the system can."""
     if _exchange_at_once(one, other):
         return
     aside = one.with_name(one.name + ".old")
-    other.rename(aside)
     try:
+        other.rename(aside)
         one.rename(other)
     except BaseException:
-        aside.rename(other)
+        if aside.exists() and not other.exists():
+            aside.rename(other)
         raise
-    aside.rename(one)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _exchange_at_once(one: Path, other: Path) -> bool:
