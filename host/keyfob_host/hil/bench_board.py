@@ -1,0 +1,269 @@
+"""The board under test, as stories see it: power, reset, settings, events, and its surroundings.
+
+Stories ask for what they want done and never which kind of board it is. What only a
+virtual board lets itself be done to (power, Wi-Fi, its sensor) skips the story on
+another one, with the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keyfob_host.boards import BoardRef
+from keyfob_host.console import Console, Event
+from keyfob_host.esptool_run import run_esptool
+from keyfob_host.flash import flash_board
+from keyfob_host.hil.event_log import EventLog, Predicate
+from keyfob_host.hil.evidence import Evidence
+from keyfob_host.images import default_image
+from keyfob_host.pki.identity import Identity
+from keyfob_host.provision import Settings, provision_board
+from keyfob_host.sync import sync_board
+from keyfob_host.transport import Transport, open_transport
+from keyfob_host.virtual import VirtualBoard
+
+# Long enough for a real ESP32 that joins a real access point; a story that passes
+# does not wait for it.
+EVENT_TIMEOUT_S = 40.0
+_START_S = 10.0  # a board that booted and met no error is connected by then
+_ROOM_TEMPERATURE_C, _ROOM_HUMIDITY_PERCENT = 21.0, 40.0
+
+
+class BenchBoard:
+    """One for the run. ``identity`` and ``settings`` are the bench's own, and `restore` gives
+    each story a board that has them.
+    """
+
+    def __init__(
+        self, ref: BoardRef, identity: Identity, settings: Settings, evidence: Evidence
+    ) -> None:
+        self.ref = ref
+        self.device_id = identity.name
+        self.identity = identity
+        self.log = EventLog(evidence)
+        self.must_restart = True  # its program is not in the state it boots with
+        self._own_identity = identity
+        self._own_settings = settings
+        self._evidence = evidence
+        self._console: Console | None = None
+        self._undo: list[Callable[[], None]] = []
+        self._must_provision = True
+
+    # -- life
+
+    def restore(self) -> None:
+        """Undo what the last story did: powered, provisioned as the bench's, its program running.
+
+        Whether it is connected depends on how the last story ended: see `connected`.
+        """
+        while self._undo:
+            self._undo.pop()()
+        self._attach()
+        if self._must_provision:
+            self.provision()
+        elif self.must_restart:
+            self.reset()
+        else:
+            self.log.begin()
+
+    def close(self) -> None:
+        """Undo what is left to undo, and let go of the port."""
+        while self._undo:
+            self._undo.pop()()
+        self._detach()
+
+    @contextmanager
+    def repl(self) -> Iterator[Transport]:
+        """The board's prompt, its program interrupted; `reset` to have it run again."""
+        self.must_restart = True
+        with self._port_to_others(), open_transport(self.ref) as transport:
+            yield transport
+
+    # -- what a story does to it
+
+    def provision(
+        self,
+        identity: Identity | None = None,
+        *,
+        broker: str | None = None,
+        wifi: tuple[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        """Give it ``identity`` and settings, and reset it; what is not given is the bench's own.
+
+        ``broker`` is ``HOST:PORT``, ``wifi`` network and password; ``extra`` are settings
+        by name, two underscores for the dot: ``broker__keepalive_s=60``. The next story
+        starts with the bench's own again. Nothing is checked: a board is given here what
+        a broker must refuse.
+        """
+        settings = self._own_settings
+        settings = replace(
+            settings,
+            broker=broker or settings.broker,
+            extra={**settings.extra, **{k.replace("__", "."): v for k, v in extra.items()}},
+        )
+        if wifi is not None:
+            settings = replace(settings, wifi_ssid=wifi[0], wifi_password=wifi[1])
+        self.identity = identity or self._own_identity
+        self._must_provision = identity is not None or settings != self._own_settings
+        with self._port_to_others():
+            provision_board(self.ref, self.identity, settings, checked=False, reset=False)
+        self.reset()
+
+    def fingerprint(self) -> str:
+        """Its certificate as ``store.loaded`` tells it: 16 hex digits of the SHA-256."""
+        return hashlib.sha256(self.identity.cert_der()).hexdigest()[:16]
+
+    def spoil(self, path: str) -> None:
+        """Flip the last byte of one of its files, and reset it."""
+        self._must_provision = True
+        with self.repl() as repl:
+            content = repl.read(path)
+            repl.write(path, content[:-1] + bytes([content[-1] ^ 1]))
+        self.reset()
+
+    def reset(self) -> None:
+        """Restart it as its reset button does; returns at once."""
+        console = self._attach()
+        self.must_restart = False
+        self.log.begin(boot=True)
+        if self.ref.virtual is not None:
+            self.ref.virtual.reset()
+        else:
+            # Over the prompt and not by EN: not every board has that line, and the
+            # console stays open to catch the first words.
+            console.write(b"\x03\x03")
+            time.sleep(0.3)
+            console.write(b"\x02import machine; machine.reset()\r")
+
+    def connected(self, timeout_s: float = EVENT_TIMEOUT_S) -> None:
+        """Return once it is connected to the broker; it is reset if it was not about to be."""
+        __tracebackhide__ = True
+        if self.log.is_connected():
+            return
+        if not (self.log.is_starting() and self.log.find("mqtt.up", None, _START_S)):
+            self.reset()
+            self.wait_event("mqtt.up", timeout_s)
+
+    # -- what it says
+
+    def wait_event(
+        self,
+        name: str,
+        timeout_s: float = EVENT_TIMEOUT_S,
+        *,
+        where: Predicate | None = None,
+        **fields: Any,
+    ) -> Event:
+        """The next event ``name`` (``error``, ``clock.*``) whose ``fields`` are as given.
+
+        Events are consumed in their order: a later wait looks at later events only.
+        """
+        __tracebackhide__ = True
+
+        def fits(event: Event) -> bool:
+            same = all(event.get(key) == value for key, value in fields.items())
+            return same and (where is None or where(event))
+
+        wanted = f"event {name}" + "".join(f" {key}={value!r}" for key, value in fields.items())
+        return self.log.wait(name, fits, timeout_s, wanted + (" (fitting)" if where else ""))
+
+    def wait_error(self, code: str, timeout_s: float = EVENT_TIMEOUT_S) -> Event:
+        """The next ``error`` event with ``code`` (``x509.*`` stands for any of them)."""
+        __tracebackhide__ = True
+        if not code.endswith(".*"):
+            return self.wait_event("error", timeout_s, code=code)
+        return self.log.wait(
+            "error", lambda one: str(one["code"]).startswith(code[:-1]), timeout_s, f"error {code}"
+        )
+
+    def wait_line(self, text: str, timeout_s: float = EVENT_TIMEOUT_S) -> str:
+        """The first console line with ``text`` in it since the story began or the last reset."""
+        __tracebackhide__ = True
+        return self.log.wait_line(text, timeout_s)
+
+    def events(self, name: str = "") -> list[Event]:
+        """Events since the story began or the last reset, all or those called ``name``."""
+        return self.log.events(name)
+
+    # -- what only a virtual board lets itself be done to
+
+    def power(self, on: bool) -> None:
+        """Cut its power, or give it back."""
+        virtual = self._virtual("its power cannot be switched from here")
+        self.must_restart = not on
+        self.log.begin(boot=True)
+        if not on:
+            self._undo.append(lambda: virtual.power(True))
+        virtual.power(on)
+
+    def wifi(self, up: bool) -> None:
+        """Switch its access point off or on."""
+        virtual = self._virtual("the access point cannot be switched from here")
+        if not up:
+            self._undo.append(lambda: virtual.wifi(True))
+        virtual.wifi(up)
+
+    def dht(self, temperature_c: float | None, humidity_percent: float | None = 40.0) -> None:
+        """What its sensor measures; None: the sensor does not answer."""
+        virtual = self._virtual("what its sensor measures cannot be set from here")
+        self._undo.append(lambda: virtual.dht(_ROOM_TEMPERATURE_C, _ROOM_HUMIDITY_PERCENT))
+        virtual.dht(temperature_c, humidity_percent)
+
+    def pixels(self) -> list[tuple[int, ...]]:
+        """The colours its NeoPixels show."""
+        return self._virtual("its pixels cannot be read back").neopixel()
+
+    def erase(self) -> None:
+        """Erase its whole flash with stock esptool, and start it."""
+        virtual = self._virtual("erasing and flashing a real board again takes minutes")
+        self._must_provision = True
+        with self._port_to_others():
+            virtual.download_mode()
+            chip = ["--chip", self.ref.kind.chip, "--port", self.ref.stream_url]
+            run = run_esptool([*chip, "--before", "no-reset", "--after", "no-reset", "erase-flash"])
+        if run.status:
+            raise self._evidence.failure(f"esptool could not erase the flash:\n{run.output}")
+        self.log.begin()
+        virtual.reset()
+
+    def flash_and_sync(self) -> None:
+        """Write MicroPython with stock esptool, then Keyfob's files."""
+        with self._port_to_others():
+            flash_board(self.ref, default_image(self.ref.kind), erase=False)
+            sync_board(self.ref, reset=False)
+
+    # -- inside
+
+    def _virtual(self, why_not: str) -> VirtualBoard:
+        if self.ref.virtual is None:
+            pytest.skip(f"on a real board {why_not}")
+        return self.ref.virtual
+
+    def _attach(self) -> Console:
+        if self._console is None:
+            self._console = Console(
+                self.ref.stream_url, baud=self.ref.kind.serial.baud, on_line=self.log.add
+            )
+        return self._console
+
+    def _detach(self) -> None:
+        if self._console is not None:
+            self._console.close()
+            self._console = None
+
+    @contextmanager
+    def _port_to_others(self) -> Iterator[None]:
+        """The port has one user at a time: let go of it for as long as another one works."""
+        self._detach()
+        try:
+            yield
+        finally:
+            self._attach()

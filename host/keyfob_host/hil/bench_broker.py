@@ -1,0 +1,132 @@
+"""The suite's broker: real mosquitto, the certificate it shows, and the link before it.
+
+Boards reach it through a relay whose port never changes, so that faults of the link and
+restarts of mosquitto need no new settings on the board. mosquitto itself listens on the
+loopback only.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from keyfob_host.broker import MosquittoBroker
+from keyfob_host.hil.bench_ca import BenchCa
+from keyfob_host.hil.evidence import Evidence
+from keyfob_host.mqtt_host import HostClient
+from keyfob_host.pki.identity import Identity
+from keyfob_host.relay import TcpRelay
+
+_POLL_S = 0.02
+
+
+class BenchBroker:
+    """Start with `start`, end with `stop_all`; `restore` makes it as a story expects it.
+
+    ``host`` is the name or address that boards verify, ``address`` this machine's one
+    that they connect to. ``evidence`` is what a failed wait shows.
+    """
+
+    def __init__(
+        self, folder: Path, ca: BenchCa, host: str, address: str, evidence: Evidence
+    ) -> None:
+        self.host = host
+        self.address = address
+        self._ca = ca
+        self._evidence = evidence
+        self._own = ca.authority.issue_broker(host, [host])
+        self._shown = self._own
+        self._identity_dir = self._own.write(folder / "identity")
+        self._mosquitto = MosquittoBroker(
+            folder,
+            identity_dir=self._identity_dir,
+            ca_pem_path=ca.ca_pem,
+            host_identity_dir=ca.host_identity,
+        )
+        self.relay = TcpRelay(("127.0.0.1", 0), address)
+        self._mark = 0
+
+    @property
+    def port(self) -> int:
+        """The port that boards connect to."""
+        return self.relay.port
+
+    # -- life
+
+    def start_all(self) -> BenchBroker:
+        """Start mosquitto and the relay."""
+        self._mosquitto.start()
+        self.relay.target = ("127.0.0.1", self._mosquitto.port)
+        self.relay.start()
+        return self
+
+    def stop_all(self) -> None:
+        """End both; harmless twice."""
+        self.relay.stop()
+        self._mosquitto.stop()
+
+    def restore(self) -> None:
+        """Running, with its own certificate, and a link without faults; a new log begins."""
+        self.relay.clear()
+        if self._mosquitto.pid is None:
+            self._mosquitto.start()
+        if self._shown is not self._own:
+            self.show(self._own)
+        self.mark()
+
+    # -- what a story does to it
+
+    def stop(self) -> None:
+        """End mosquitto: boards are cut off and find nobody."""
+        self._mosquitto.stop()
+
+    def start(self) -> None:
+        """Run mosquitto again, after `stop`."""
+        self._mosquitto.start()
+
+    def restart(self) -> None:
+        """End mosquitto and run it again on its port."""
+        self._mosquitto.restart()
+
+    def show(self, identity: Identity) -> None:
+        """Serve ``identity`` from now on; returns once it is served. Live connections stay."""
+        identity.write(self._identity_dir, force=True)
+        self._shown = identity
+        self._mosquitto.reload()
+
+    def client(self) -> HostClient:
+        """A connected client of the host, subscribed to every device's topics."""
+        client = HostClient(
+            "127.0.0.1",
+            self._mosquitto.port,
+            self._ca.host_identity,
+            self._ca.ca_pem,
+            self._own.name,
+        ).connect()
+        client.subscribe("devices/#")
+        return client
+
+    # -- what it saw
+
+    def mark(self) -> None:
+        """From here on `log` tells only what comes."""
+        self._mark = len(self._mosquitto.log())
+
+    def log(self) -> str:
+        """mosquitto's log since the last `mark`; a story begins with one."""
+        return self._mosquitto.log()[self._mark :]
+
+    def wait_log(self, pattern: str, timeout_s: float = 10) -> re.Match[str]:
+        """Wait until the regular expression ``pattern`` is found in `log`."""
+        __tracebackhide__ = True
+        end = time.monotonic() + timeout_s
+        while True:
+            found = re.search(pattern, self.log(), re.MULTILINE)
+            if found:
+                return found
+            if time.monotonic() > end:
+                raise self._evidence.failure(
+                    f"the broker's log did not show {pattern!r} within {timeout_s:g} s"
+                )
+            time.sleep(_POLL_S)

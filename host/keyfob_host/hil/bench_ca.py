@@ -1,0 +1,38 @@
+"""The certificate authorities of a suite: its own, and a foreign one that nobody trusts.
+
+Made anew for every run and kept in memory; only the identities that mosquitto and the
+host's client read from files are written, into a folder that ends with the run.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.identity import Identity
+from keyfob_host.pki.names import HOST_ID
+
+
+class BenchCa:
+    """``folder`` takes what must be a file. Issue with `authority` and with `foreign`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = Authority.ephemeral("Keyfob HIL CA")
+        self.ca_pem = folder / "ca.pem"
+        self.ca_pem.write_bytes(self.authority.cert_pem())
+
+    @cached_property
+    def foreign(self) -> Authority:
+        """A CA that neither the broker nor a board of this bench trusts."""
+        return Authority.ephemeral("Foreign HIL CA")
+
+    @cached_property
+    def host_identity(self) -> Path:
+        """The folder of the host's own client identity, which the broker's ACL lets do all."""
+        return self.authority.issue_host().write(self.folder / HOST_ID)
+
+    def mismatched(self, device: Identity) -> Identity:
+        """``device``'s certificate and key, with the foreign CA as its only trust anchor."""
+        return Identity(cert=device.cert, key=device.key, anchors=(self.foreign.cert,))

@@ -1,0 +1,59 @@
+"""From erased flash to a running program, through resets and power cuts."""
+
+from __future__ import annotations
+
+from keyfob_host.transport.files import hashes
+
+
+def test_boots_from_erased_flash_to_a_first_reading(board, host_client) -> None:
+    board.erase()
+    board.wait_line("invalid header: 0xffffffff")
+    board.flash_and_sync()
+    board.provision()
+    for name in ("boot", "wifi.up", "clock.set", "store.loaded", "tls.up", "mqtt.up", "publish"):
+        board.wait_event(name)
+    reading = host_client.wait_message(f"devices/{board.device_id}/reading")
+    assert b"temperature_c" in reading.payload
+
+
+def test_survives_a_reset(board, broker) -> None:
+    board.connected()
+    before = len(board.events("boot"))
+    board.reset()
+    board.wait_event("boot")
+    board.wait_event("mqtt.up")
+    assert len(board.events("boot")) == before + 1
+    broker.wait_log(f"New client connected from .* as {board.device_id} ")
+
+
+def test_survives_two_quick_resets(board, broker) -> None:
+    board.connected()
+    board.reset()
+    board.reset()
+    board.wait_event("boot")
+    board.wait_event("mqtt.up")
+    board.wait_event("publish")
+    assert board.events("mqtt.down") == []
+    assert broker.relay.live == 1
+
+
+def test_keeps_identity_and_settings_when_power_is_cut(board) -> None:
+    paths = ["/keyfob.json", "/id/active", f"/id/{board.slot()}/key.der"]
+    with board.repl() as repl:
+        before = hashes(repl, paths)
+    board.power(False)
+    board.power(True)
+    board.wait_event("boot")
+    loaded = board.wait_event("store.loaded")
+    assert loaded["cert"] == board.fingerprint()
+    board.wait_event("mqtt.up")
+    with board.repl() as repl:
+        assert hashes(repl, paths) == before
+    assert None not in before.values()
+
+
+def test_says_which_version_and_device_boots(board) -> None:
+    board.reset()
+    boot = board.wait_event("boot")
+    assert boot["device"] == board.device_id
+    assert boot["version"]

@@ -1,0 +1,96 @@
+"""Time comes from NTP, is judged before it is believed, and TLS waits for it.
+
+Two time servers are in the board's settings; `ntp` is asked first.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+YEAR_S = 365 * 86400
+
+
+def test_never_tries_tls_with_an_unset_clock(board, broker, ntp, ntp_second) -> None:
+    ntp.mode = ntp_second.mode = "unsynchronized"
+    connections = len(broker.relay.connections)
+    board.reset()
+    board.wait_event("wifi.up")
+    for _ in range(2):  # it goes on asking, and does nothing else
+        error = board.wait_error("clock.unsynchronized", where_server=ntp_second)
+        assert error["retry"] == "wait"
+    assert board.events("clock.set") == []
+    assert board.events("store.loaded") == []
+    assert len(broker.relay.connections) == connections
+    assert "connection from" not in broker.log()
+
+
+def test_silent_time_server_is_told_and_the_next_is_asked(board, ntp, ntp_second) -> None:
+    ntp.mode = "silent"
+    board.reset()
+    error = board.wait_error("clock.no-answer")
+    assert str(ntp.port) in error["detail"]
+    told = board.wait_event("clock.set")
+    assert told["server"].endswith(f":{ntp_second.port}")
+    assert abs(told["unix_s"] - time.time()) < 5
+
+
+def test_kiss_of_death_is_told_and_that_server_is_asked_no_more(board, ntp, ntp_second) -> None:
+    ntp.mode = "kiss-of-death"
+    ntp_second.mode = "unsynchronized"
+    board.reset()
+    error = board.wait_error("clock.kiss-of-death")
+    assert "DENY" in error["detail"]
+    for _ in range(3):
+        board.wait_error("clock.unsynchronized", where_server=ntp_second)
+    assert ntp.requests == 1
+    assert ntp_second.requests >= 2
+    ntp_second.mode = "ok"
+    board.wait_event("clock.set")
+    assert ntp.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("years", "name"),
+    [(-3, "before the firmware was made"), (+40, "in the far future")],
+    ids=["past", "future"],
+)
+def test_implausible_time_is_refused_and_the_next_server_asked(
+    board, ntp, ntp_second, years, name
+) -> None:
+    ntp.offset_s = years * YEAR_S
+    board.reset()
+    error = board.wait_error("clock.implausible")
+    assert str(ntp.port) in error["detail"], name
+    assert board.wait_event("clock.set")["server"].endswith(f":{ntp_second.port}")
+    board.wait_event("mqtt.up")
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [
+        ("unsynchronized", "clock.unsynchronized"),
+        ("wrong-originate", "clock.wrong-originate"),
+        ("stratum-16", "clock.wrong-stratum"),
+        ("wrong-mode", "clock.wrong-mode"),
+        ("truncated", "clock.short-packet"),
+    ],
+)
+def test_useless_answer_is_refused_and_the_next_server_asked(
+    board, ntp, ntp_second, mode, code
+) -> None:
+    ntp.mode = mode
+    board.reset()
+    board.wait_error(code)
+    assert board.wait_event("clock.set")["server"].endswith(f":{ntp_second.port}")
+    assert ntp.requests == 1
+
+
+def test_clock_runs_on_after_the_time_servers_are_gone(board, ntp, ntp_second, broker) -> None:
+    board.connected()
+    ntp.mode = ntp_second.mode = "silent"
+    broker.relay.cut()
+    board.wait_event("mqtt.down")
+    board.wait_event("mqtt.up")
+    assert board.events("clock.*") == []

@@ -1,0 +1,118 @@
+"""The broker is verified, or not talked to: chain, name, dates, usage.
+
+Every refusal is looked at from both ends: the board's error code, and on the broker's
+side that no session began and that the board did not show its certificate.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from self_signed import self_signed
+
+NOW = datetime.now(timezone.utc)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def refuses(board, broker):
+    """``refuses(identity, code)``: the board refuses a broker that shows ``identity``."""
+
+    def check(identity, code: str):
+        broker.show(identity)
+        broker.relay.cut()
+        board.reset()
+        error = board.wait_error(code)
+        assert error["retry"] == "stop"
+        assert board.events("tls.up") == []
+        assert board.events("mqtt.up") == []
+        broker.wait_log("(?i)alert|eof|error")
+        assert f"as {board.device_id} " not in broker.log()
+        sent = broker.relay.connections[-1].head["up"]
+        assert len(sent) > 50, "the board did not even say hello"
+        assert board.identity.cert_der() not in sent
+        return error
+
+    return check
+
+
+def test_verified_broker_is_talked_to_over_tls_1_2(board, broker) -> None:
+    board.reset()
+    up = board.wait_event("tls.up")
+    assert up["version"] == "TLSv1.2"
+    assert up["host"] == broker.host
+    board.wait_event("mqtt.up")
+    # What the refusals below look for is there when the broker is verified.
+    assert board.identity.cert_der() in broker.relay.connections[-1].head["up"]
+
+
+def test_broker_with_an_rsa_key_is_talked_to(board, broker, ca) -> None:
+    broker.show(ca.authority.issue_broker(broker.host, key_type="rsa2048"))
+    board.reset()
+    assert "RSA" in board.wait_event("tls.up")["cipher"]
+    board.wait_event("mqtt.up")
+
+
+def test_broker_of_a_foreign_ca_is_refused(refuses, broker, ca) -> None:
+    refuses(ca.foreign.issue_broker(broker.host), "x509.untrusted")
+
+
+def test_self_signed_broker_is_refused(refuses, broker) -> None:
+    refuses(self_signed(broker.host), "x509.untrusted")
+
+
+def test_broker_with_another_name_is_refused(refuses, broker, ca) -> None:
+    error = refuses(ca.authority.issue_broker("other.keyfob.test"), "x509.wrong-name")
+    assert broker.host in error["detail"]
+    assert "other.keyfob.test" in error["detail"]
+
+
+def test_broker_with_its_name_in_the_common_name_only_is_refused(refuses, broker, ca) -> None:
+    refuses(ca.authority.issue_broker(broker.host, ["other.keyfob.test"]), "x509.wrong-name")
+
+
+def test_expired_broker_is_refused(refuses, broker, ca) -> None:
+    expired = ca.authority.issue_broker(
+        broker.host, not_before=NOW - 30 * DAY, not_after=NOW - DAY
+    )
+    refuses(expired, "x509.expired")
+
+
+def test_broker_that_is_not_yet_valid_is_refused(refuses, broker, ca) -> None:
+    future = ca.authority.issue_broker(broker.host, not_before=NOW + DAY, not_after=NOW + 30 * DAY)
+    refuses(future, "x509.not-yet-valid")
+
+
+def test_broker_with_a_client_certificate_is_refused(refuses, broker, ca) -> None:
+    client = ca.authority.issue_broker(broker.host, eku=["clientAuth"])
+    refuses(client, "x509.wrong-usage")
+
+
+def test_no_common_trust_is_refused_by_the_board_first(board, broker, ca) -> None:
+    board.provision(ca.foreign.issue_device(board.device_id))
+    board.wait_error("x509.untrusted")
+    assert board.identity.cert_der() not in broker.relay.connections[-1].head["up"]
+    assert board.events("tls.up") == []
+
+
+def test_broker_known_only_by_its_address_is_talked_to(board, broker, ca) -> None:
+    broker.show(ca.authority.issue_broker("broker-by-address", [broker.address]))
+    board.provision(broker={"host": broker.address})
+    assert board.wait_event("tls.up")["host"] == broker.address
+    board.wait_event("mqtt.up")
+
+
+def test_broker_with_another_address_is_refused(board, broker, ca) -> None:
+    broker.show(ca.authority.issue_broker("broker-by-address", ["192.0.2.1"]))
+    board.provision(broker={"host": broker.address})
+    error = board.wait_error("x509.wrong-name")
+    assert broker.address in error["detail"]
+    assert "192.0.2.1" in error["detail"]
+    assert board.identity.cert_der() not in broker.relay.connections[-1].head["up"]
+
+
+def test_plain_port_where_tls_is_wanted_is_told(board, broker, plain_port) -> None:
+    board.provision(broker={"port": plain_port})
+    board.wait_error("tls.*")
+    assert board.events("tls.up") == []
