@@ -53,7 +53,7 @@ class Sensor:
         self._dht = dht.DHT22(machine.Pin(settings["dht_pin"]))
         self._pixels = neopixel.NeoPixel(machine.Pin(settings["pixel_pin"]), settings["pixels"])
         self._sequence = 0
-        self._color = None
+        self._color: tuple | None = None
         self._period_changed = asyncio.Event()
         self.state = {"period_s": settings["period_s"], "blue_below_c": 18, "red_above_c": 25}
 
@@ -122,7 +122,7 @@ class Sensor:
                 if not isinstance(part, int) or not 0 <= part <= 255:
                     raise KeyfobError("config.out-of-range", "color: %r" % color)
             self._color = tuple(color)
-            self._fill(self._color)
+            self._fill(tuple(color))
         if thresholds is not None:
             for name in thresholds:
                 if thresholds[name] is not None:

@@ -12,10 +12,10 @@ _STOP_MS = const(120_000)
 
 
 class Backoff:
-    """Delays for one connect loop. ``random`` returns a float in [0, 1)."""
+    """Delays for one connect loop. ``draw`` returns two random bytes."""
 
-    def __init__(self, random) -> None:
-        self._random = random
+    def __init__(self, draw) -> None:
+        self._draw = draw
         self._ceiling_ms = _FIRST_MS
 
     def reset(self) -> None:
@@ -29,7 +29,12 @@ class Backoff:
         two minutes. Otherwise 0 to a ceiling that doubles from 0.5 s to 60 s.
         """
         if stop:
-            return _STOP_MS // 2 + int(self._random() * (_STOP_MS // 2))
-        delay_ms = int(self._random() * self._ceiling_ms)
+            return _STOP_MS // 2 + self._below(_STOP_MS // 2)
+        delay_ms = self._below(self._ceiling_ms)
         self._ceiling_ms = min(2 * self._ceiling_ms, _CEILING_MS)
         return delay_ms
+
+    def _below(self, limit_ms: int) -> int:
+        # Not random.random(), which the ESP8266 lacks: its generator is os.urandom.
+        pair = self._draw()
+        return (pair[0] << 8 | pair[1]) * limit_ms >> 16

@@ -12,8 +12,7 @@ restored. Each failure is one ``error`` event. The last will says ``offline`` on
 """
 
 import asyncio
-import random
-import time
+import os
 
 from micropython import const
 
@@ -21,7 +20,7 @@ from keyfob import store, stream
 from keyfob.backoff import Backoff
 from keyfob.clock import Clock
 from keyfob.errors import KeyfobError, is_stop
-from keyfob.events import emit, emit_error
+from keyfob.events import emit, emit_error, now_ms
 from keyfob.mqtt import packets, session
 from keyfob.pki.certificate import Certificate
 from keyfob.wifi import Wifi
@@ -55,22 +54,25 @@ class Client:
         self._wifi = Wifi(config["wifi"])
         self.clock = Clock(config["ntp"], stream.exchange_datagram)
         self._session = session.Session(limits["rx_bytes"], limits["tx_bytes"])
-        self._backoff = Backoff(random.random)
-        self._stream = None
-        self._task = None
+        self._backoff = Backoff(_draw)
+        self._stream: stream.Stream | None = None
+        self._task: asyncio.Task | None = None
         self._sending = asyncio.Lock()
         self._is_connected = asyncio.Event()
         self._changed = asyncio.Event()  # the reader ended, or an acknowledgement came
-        self._pending = {}  # packet identifier -> _Pending: QoS 1, not acknowledged
-        self._subscriptions = []
-        self._failure = None
+        self._pending: dict[
+            int, _Pending
+        ] = {}  # packet identifier -> _Pending: QoS 1, not acknowledged
+        self._subscriptions: list[Inbox] = []
+        self._failure: KeyfobError | None = None
 
     async def __aenter__(self) -> "Client":
         self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, kind, error, trace) -> None:
-        self._task.cancel()
+        if self._task:
+            self._task.cancel()
         if self._is_connected.is_set():
             try:
                 await self._publish_now(self.status_topic, b"offline", 0, True)
@@ -150,7 +152,7 @@ class Client:
         try:
             dup = pending.was_sent
             pending.was_sent = True
-            pending.sent_ms = time.ticks_ms()
+            pending.sent_ms = now_ms()
             await self._publish_now(
                 pending.topic, pending.payload, 1, pending.retain, packet_id, dup
             )
@@ -167,16 +169,18 @@ class Client:
         dup: bool = False,
     ) -> None:
         async with self._sending:
-            now_ms = time.ticks_ms()
             await self._write(
-                self._session.publish(now_ms, topic, payload, qos, retain, packet_id, dup)
+                self._session.publish(now_ms(), topic, payload, qos, retain, packet_id, dup)
             )
 
     async def _write(self, size: int) -> None:
         """Send ``size`` bytes of the session's buffer; the caller holds `_sending`."""
+        await self._live_stream().write(memoryview(self._session.tx)[:size])
+
+    def _live_stream(self) -> stream.Stream:
         if not self._stream:
             raise KeyfobError("mqtt.not-connected", "connection was dropped")
-        await self._stream.write(memoryview(self._session.tx)[:size])
+        return self._stream
 
     # -- the connection --------------------------------------------------------------------
 
@@ -193,13 +197,14 @@ class Client:
         try:
             await self._connect()
             self._backoff.reset()
-            await self._serve()
-        except KeyfobError as error:
-            if self._is_connected.is_set():
-                emit("mqtt.down", code=error.code, detail=error.detail)
-            return error
-        except MemoryError as error:
-            return KeyfobError("tls.no-memory", str(error))
+            error = await self._serve()
+        except KeyfobError as failure:
+            error = failure
+        except MemoryError as failure:
+            error = KeyfobError("tls.no-memory", str(failure))
+        if self._is_connected.is_set():
+            emit("mqtt.down", code=error.code, detail=error.detail)
+        return error
 
     async def _connect(self) -> None:
         self._failure = None
@@ -212,18 +217,21 @@ class Client:
             "store.loaded", slot=identity.slot, cert=identity.cert_sha256(), not_after_s=not_after_s
         )
         host, port = self._broker["host"], self._broker["port"]
-        self._stream = await stream.connect(host, port, identity, self.clock)
-        version, cipher = self._stream.session()
+        connection = await stream.connect(host, port, identity, self.clock)
+        self._stream = connection
+        version, cipher = connection.session()
         emit("tls.up", version=version, cipher=cipher, host=host)
         async with self._sending:
             will = (self.status_topic, b"offline", 1, True)
             await self._write(
                 self._session.start(
-                    time.ticks_ms(), self._device_id, self._broker["keepalive_s"], False, will
+                    now_ms(), self._device_id, self._broker["keepalive_s"], False, will
                 )
             )
         try:
-            session_present = await asyncio.wait_for_ms(self._read_connack(), _CONNACK_LIMIT_MS)
+            session_present: bool = await asyncio.wait_for_ms(
+                self._read_connack(), _CONNACK_LIMIT_MS
+            )
         except asyncio.TimeoutError:
             raise KeyfobError("mqtt.no-connack", "%d ms" % _CONNACK_LIMIT_MS)
         emit(
@@ -258,13 +266,11 @@ class Client:
         inbox.packet_id = self._session.take_id(session.SUBACK)
         async with self._sending:
             await self._write(
-                self._session.subscribe(
-                    time.ticks_ms(), inbox.topic_filter, inbox.qos, inbox.packet_id
-                )
+                self._session.subscribe(now_ms(), inbox.topic_filter, inbox.qos, inbox.packet_id)
             )
 
-    async def _serve(self) -> None:
-        """Keep alive while `_read` reads; raises what ended the connection."""
+    async def _serve(self) -> KeyfobError:
+        """Keep alive while `_read` reads; returns what ended the connection, or raises it."""
         reader = asyncio.create_task(self._read())
         try:
             while not self._failure:
@@ -272,10 +278,10 @@ class Client:
                 self._wifi.check_up()
                 self._check_pending()
                 self.clock.keep()
-                if self._session.ping_is_due(time.ticks_ms()):
+                if self._session.ping_is_due(now_ms()):
                     async with self._sending:
-                        await self._write(self._session.ping(time.ticks_ms()))
-            raise self._failure
+                        await self._write(self._session.ping(now_ms()))
+            return self._failure
         finally:
             reader.cancel()
 
@@ -293,7 +299,7 @@ class Client:
             self._fail(KeyfobError("tls.no-memory", "reading: %s" % error))
 
     async def _receive(self) -> None:
-        self._session.received(await self._stream.read(self._session.room()))
+        self._session.received(await self._live_stream().read(self._session.room()))
 
     def _fail(self, error: KeyfobError) -> None:
         # The first error is the cause; those after it are its consequences.
@@ -302,7 +308,7 @@ class Client:
     def _check_pending(self) -> None:
         for packet_id in self._pending:
             pending = self._pending[packet_id]
-            waited_ms = time.ticks_diff(time.ticks_ms(), pending.sent_ms)
+            waited_ms = session.since(pending.sent_ms, now_ms())
             if pending.was_sent and waited_ms > _PUBACK_LIMIT_MS:
                 raise KeyfobError("mqtt.no-puback", "identifier %d, %d ms" % (packet_id, waited_ms))
 
@@ -313,7 +319,7 @@ class Client:
             self._deliver(Message(topic, payload, qos, retain))
             if qos:
                 async with self._sending:
-                    await self._write(self._session.acknowledge(time.ticks_ms(), packet_id))
+                    await self._write(self._session.acknowledge(now_ms(), packet_id))
         elif kind == session.PUBACK:
             pending = self._pending.pop(event[1], None)
             if pending:
@@ -358,7 +364,7 @@ class Inbox:
         self.qos = qos
         self.packet_id = 0  # of the SUBSCRIBE that waits for its SUBACK
         self.is_granted = False
-        self._messages = []
+        self._messages: list[Message] = []
         self._arrived = asyncio.Event()
 
     def put(self, message: Message) -> None:
@@ -389,6 +395,10 @@ class Messages:
     async def __anext__(self) -> Message:
         inbox = await self._client.subscribe(self._topic_filter)
         return await inbox.get()
+
+
+def _draw() -> bytes:
+    return os.urandom(2)
 
 
 class _Pending:

@@ -99,7 +99,8 @@ class Clock:
         # The RTC has whole seconds on some ports (ESP8266: ms, ESP32: us), so round.
         if unix_ms >= 500:
             fields = time.gmtime(unix_s + 1 - self._epoch_s)
-        machine.RTC().datetime(fields[0:3] + (fields[6],) + fields[3:6] + (0,))
+        year, month, day, hour, minute, second, weekday = fields[:7]
+        machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
         self._is_set = True
         emit("clock.set", unix_s=unix_s, server=server, offset_ms=(unix_s - before_s) * 1000)
         self._keep(unix_s)

@@ -104,7 +104,7 @@ def check_section(name: str, section: object, schema: dict) -> dict:
     for key in section:
         if key not in schema:
             raise KeyfobError("config.unknown-key", dot + str(key))
-    checked = {}
+    checked: dict = {}
     for key in schema:
         rule = schema[key]
         if isinstance(rule, dict):

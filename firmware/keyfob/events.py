@@ -10,13 +10,19 @@ import time
 from keyfob.errors import KeyfobError, is_stop
 
 
+def now_ms() -> int:
+    """Milliseconds since boot, wrapping at a power of two; see `keyfob.mqtt.session.since`."""
+    # The stubs give ticks an opaque type; every port gives an int.
+    return time.ticks_ms()  # type: ignore[return-value]
+
+
 def emit(ev: str, **fields: object) -> None:
     """Print the event ``ev`` with its fields, in one write.
 
     Written piece by piece because a MicroPython dict keeps no order, and ``t``
     and ``ev`` first is what makes a console readable.
     """
-    line = 'kf {"t":%d,"ev":"%s"' % (time.ticks_ms(), ev)
+    line = 'kf {"t":%d,"ev":"%s"' % (now_ms(), ev)
     for name in sorted(fields):
         line += ',"%s":%s' % (name, json.dumps(fields[name], separators=(",", ":")))
     print(line + "}")

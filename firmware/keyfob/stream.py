@@ -259,20 +259,34 @@ class _Tap(io.IOBase):
 def check_verifies(context) -> None:
     """Refuse an engine that does not verify. Errors: tls.cannot-verify.
 
-    The ESP8266's axTLS has the attribute too, ignores every write to it, and reads
-    CERT_NONE for ever.
+    The ESP8266's axTLS ignores every write to the attribute and reads CERT_NONE for
+    ever; its module does not even have the name CERT_REQUIRED.
     """
-    if context.verify_mode != tls.CERT_REQUIRED:
-        detail = "verify_mode %s, want %s" % (context.verify_mode, tls.CERT_REQUIRED)
+    required = getattr(tls, "CERT_REQUIRED", None)
+    seen = getattr(context, "verify_mode", None)
+    if required is None or seen != required:
+        detail = "verify_mode reads %s, want %s" % (seen, required)
         raise KeyfobError("tls.cannot-verify", detail)
+
+
+def _require_verification(context, chain: Chain) -> None:
+    try:
+        context.verify_mode = getattr(tls, "CERT_REQUIRED", None)
+        context.verify_callback = chain.see
+    except (AttributeError, TypeError) as error:
+        raise KeyfobError("tls.cannot-verify", str(error))
+    check_verifies(context)
 
 
 def _make_context(identity, chain: Chain):
     gc.collect()
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = tls.CERT_REQUIRED
-    check_verifies(context)
-    context.verify_callback = chain.see
+    _require_verification(context, chain)
+    _load_identity(context, identity)
+    return context
+
+
+def _load_identity(context, identity) -> None:
     for name in identity.names("ca"):
         try:
             context.load_verify_locations(identity.read(name))
@@ -284,7 +298,6 @@ def _make_context(identity, chain: Chain):
     except (ValueError, OSError) as error:
         code = "tls.bad-key" if "key" in str(error) else "x509.bad-certificate"
         raise KeyfobError(code, str(error))
-    return context
 
 
 def _chain_of(certificates: list) -> bytes:

@@ -1,7 +1,7 @@
 """An MQTT 3.1.1 session without I/O: bytes in, events out; requests in, packets out.
 
 It knows which packets are in order, which packet identifiers are in use, and when
-the keep alive is due (time comes in as ``now_ms``, any counter that `_since` can
+the keep alive is due (time comes in as ``now_ms``, any counter that `since` can
 subtract). QoS 0 and 1. After an error it stays failed until `start`.
 
 Not here: what was published (the caller keeps it until its PUBACK, and sends it
@@ -48,7 +48,7 @@ class Session:
         self.tx = bytearray(tx_bytes)
         self._rx = bytearray(rx_bytes)
         self._rx_view = memoryview(self._rx)
-        self._used = {}  # packet identifier -> type of the acknowledgement awaited
+        self._used: dict[int, int] = {}  # packet identifier -> type of the acknowledgement awaited
         self._last_id = 0
         self.keepalive_ms = 0
         self._reset()
@@ -146,11 +146,11 @@ class Session:
         if self._state != _OPEN or not self.keepalive_ms:
             return False
         if self._ping_is_out:
-            waited_ms = _since(self._ping_ms, now_ms)
+            waited_ms = since(self._ping_ms, now_ms)
             if waited_ms > self.keepalive_ms // 2:
                 raise self._fail(KeyfobError("mqtt.no-pingresp", "%d ms" % waited_ms))
             return False
-        return _since(self._sent_ms, now_ms) >= self.keepalive_ms - self.keepalive_ms // 4
+        return since(self._sent_ms, now_ms) >= self.keepalive_ms - self.keepalive_ms // 4
 
     # -- what the broker sends ---------------------------------------------------------
 
@@ -252,6 +252,7 @@ class Session:
         return error
 
 
-def _since(then_ms: int, now_ms: int) -> int:
+def since(then_ms: int, now_ms: int) -> int:
+    """Milliseconds from one to the other."""
     # Counters wrap at 2**30 on 32-bit ports; an interval is right modulo that.
     return (now_ms - then_ms) & _TICKS_MASK

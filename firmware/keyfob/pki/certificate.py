@@ -29,10 +29,10 @@ class Certificate:
     ``names``: DNS names and IP addresses of the SAN as text, the first four, each
     cut at 64 bytes; empty when there is no such name."""
 
-    def __init__(self, der: bytes) -> None:
+    def __init__(self, der: bytes | memoryview) -> None:
         """``der`` is read here and not kept. Errors: x509.malformed."""
         self.version = 1
-        self.names = []
+        self.names: list[str] = []
         at, end = read_header(der, 0, len(der), _SEQUENCE)
         at, end = read_header(der, at, end, _SEQUENCE)
         if der[at] == _VERSION:
@@ -53,7 +53,7 @@ class Certificate:
             at, end = read_header(der, at, end, _EXTENSIONS)
             self._read_extensions(der, at, end)
 
-    def _read_extensions(self, der: bytes, at: int, end: int) -> None:
+    def _read_extensions(self, der: bytes | memoryview, at: int, end: int) -> None:
         at, end = read_header(der, at, end, _SEQUENCE)
         while at < end:
             inner, at = read_header(der, at, end, _SEQUENCE)
@@ -66,7 +66,7 @@ class Certificate:
             inner, san_end = read_header(der, inner, san_end, _SEQUENCE)
             self._read_names(der, inner, san_end)
 
-    def _read_names(self, der: bytes, at: int, end: int) -> None:
+    def _read_names(self, der: bytes | memoryview, at: int, end: int) -> None:
         while at < end and len(self.names) < _MAX_NAMES:
             tag = der[at]
             start, at = read_header(der, at, end, tag)
@@ -78,7 +78,7 @@ class Certificate:
                 self.names.append(separator.join(str(byte) for byte in der[start:stop]))
 
 
-def read_header(der: bytes, at: int, end: int, tag: int) -> tuple:
+def read_header(der: bytes | memoryview, at: int, end: int, tag: int) -> tuple:
     """(start, end) of the content of the element at ``at``, which must have ``tag``.
 
     Definite lengths of at most two bytes (DER; a certificate above 64 KB is none of
@@ -104,13 +104,13 @@ def read_header(der: bytes, at: int, end: int, tag: int) -> tuple:
     return at, at + size
 
 
-def _skip(der: bytes, at: int, end: int) -> int:
+def _skip(der: bytes | memoryview, at: int, end: int) -> int:
     if at >= end:
         raise KeyfobError("x509.malformed", "offset %d: nothing is left" % at)
     return read_header(der, at, end, der[at])[1]
 
 
-def _read_time(der: bytes, at: int, end: int) -> tuple:
+def _read_time(der: bytes | memoryview, at: int, end: int) -> tuple:
     """(Unix seconds, offset behind). RFC 5280 section 4.1.2.5: always Zulu, with seconds."""
     kind = der[at] if at < end else -1
     start, behind = read_header(der, at, end, kind)

@@ -34,7 +34,7 @@ class RecordWatch:
         self._kind = 0
         self._length = 0
 
-    def feed(self, buffer: bytes, count: int) -> None:
+    def feed(self, buffer: bytearray, count: int) -> None:
         """``buffer[:count]`` came from the peer."""
         self.seen_bytes += count
         at = 0
@@ -63,7 +63,7 @@ class RecordWatch:
             self._length = self._length << 8 | byte
         self._position = position + 1
 
-    def _read_alert(self, buffer: bytes, at: int, count: int) -> None:
+    def _read_alert(self, buffer: bytearray, at: int, count: int) -> None:
         # AlertDescription is the second byte of the record's content.
         offset = _HEADER_BYTES + 1 - self._position
         if 0 <= offset < count:
