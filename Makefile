@@ -29,8 +29,8 @@ help: ## this page
 setup: ## virtual environment, Python packages, mosquitto (every target does it)
 	@$(PYTHON) tools/setup.py
 
-demo: setup ## the whole job on a virtual ESP32, in a minute
-	@$(KEYFOB) demo
+demo: setup ## the whole job on a virtual ESP32, in a minute; BREAK=wrong-name breaks it
+	@$(KEYFOB) demo $(if $(BREAK),--break $(BREAK))
 
 certs: setup ## certificate authority, broker certificate and the identity ID
 	@$(KEYFOB) ca init --exists-ok
