@@ -28,6 +28,7 @@ Kind = Literal["cut", "half-close", "stall", "delay", "throttle"]
 
 _CHUNK_BYTES = 16384
 _HEAD_BYTES = 16384
+_END_S = 2.0
 _TICK_S = 0.05  # a throttled link passes its bytes in portions this far apart
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, not FIN
 _DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
@@ -197,11 +198,13 @@ class TcpRelay:
             loop.run_forever()
         finally:
             server.close()
+            self._apply(None)
             self._cut_all()
-            for task in asyncio.all_tasks(loop):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    loop.run_until_complete(task)
+            # A reset connection ends its tasks by itself; cancelling would have asyncio's
+            # streams log an error for each.
+            carrying = asyncio.all_tasks(loop)
+            if carrying:
+                loop.run_until_complete(asyncio.wait(carrying, timeout=_END_S))
             loop.close()
 
     def _in_loop(self, action: Callable[[], _Result]) -> _Result:

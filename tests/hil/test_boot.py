@@ -18,11 +18,10 @@ def test_boots_from_erased_flash_to_a_first_reading(board, host_client) -> None:
 
 def test_survives_a_reset(board, broker) -> None:
     board.connected()
-    before = len(board.events("boot"))
+    broker.mark()
     board.reset()
     board.wait_event("boot")
     board.wait_event("mqtt.up")
-    assert len(board.events("boot")) == before + 1
     broker.wait_log(f"New client connected from .* as {board.device_id} ")
 
 
@@ -38,7 +37,7 @@ def test_survives_two_quick_resets(board, broker) -> None:
 
 
 def test_keeps_identity_and_settings_when_power_is_cut(board) -> None:
-    paths = ["/keyfob.json", "/id/active", f"/id/{board.slot()}/key.der"]
+    paths = ["/keyfob.json", "/id/active", "/id/a/manifest.json", "/keyfob/client.mpy"]
     with board.repl() as repl:
         before = hashes(repl, paths)
     board.power(False)

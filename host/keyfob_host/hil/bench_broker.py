@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from keyfob_host.broker import MosquittoBroker
@@ -95,17 +97,21 @@ class BenchBroker:
         self._shown = identity
         self._mosquitto.reload()
 
-    def client(self) -> HostClient:
-        """A connected client of the host, subscribed to every device's topics."""
-        client = HostClient(
+    @contextmanager
+    def client(self) -> Iterator[HostClient]:
+        """A connected client of the host, subscribed to every device's topics.
+
+        It goes past the relay, so that a fault of the board's link never blinds it.
+        """
+        with HostClient(
             "127.0.0.1",
             self._mosquitto.port,
             self._ca.host_identity,
             self._ca.ca_pem,
             self._own.name,
-        ).connect()
-        client.subscribe("devices/#")
-        return client
+        ) as client:
+            client.subscribe("devices/#")
+            yield client
 
     # -- what it saw
 
