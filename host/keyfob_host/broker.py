@@ -32,6 +32,7 @@ _CONF = "mosquitto.conf"
 _ACL = "acl"
 _RECORD = "mosquitto.json"
 _POLL_S = 0.02
+_FIRST_PROBE_S = 0.25
 _PORT_TRIES = 5
 _LOG_KEPT_BYTES = 8 << 20
 
@@ -204,17 +205,18 @@ class MosquittoBroker:
         )
         with _ended_on_failure(process):
             self._wait(process, cert_der, log_start, timeout_s)
-        self._process = process
+            self._process = process
 
     def _wait(self, process: Detached, cert_der: bytes, log_start: int, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         address = loopback_of(self.host)
+        patience_s = _FIRST_PROBE_S
         while True:
             if not process.alive:
                 log = self._read_log(log_start)
                 raise did_not_start(log, self.host, self.port, self.folder)
             try:
-                probe(address, self.port, cert_der, self.host_identity_dir)
+                probe(address, self.port, cert_der, self.host_identity_dir, timeout_s=patience_s)
                 return
             except OSError as error:  # not listening yet
                 why = str(error)
@@ -226,6 +228,9 @@ class MosquittoBroker:
             if time.monotonic() > deadline:
                 log = self._read_log(log_start)
                 raise did_not_answer(log, self.host, self.port, timeout_s, why)
+            # Another program may hold the port and say nothing, while mosquitto is long
+            # dead of it; a busy machine on the other hand needs more than the first try.
+            patience_s = min(2 * patience_s, timeout_s)
             time.sleep(_POLL_S)
 
     def _configuration(self) -> str:

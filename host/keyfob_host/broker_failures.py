@@ -90,13 +90,13 @@ def did_not_start(log: str, host: str, port: int, folder: Path) -> KeyfobHostErr
             fix="keyfob broker up --port 8883",
             status=ExitStatus.HOST,
         )
-    for text, cause in (
+    for text, cause in (  # the particular before the general
+        ("ee key too small", "its certificate's key is too small for this OpenSSL"),
+        ("md too weak", "its certificate is signed with a hash too weak for this OpenSSL"),
         ("key values mismatch", "its certificate and key do not belong together"),
         ("inconsistent", "its certificate and key do not belong together"),
         ("Unable to load server key", "it cannot read its key"),
         ("Unable to load server certificate", "it cannot read its certificate"),
-        ("ee key too small", "its certificate's key is too small for this OpenSSL"),
-        ("md too weak", "its certificate is signed with a hash too weak for this OpenSSL"),
         ("Unable to load CA", "it cannot read the CA certificate"),
         ("Permission denied", "this user may not read or write one of its files"),
         ("Unknown option", "this mosquitto is too old for the configuration (2.0 is needed)"),
