@@ -20,7 +20,6 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.home import Home
 from keyfob_host.virtual.control import ask
 
-_START_S = 20.0
 _END_S = 10.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
@@ -48,6 +47,13 @@ class VirtualBoard:
         ``board.not-virtual``, ``board.bad-name``, ``board.did-not-start``,
         ``host.no-micropython``, and ``board.already-up`` for ``fresh`` on a running one.
         """
+        return cls.start(home, kind, name, powered=powered, fresh=fresh)[0]
+
+    @classmethod
+    def start(
+        cls, home: Home, kind: str, name: str | None, *, powered: bool, fresh: bool
+    ) -> tuple[VirtualBoard, bool]:
+        """As `up`, and whether it was started now."""
         name = name or kind
         _check(kind, name)
         board = cls(home, name)
@@ -58,12 +64,12 @@ class VirtualBoard:
                     evidence=str(board.folder), fix=f"keyfob board down {name}",
                     status=ExitStatus.BOARD,
                 )  # fmt: skip
-            return board
+            return board, False
         home.ensure()
-        board._start(kind, fresh=fresh)
+        started = board._start(kind, fresh=fresh)
         if powered:
             board.power(True)
-        return board
+        return board, started
 
     @classmethod
     def attach(cls, home: Home, name: str) -> VirtualBoard:
@@ -131,14 +137,33 @@ class VirtualBoard:
         """What the sensor measures; None: it does not answer."""
         self._do("dht", temperature_c=temperature_c, humidity_percent=humidity_percent)
 
+    def sensor(
+        self,
+        temperature_c: float | None,
+        humidity_percent: float | None,
+        *,
+        unplugged: bool = False,
+    ) -> tuple[float, float] | None:
+        """Change what is given of the sensor's values; what it measures then."""
+        if unplugged:
+            self.dht(None, None)
+            return None
+        before = self.info()["dht"] or (20.0, 50.0)
+        after = (
+            before[0] if temperature_c is None else temperature_c,
+            before[1] if humidity_percent is None else humidity_percent,
+        )
+        if temperature_c is not None or humidity_percent is not None:
+            self.dht(*after)
+        elif self.info()["dht"] is None:
+            return None
+        return after
+
     def neopixel(self, pin: int | None = None) -> list[tuple[int, ...]]:
         """The colours last written to the LEDs on ``pin``, or on the only pin that has any."""
         pixels: dict[str, list[list[int]]] = self._do("pixels")
-        if pin is None:
-            colors = next(iter(pixels.values()), [])
-        else:
-            colors = pixels.get(str(pin), [])
-        return [tuple(color) for color in colors]
+        chosen = next(iter(pixels.values()), []) if pin is None else pixels.get(str(pin), [])
+        return [tuple(color) for color in chosen]
 
     def pin(self, n: int, level: int | None = None) -> int:
         """The level of pin ``n``; with ``level``, put that on it from outside first."""
@@ -166,14 +191,15 @@ class VirtualBoard:
 
     def _not_up(self) -> KeyfobHostError:
         up = [board.name for board in running(self.home)]
+        option = "" if self.name == "virtual-esp32" else f" --name {self.name}"
         return KeyfobHostError(
             "board.not-up", f"the virtual board {self.name!r} is not up",
             evidence=f"up: {', '.join(up) or 'none'} (in {self.home.root})",
-            fix="keyfob board up virtual-esp32" + ("" if self.name == "virtual-esp32" else f" --name {self.name}"),
+            fix=f"keyfob board up virtual-esp32{option}",
             status=ExitStatus.BOARD,
         )  # fmt: skip
 
-    def _start(self, kind: str, *, fresh: bool) -> None:
+    def _start(self, kind: str, *, fresh: bool) -> bool:
         with explain_os_error(self.folder, "make the virtual board's folder"):
             self.folder.mkdir(parents=True, exist_ok=True)
             if fresh:
@@ -191,11 +217,11 @@ class VirtualBoard:
         with os.fdopen(read, "rb") as pipe:
             answer = json.loads(pipe.read() or b"{}")
         if answer.get("ok"):
-            return
+            return True
         process.wait()
         told = answer.get("error")
         if told and told["code"] == "board.already-up":
-            return  # another command was faster; the board is up, as asked
+            return False  # another command was faster; the board is up, as asked
         if told:
             raise KeyfobHostError(
                 told["code"], told["cause"], evidence=told["evidence"], fix=told["fix"],
@@ -214,6 +240,11 @@ def running(home: Home) -> list[VirtualBoard]:
     return [board for name in names if (board := VirtualBoard(home, name)).is_up()]
 
 
+def known(home: Home) -> list[str]:
+    """The names of all virtual boards of this bench that ever were started."""
+    return sorted(path.parent.name for path in home.boards_dir.glob("*/flash.bin"))
+
+
 def _check(kind: str, name: str) -> None:
     if not load_kind(kind).virtual:
         raise KeyfobHostError(
@@ -223,7 +254,7 @@ def _check(kind: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise KeyfobHostError(
             "board.bad-name", f"{name!r} cannot be a board's name",
-            evidence="1 to 32 of a-z, 0-9, dot, dash and underscore, starting with a letter or digit",
+            evidence="wanted: up to 32 of a-z, 0-9, dot, dash, underscore; first a letter or digit",
             fix="keyfob board up virtual-esp32 --name board-1", status=ExitStatus.USAGE,
         )  # fmt: skip
 

@@ -45,6 +45,7 @@ class Commands:
                 "status": machine.network.status,
                 "connections": machine.network.live(),
             },
+            "dht": machine.peripherals.dht,
             "fault": str(machine.network.fault) if machine.network.fault else None,
             "boots": machine.boots,
             "boot_ms": machine.boot_ms,
@@ -89,8 +90,10 @@ class Commands:
         return self._machine.network.cut()
 
     def do_dht(self, temperature_c: float | None, humidity_percent: float | None) -> None:
-        both = temperature_c is not None and humidity_percent is not None
-        self._machine.peripherals.dht = (temperature_c, humidity_percent) if both else None  # type: ignore[assignment]
+        if temperature_c is None or humidity_percent is None:
+            self._machine.peripherals.dht = None
+        else:
+            self._machine.peripherals.dht = (temperature_c, humidity_percent)
 
     def do_pixels(self) -> dict[str, list[tuple[int, ...]]]:
         return {str(pin): colors for pin, colors in self._machine.peripherals.pixels.items()}

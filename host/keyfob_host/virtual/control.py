@@ -44,7 +44,9 @@ async def serve(path: Path, commands: Callable[[str], Callable[..., Any] | None]
         os.umask(before)
 
 
-async def _answer(line: bytes, commands: Callable[[str], Callable[..., Any] | None]) -> dict[str, Any]:
+async def _answer(
+    line: bytes, commands: Callable[[str], Callable[..., Any] | None]
+) -> dict[str, Any]:
     try:
         request = json.loads(line)
         name = request.pop("do")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from esp32_mock_bootloader import registers
 from esp32_mock_bootloader.server import SpiPeripheralMock
 from esptool.loader import ESPLoader
+from esptool.targets import ESP32ROM
 
 from keyfob_host.virtual.flash import SECTOR_BYTES, PowerCut
 
@@ -49,7 +50,7 @@ class Downloader:
         self._frame: bytearray | None = None
         self._escaped = False
         self._registers = dict(registers.rom_profile(machine.kind.chip))
-        self._registers.update(_mac_registers(machine.mac))
+        self._registers.update(_efuses(machine.mac))
         self._spi = SpiPeripheralMock(None)
         self._spi.configure_for_chip(machine.kind.chip)
         self._position = self._end = 0
@@ -227,12 +228,13 @@ class Downloader:
             self._position += len(block[start : start + SECTOR_BYTES])
 
     def _flash_end(self, data: bytes) -> tuple[int, bytes] | None:
-        """Stay, or run the application, which the stub does after its answer."""
-        (stay,) = _unpack("<I", data)
-        if stay:
+        """0: reset by software, which lands in download mode again, since the boot pins are
+        latched. 1: the stub stays, the ROM runs the application."""
+        (word,) = _unpack("<I", data)
+        if word and self._stub:
             return 0, b""
         self._answer(ESPLoader.ESP_CMDS["FLASH_END"], 0)
-        self._machine.restart_from_download()
+        self._machine.leave_download(to_application=bool(word))
         return None
 
     def _flash_defl_end(self, data: bytes) -> tuple[int, bytes] | None:
@@ -242,7 +244,7 @@ class Downloader:
         return self._flash_end(data)
 
     def _run_user_code(self, _data: bytes) -> None:
-        self._machine.restart_from_download()
+        self._machine.leave_download(to_application=True)
 
     def _spi_set_params(self, _data: bytes) -> tuple[int, bytes]:
         return 0, b""
@@ -313,8 +315,23 @@ def _unpack(layout: str, data: bytes) -> tuple[int, ...]:
     return struct.unpack_from(layout, data)
 
 
-def _mac_registers(mac: str) -> dict[int, int]:
-    """The eFuse words that esptool reads an ESP32's MAC address from."""
+def _efuses(mac: str) -> dict[int, int]:
+    """What esptool reads to name the chip: an ESP32-D0WD-V3, revision 3.0, crystal 40 MHz.
+
+    Addresses and bits are those of esptool's ``targets/esp32.py``.
+    """
     high, low = struct.unpack(">II", b"\0\0" + bytes.fromhex(mac))
-    base = 0x3FF5A000
-    return {base + 4: low, base + 8: high}
+    word3 = 1 << 15 | 1 << 9  # revision bit 0, package 1
+    # The crystal's frequency is found by counting its cycles against the 8 MHz clock,
+    # whose rate stands in an eFuse byte.
+    rate_8m = 128
+    counted = 40_000_000 * 40 // (15625 * rate_8m)
+    return {
+        ESP32ROM.EFUSE_RD_REG_BASE + 4: low,
+        ESP32ROM.EFUSE_RD_REG_BASE + 8: high,
+        ESP32ROM.EFUSE_RD_REG_BASE + 12: word3,
+        ESP32ROM.EFUSE_RD_REG_BASE + 20: 1 << 20,  # revision bit 1
+        ESP32ROM.APB_CTL_DATE_ADDR: 1 << 31,  # revision bit 2
+        ESP32ROM.EFUSE_RD_REG_BASE + 16: rate_8m,
+        ESP32ROM.RTCCALICFG1: counted << ESP32ROM.TIMERS_RTC_CALI_VALUE_S,
+    }

@@ -58,7 +58,9 @@ class Flash:
 
     def cut_power_at(self, operations_from_now: int | None) -> None:
         """Fail with `PowerCut` in the n-th operation from now (1 = the next); None: never."""
-        self._cut_at = None if operations_from_now is None else self.operations + operations_from_now
+        self._cut_at = (
+            None if operations_from_now is None else self.operations + operations_from_now
+        )
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``; short at the end of the chip."""
@@ -131,7 +133,9 @@ def read_partitions(flash: Flash, table_offset: int) -> list[Partition]:
         elif entry == b"\xff" * _ENTRY.size:
             break
         else:
-            raise BadTable(f"flash_parts: partition {len(partitions)} invalid magic number {magic:#x}")
+            raise BadTable(
+                f"flash_parts: partition {len(partitions)} invalid magic number {magic:#x}"
+            )
     if not partitions:
         raise BadTable("boot: ota data partition invalid and no factory, will try all partitions")
     return partitions

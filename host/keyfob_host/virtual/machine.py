@@ -27,9 +27,7 @@ from keyfob_host.virtual.process import ChipProcess
 from keyfob_host.virtual.rpc import RpcServer
 from keyfob_host.virtual.serial_port import SerialLine
 
-# machine.reset_cause() of the ESP32 port, by what the ROM prints.
-_CAUSES = {rom.POWERON: 1, rom.SOFTWARE: 2, rom.WATCHDOG: 3, rom.DEEPSLEEP: 4}
-_SOFT_RESET = 5
+_SOFT_RESET = 5  # machine.SOFT_RESET
 _REBOOT_S = 1.0  # a chip that cannot boot tries again about every second
 _BOOT_PINS_S = 0.18  # IO0 is looked at this long after EN rises, if it has not settled
 MACHINE_NAME = "Virtual ESP32 with ESP32"
@@ -92,14 +90,18 @@ class Machine:
         self.clock.restart()
         self._start(rom.POWERON, download=download)
 
-    def restart(self, cause: str) -> None:
+    def restart(self, cause: rom.Cause) -> None:
         """A reset from inside: the clock and RTC memory are kept."""
         self._halt()
         self._start(cause)
 
-    def restart_from_download(self) -> None:
-        """esptool's flasher runs the application: a reset by software, nothing else changes."""
-        self._loop.call_soon(self.restart, rom.SOFTWARE)
+    def leave_download(self, *, to_application: bool) -> None:
+        """esptool's last word: run the application, or be in the ROM's download mode afresh."""
+        self._loop.call_soon(self._left_download, to_application)
+
+    def _left_download(self, to_application: bool) -> None:
+        self._halt()
+        self._start(rom.SOFTWARE, download=not to_application)
 
     def _halt(self) -> None:
         for timer in (self._timer, self._strapping):
@@ -122,9 +124,9 @@ class Machine:
             self.chip = None
         self._console = None
 
-    def _start(self, cause: str, *, download: bool = False) -> None:
+    def _start(self, cause: rom.Cause, *, download: bool = False) -> None:
         self._started_s = self._loop.time()
-        self._cause = _CAUSES[cause]
+        self._cause = cause.number
         self.boots += 1
         if download:
             self.state = "download"
@@ -133,12 +135,16 @@ class Machine:
             return
         flash = self.kind.flash
         start = rom.boot(
-            self.flash, flash.offset, flash.partition_table or 0, self.kind.image_chip_id or 0, cause
+            self.flash,
+            flash.offset,
+            flash.partition_table or 0,
+            self.kind.image_chip_id or 0,
+            cause,
         )
         self._print(start.text.encode())
         if start.reason:
             self.state, self.reason = "bad-image", start.reason
-            self._timer = self._loop.call_later(_REBOOT_S, self._start, rom.WATCHDOG)
+            self._timer = self._loop.call_later(_REBOOT_S, self._start, start.retry)
             return
         self._partitions = start.partitions
         self._run(raw_repl=False)
@@ -162,8 +168,7 @@ class Machine:
     def banner(self) -> str:
         """The first lines of the friendly REPL, as the port prints them."""
         return (
-            f"{_version(self._program)}; {MACHINE_NAME}\r\n"
-            'Type "help()" for more information.\r\n'
+            f'{_version(self._program)}; {MACHINE_NAME}\r\nType "help()" for more information.\r\n'
         )
 
     def _process_ended(self, code: int) -> None:
@@ -175,7 +180,9 @@ class Machine:
         if code == 0:
             self._soft_reset(raw)
             return
-        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit status {code}"
+        how = (
+            f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit status {code}"
+        )
         self.state, self.reason = "dead", f"the MicroPython process ended with {how}"
         self.network.station_off()
         self._print(f"\r\nkeyfob: {self.reason}; `keyfob board reset` starts it again\r\n".encode())
@@ -253,7 +260,9 @@ class Machine:
     def rpc_hello(self) -> dict[str, Any]:
         return {
             "flash": str(self.flash.path),
-            "partitions": [(p.type, p.subtype, p.offset, p.size, p.label) for p in self._partitions],
+            "partitions": [
+                (p.type, p.subtype, p.offset, p.size, p.label) for p in self._partitions
+            ],
             "mac": self.mac,
             "reset_cause": self._cause,
             "raw_repl": self._raw_repl,
@@ -309,6 +318,8 @@ def _version(program: Path) -> str:
     import subprocess
 
     if program not in _VERSIONS:
-        run = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [str(program), "--version"], capture_output=True, text=True, check=False
+        )
         _VERSIONS[program] = run.stdout.split(";")[0].strip() or "MicroPython"
     return _VERSIONS[program]

@@ -44,4 +44,11 @@ def command(program: Path, heap_bytes: int, descriptor: int) -> list[str]:
     ``heap_bytes`` is a 32-bit chip's heap; objects are twice the size here.
     """
     size = heap_bytes * (2 if sys.maxsize > 1 << 32 else 1) + _PORT_HEAP_BYTES
-    return [str(program), "-i", "-X", f"heapsize={size}", str(CHIP_MODULES / "start.py"), str(descriptor)]
+    return [
+        str(program),
+        "-i",
+        "-X",
+        f"heapsize={size}",
+        str(CHIP_MODULES / "start.py"),
+        str(descriptor),
+    ]

@@ -60,7 +60,7 @@ class Peripherals:
             self._watchdog.cancel()
         loop = asyncio.get_running_loop()
         self._watchdog = loop.call_later(
-            self._watchdog_ms / 1000, self._machine.restart, rom.WATCHDOG
+            self._watchdog_ms / 1000, self._machine.restart, rom.TASK_WATCHDOG
         )
 
     def rpc_rtc_memory(self, data: str | None = None) -> str:

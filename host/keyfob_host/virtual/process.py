@@ -66,7 +66,7 @@ class ChipProcess:
                 cwd="/",
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                preexec_fn=_before_exec,  # noqa: PLW1509  (no other thread holds a lock here)
+                preexec_fn=_before_exec,
             )
         self.pid = self.process.pid
         self._loop.add_reader(self.master, self.drain)

@@ -159,7 +159,9 @@ class Rfc2217Client(SocketClient):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self.line.client is self:
-            self._manager = rfc2217.PortManager(self._port, self)
+            port: Any = self._port  # not a serial.Serial, but all the manager asks of one
+            connection: Any = self
+            self._manager = rfc2217.PortManager(port, connection)
 
     def write(self, data: bytes) -> None:
         """Bytes of the telnet protocol itself, from the port manager."""

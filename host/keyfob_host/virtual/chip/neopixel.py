@@ -4,29 +4,27 @@ import _wire
 
 
 class NeoPixel:
+    """``n`` LEDs of ``bpp`` colours each; ``write`` shows what was set."""
+
     ORDER = (1, 0, 2, 3)
 
     def __init__(self, pin, n, bpp=3, timing=1):
         self.pin = pin
         self.n = n
         self.bpp = bpp
-        self.buf = bytearray(n * bpp)
+        self.fill((0,) * bpp)
 
     def __len__(self):
         return self.n
 
-    def __setitem__(self, i, v):
-        offset = i * self.bpp
-        for k in range(self.bpp):
-            self.buf[offset + self.ORDER[k]] = v[k]
+    def __getitem__(self, index):
+        return self._colors[index]
 
-    def __getitem__(self, i):
-        offset = i * self.bpp
-        return tuple(self.buf[offset + self.ORDER[k]] for k in range(self.bpp))
+    def __setitem__(self, index, color):
+        self._colors[index] = tuple(bytes(color[: self.bpp]))
 
-    def fill(self, v):
-        for i in range(self.n):
-            self[i] = v
+    def fill(self, color):
+        self._colors = [tuple(bytes(color[: self.bpp]))] * self.n
 
     def write(self):
-        _wire.call("neopixel", n=self.pin._id, colors=[list(self[i]) for i in range(self.n)])
+        _wire.call("neopixel", n=self.pin._id, colors=[list(color) for color in self._colors])
