@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.ports import check_port
 from keyfob_host.transport.base import Transport
 
 if TYPE_CHECKING:
     from keyfob_host.boards import BoardRef
+    from keyfob_host.virtual import VirtualBoard
 
 __all__ = ["Transport", "Via", "connect", "open_transport"]
 
@@ -24,13 +27,34 @@ DEFAULT_BAUD = 115200
 def open_transport(ref: BoardRef, via: Via = "mpremote", *, soft_reset: bool = True) -> Transport:
     """The board's raw REPL, its running program interrupted; use it as a context manager.
 
-    mpremote takes the fastest way to the board there is (a virtual board's socket),
-    ampy knows devices and PTYs only. ``soft_reset`` gives the work an empty heap:
-    the board runs ``boot.py`` again, but not ``main.py``. Errors: ``port.*`` and
-    ``board.*`` as in `keyfob_host.transport.failures`.
+    Both back ends open the board's device or PTY. ``soft_reset`` gives the work an
+    empty heap: the board runs ``boot.py`` again, but not ``main.py``. Errors: ``port.*``
+    and ``board.*`` as in `keyfob_host.transport.failures`, ``board.not-running``.
     """
-    url = ref.stream_url if via == "mpremote" else ref.port
-    return connect(url, via, baud=ref.kind.serial.baud, soft_reset=soft_reset, board=ref.kind.name)
+    if ref.virtual is None:
+        check_port(ref.port)  # pyserial would share a port with a program that takes no lock
+    else:
+        _check_running(ref.virtual, ref.kind.name)
+    baud, kind = ref.kind.serial.baud, ref.kind.name
+    return connect(ref.port, via, baud=baud, soft_reset=soft_reset, board=kind)
+
+
+def _check_running(virtual: VirtualBoard, kind: str) -> None:
+    """A virtual board can say why it gives no prompt; a real one is found out by waiting."""
+    info = virtual.info()
+    if info["state"] == "running":
+        return
+    fixes = {
+        "bad-image": f"keyfob flash --board {kind}"
+        + (f" --name {virtual.name}" if virtual.name != kind else ""),
+        "off": f"keyfob board power on {virtual.name}",
+    }
+    raise KeyfobHostError(
+        "board.not-running", f"the virtual board {virtual.name} runs no MicroPython",
+        evidence=f"state {info['state']}" + (f": {info['reason']}" if info["reason"] else ""),
+        fix=fixes.get(str(info["state"]), f"keyfob board reset {virtual.name}"),
+        status=ExitStatus.BOARD,
+    )  # fmt: skip
 
 
 def connect(

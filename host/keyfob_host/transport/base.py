@@ -138,7 +138,7 @@ class RawReplTransport:
         return output
 
     def eval(self, expression: str) -> object:
-        output = self.exec(f"print(repr({expression}))", doing="evaluating an expression").strip()
+        output = self.exec(f"print(repr(({expression})))", doing="evaluating an expression").strip()
         try:
             value: object = ast.literal_eval(output.decode())
         except (ValueError, SyntaxError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import re
 
+from keyfob_host import ports
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 
 _EVIDENCE_CHARS = 400
@@ -138,42 +139,24 @@ def no_prompt(url: str, board: str, seen: bytes, timeout_s: float) -> KeyfobHost
     )  # fmt: skip
 
 
-def port_not_opened(url: str, error: Exception, board: str) -> KeyfobHostError:
+def port_not_opened(url: str, error: Exception) -> KeyfobHostError:
     """The port could not be opened: missing, busy, not ours to open, nobody listening."""
-    number = getattr(error, "errno", None)
-    text = str(error)
-    status = ExitStatus.HOST
-    evidence = f"{url}: {text}"
-    if "://" in url:
+    if ports.is_url(url):
         return KeyfobHostError(
             "port.unreachable", "nobody serves the board's port at this address",
-            evidence=evidence,
+            evidence=f"{url}: {error}",
             fix="keyfob board list shows what is up; keyfob board up virtual-esp32 starts one",
-            status=status,
+            status=ExitStatus.HOST,
         )  # fmt: skip
-    if number == errno.ENOENT:
-        return KeyfobHostError(
-            "port.missing", "there is no such port on this machine",
-            evidence=evidence,
-            fix="python3 -m serial.tools.list_ports -v shows the ports there are; check the cable "
-            "(some carry power only)",
-            status=status,
-        )  # fmt: skip
-    if number in (errno.EACCES, errno.EPERM):
-        return KeyfobHostError(
-            "port.no-permission", "this user may not open the port",
-            evidence=evidence, fix="sudo usermod -aG dialout $USER, then log in again",
-            status=status,
-        )  # fmt: skip
-    if number in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text:
-        return KeyfobHostError(
-            "port.busy", "another program has the port open",
-            evidence=evidence,
-            fix=f"fuser -v {url}, end what it names (monitor, mpremote, screen), try again",
-            status=status,
-        )  # fmt: skip
+    try:
+        ports.check_port(url)
+    except KeyfobHostError as known:
+        return known
+    # Nobody is seen to hold it, but it is locked: another user's process.
+    if "exclusively lock" in str(error) or getattr(error, "errno", None) == errno.EBUSY:
+        return ports.port_busy(url)
     return KeyfobHostError(
         "port.not-opened", "the port cannot be opened as a serial port",
-        evidence=evidence, fix=f"ls -l {url}; python3 -m serial.tools.list_ports -v",
-        status=status,
+        evidence=f"{url}: {error}", fix="python3 -m serial.tools.list_ports -v",
+        status=ExitStatus.HOST,
     )  # fmt: skip

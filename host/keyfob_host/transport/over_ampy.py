@@ -45,5 +45,5 @@ def ampy_transport(url: str, *, baud: int, board: str) -> RawReplTransport:
             "port.not-a-device", "ampy talks to devices only, not to network addresses",
             evidence=url, fix="use --via mpremote", status=ExitStatus.USAGE,
         )  # fmt: skip
-    repl = _Repl(prompt.open_port(url, baud, board))
+    repl = _Repl(prompt.open_port(url, baud))
     return RawReplTransport(url, board, repl, PyboardError, _PIECE_CHARS)

@@ -73,5 +73,5 @@ class _Repl(SerialTransport):  # type: ignore[misc]
 
 def mpremote_transport(url: str, *, baud: int, board: str) -> RawReplTransport:
     """Over devices, PTYs, ``socket://`` and ``rfc2217://``; not yet at the prompt."""
-    repl = _Repl(prompt.open_port(url, baud, board), url)
+    repl = _Repl(prompt.open_port(url, baud), url)
     return RawReplTransport(url, board, repl, TransportError, PIECE_CHARS)

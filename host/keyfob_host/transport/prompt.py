@@ -26,14 +26,14 @@ _KEPT_BYTES = 4096
 READ_TIMEOUT_S = 10.0
 
 
-def open_port(url: str, baud: int, board: str) -> Any:
+def open_port(url: str, baud: int) -> Any:
     """The port, open and ours alone. Errors: ``port.*``."""
     try:
         return serial.serial_for_url(
             url, baudrate=baud, timeout=READ_TIMEOUT_S, inter_byte_timeout=1, exclusive=True
         )
     except (OSError, ValueError) as error:  # pyserial: an unknown URL scheme is a ValueError
-        raise failures.port_not_opened(url, error, board) from None
+        raise failures.port_not_opened(url, error) from None
 
 
 def read_until(port: Any, ending: bytes, deadline: float) -> bytes:
@@ -83,7 +83,7 @@ def _interrupt(port: Any, url: str, board: str, began: float, deadline: float) -
     seen = bytearray()
     wait = _FIRST_WAIT_S
     while True:
-        port.write(b"\r\x03\x03")
+        port.write(b"\r\x03")
         # Let the interrupt arrive before Ctrl-A: a program that reads its input would eat it.
         seen += _read_some(port, b">>> ", time.monotonic() + wait / 3)
         port.write(b"\r\x01")

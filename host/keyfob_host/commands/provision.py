@@ -1,0 +1,136 @@
+"""``keyfob provision``: identity and settings to the board."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from keyfob_host.boards import DEFAULT_KIND, open_board
+from keyfob_host.device_settings import parse_set
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.files import read_bounded
+from keyfob_host.home import find_home
+from keyfob_host.provision import Settings, bench_settings, find_identity, provision_board
+from keyfob_host.transport import Via
+from keyfob_host.ui import Ui
+
+
+@click.command()
+@click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
+@click.option("--port", help="Serial port of a real board.")
+@click.option("--name", help="Name of the virtual board, if not that of its kind.")
+@click.option(
+    "--identity", required=True, metavar="ID|DIR", help="A device of this bench, or a folder."
+)
+@click.option("--broker", metavar="HOST[:PORT]", help="As in the broker's certificate.")
+@click.option("--ntp", multiple=True, metavar="HOST[:PORT]", help="Time server; may be repeated.")
+@click.option("--wifi-ssid", help="Wi-Fi network. Its password is asked for.")
+@click.option("--wifi-password-file", type=click.Path(path_type=Path), help="Its first line.")
+@click.option("--wifi-password-env", metavar="VARIABLE", help="Environment variable with it.")
+@click.option("--app", help="Application: a module of apps/.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="As app.period_s=5.")
+@click.option(
+    "--via", type=click.Choice(["mpremote", "ampy"]), default="mpremote", help="Uploader."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+@click.option("--no-reset", is_flag=True, help="Leave the board at its prompt.")
+@click.pass_obj
+def provision(
+    ui: Ui,
+    kind: str,
+    port: str | None,
+    name: str | None,
+    identity: str,
+    broker: str | None,
+    ntp: tuple[str, ...],
+    wifi_ssid: str | None,
+    wifi_password_file: Path | None,
+    wifi_password_env: str | None,
+    app: str | None,
+    sets: tuple[str, ...],
+    via: Via,
+    dry_run: bool,
+    no_reset: bool,
+) -> None:
+    """Write a device's identity and settings to the board, and restart it.
+
+    What is not given stays as it is on the board. A virtual board gets the bench's
+    access point, and the bench's broker and time server if they run.
+    """
+    home = find_home()
+    settings = Settings(
+        broker=broker,
+        ntp=ntp,
+        wifi_ssid=wifi_ssid,
+        wifi_password=_wifi_password(wifi_ssid, wifi_password_file, wifi_password_env),
+        app={"name": app} if app else {},
+        extra=parse_set(sets),
+    )
+    folder, device_id = find_identity(home, identity)
+    ref = open_board(kind, port, name=name, home=home)
+    if ref.virtual is not None:
+        settings = bench_settings(settings, home)
+    report = provision_board(
+        ref,
+        folder,
+        settings,
+        device_id=device_id,
+        via=via,
+        reset=not no_reset,
+        dry_run=dry_run,
+        on_step=ui.step,
+    )
+    ui.result(report.summary(), report.as_dict())
+
+
+def _wifi_password(ssid: str | None, file: Path | None, variable: str | None) -> str | None:
+    """From the file, the environment, or the terminal; never from the command line."""
+    if file is not None and variable is not None:
+        raise click.UsageError("Give one source for the Wi-Fi password only.")
+    if file is not None:
+        return _from_file(file)
+    if variable is not None:
+        if variable not in os.environ:
+            raise _no_password(f"environment variable {variable} is not set")
+        return os.environ[variable]
+    if ssid is None:
+        return None
+    if not sys.stdin.isatty():
+        raise _no_password("no terminal to ask on")
+    asked: str = click.prompt(
+        f"Password of {ssid} (empty: open network)",
+        hide_input=True, default="", show_default=False, err=True,
+    )  # fmt: skip
+    return asked
+
+
+def _from_file(file: Path) -> str:
+    content = read_bounded(file, "read the Wi-Fi password")
+    mode = file.stat().st_mode
+    if stat.S_ISREG(mode) and mode & 0o077:
+        raise KeyfobHostError(
+            "provision.password-exposed",
+            "the file with the Wi-Fi password can be read by others on this machine",
+            evidence=f"{file}: mode {stat.S_IMODE(mode):04o}, expected 0600",
+            fix=f"chmod 600 {file}",
+        )
+    try:
+        lines = content.decode().splitlines()
+    except UnicodeDecodeError:
+        lines = []
+    if not lines:
+        raise _no_password(f"{file} has no first line of text")
+    return lines[0]
+
+
+def _no_password(evidence: str) -> KeyfobHostError:
+    return KeyfobHostError(
+        "provision.no-wifi-password", "there is no Wi-Fi password where it was said to be",
+        evidence=evidence,
+        fix="--wifi-password-file FILE or --wifi-password-env VARIABLE",
+        status=ExitStatus.USAGE,
+    )  # fmt: skip

@@ -1,0 +1,240 @@
+"""Give a board its identity and its settings: the old ones or the new ones, never a mixture.
+
+The inactive slot is written whole and every file's SHA-256 is computed on the board
+and compared with that of the bytes sent; the settings are written beside the present
+ones and judged by the board's own code; only then ``/id/active`` and ``/keyfob.json``
+are replaced, each by a rename. The old identity stays in the other slot.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keyfob_host.device_identity import MANIFEST, check_identity, manifest_text, slot_files
+from keyfob_host.device_settings import Settings, settings_text
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.pki.identity import Identity
+from keyfob_host.transport import Transport, Via, files, open_transport
+
+if TYPE_CHECKING:
+    from keyfob_host.boards import BoardKind, BoardRef
+    from keyfob_host.home import Home
+
+__all__ = ["ProvisionReport", "Settings", "bench_settings", "find_identity", "provision_board"]
+
+SETTINGS = "/keyfob.json"
+STAGED = "/keyfob.json.new"
+ACTIVE = "/id/active"
+BENCH_DOMAIN = "keyfob.test"
+_SLOTS = ("a", "b")
+
+OnStep = Callable[[str], None]
+
+# The board judges the settings with the code that will read them. Printed: the error's
+# code and detail, or None. A board without Keyfob's firmware cannot be asked.
+_JUDGE = """\
+try:
+ from keyfob import config
+ try:
+  config.load({path!r})
+  print(None)
+ except Exception as e:
+  print(repr((getattr(e,'code',type(e).__name__),str(getattr(e,'detail','')))))
+except ImportError:
+ print('-')
+"""
+
+
+@dataclass(frozen=True)
+class ProvisionReport:
+    """What was written; with ``dry_run``, what would be. Digests are SHA-256 in hex."""
+
+    device_id: str
+    slot: str
+    before: str | None  # the slot that was active
+    files: dict[str, int]
+    digests: dict[str, str]
+    not_after: str
+    broker: str
+    dry_run: bool
+
+    def summary(self) -> str:
+        """For people, two lines."""
+        verb = "would write" if self.dry_run else "wrote"
+        size = sum(self.files.values())
+        kept = f", slot {self.before} keeps the old one" if self.before else ""
+        return (
+            f"{self.device_id}: {verb} {len(self.files)} files ({size} bytes) "
+            f"to slot {self.slot}{kept}\n"
+            f"certificate valid until {self.not_after}, broker {self.broker}"
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """The ``--json`` shape."""
+        return {
+            "device_id": self.device_id, "slot": self.slot, "before": self.before,
+            "files": self.files, "sha256": self.digests, "not_after": self.not_after,
+            "broker": self.broker, "dry_run": self.dry_run,
+        }  # fmt: skip
+
+
+def find_identity(home: Home, id_or_folder: str) -> tuple[Path, str | None]:
+    """The folder that ``--identity`` means, and the device id it must be for (None: any).
+
+    A name without a slash is looked for among the bench's identities; anything else
+    is a folder.
+    """
+    if "/" not in id_or_folder and id_or_folder not in (".", ".."):
+        return home.certs_dir / "device" / id_or_folder, id_or_folder
+    return Path(id_or_folder).expanduser(), None
+
+
+def bench_settings(settings: Settings, home: Home) -> Settings:
+    """For a virtual board: the bench's running broker and NTP server where none was given."""
+    from keyfob_host.broker import MosquittoBroker
+    from keyfob_host.ntp_daemon import ntp_status
+
+    broker = MosquittoBroker.attach(home.broker_dir)
+    if settings.broker is None and broker is not None:
+        settings = replace(settings, broker=f"{broker.identity_dir.name}:{broker.port}")
+    if not settings.ntp:
+        with contextlib.suppress(KeyfobHostError):  # not running: the board's own, or public ones
+            settings = replace(settings, ntp=(f"ntp.{BENCH_DOMAIN}:{ntp_status(home)['port']}",))
+    return settings
+
+
+def provision_board(
+    ref: BoardRef,
+    identity: Identity | Path,
+    settings: Settings,
+    *,
+    device_id: str | None = None,
+    via: Via = "mpremote",
+    checked: bool = True,
+    reset: bool = True,
+    dry_run: bool = False,
+    on_step: OnStep = lambda _text: None,
+) -> ProvisionReport:
+    """Write ``identity`` and ``settings`` to the board ``ref`` and restart it.
+
+    ``identity`` is one in memory or its folder; everything about it is checked before
+    the board is touched, unless ``checked`` is False (a bench that shows what a broker
+    refuses). ``dry_run`` reads the board and writes nothing. Errors: ``provision.*``,
+    ``cert.*``, ``port.*``, ``board.*``.
+    """
+    given = Identity.read(identity) if isinstance(identity, Path) else identity
+    if checked:
+        check_identity(given, device_id=device_id)
+    slot_files(given, ref.kind.tls.engine)
+    with open_transport(ref, via) as board:
+        report = provision_files(board, ref.kind, given, settings, dry_run=dry_run, on_step=on_step)
+        if reset:
+            board.reset()
+    return report
+
+
+def provision_files(
+    board: Transport,
+    kind: BoardKind,
+    identity: Identity,
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    on_step: OnStep = lambda _text: None,
+) -> ProvisionReport:
+    """As `provision_board`, over a transport that is at its prompt; no checks, no restart."""
+    contents = slot_files(identity, kind.tls.engine)
+    text = settings_text(settings, kind, identity.name, _present_settings(board))
+    before = _active_slot(board)
+    slot = "b" if before == "a" else "a"
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    broker = json.loads(text)["broker"]
+    report = ProvisionReport(
+        device_id=identity.name,
+        slot=slot,
+        before=before,
+        files={f"/id/{slot}/{name}": len(data) for name, data in contents.items()},
+        digests=digests,
+        not_after=f"{identity.cert.not_valid_after_utc:%Y-%m-%d %H:%M}Z",
+        broker=f"{broker['host']}:{broker['port']}",
+        dry_run=dry_run,
+    )
+    if dry_run:
+        return report
+    contents[MANIFEST] = manifest_text(identity.name, int(time.time()), digests)
+    # Judged first: settings that the board refuses leave both of its identities alone.
+    _stage_settings(board, text, on_step)
+    _write_slot(board, slot, contents, on_step)
+    on_step(f"  {ACTIVE}: {before or 'none'} -> {slot}")
+    board.write(ACTIVE, slot.encode())
+    files.rename(board, STAGED, SETTINGS)
+    return report
+
+
+def _write_slot(board: Transport, slot: str, contents: dict[str, bytes], on_step: OnStep) -> None:
+    """The slot emptied and written, its manifest last; then every hash read back."""
+    folder = f"/id/{slot}"
+    files.mkdirs(board, [folder])
+    # The manifest goes first: without it the board takes the slot for no identity.
+    old = sorted(files.list_tree(board, folder), key=lambda path: not path.endswith(MANIFEST))
+    files.remove(board, old)
+    for name, data in contents.items():
+        on_step(f"  {folder}/{name} ({len(data)} bytes)")
+        board.write(f"{folder}/{name}", data)
+    seen = files.hashes(board, [f"{folder}/{name}" for name in contents])
+    for name, data in contents.items():
+        if seen[f"{folder}/{name}"] != hashlib.sha256(data).digest():
+            raise KeyfobHostError(
+                "provision.not-as-sent", f"{folder}/{name} does not hold what was sent; "
+                "the board keeps its old identity",
+                evidence="SHA-256 read back differs from that of the bytes sent",
+                fix="run the command again; if it persists the flash is worn: keyfob flash --erase",
+                status=ExitStatus.BOARD,
+            )  # fmt: skip
+
+
+def _stage_settings(board: Transport, text: bytes, on_step: OnStep) -> None:
+    on_step(f"  {SETTINGS} ({len(text)} bytes)")
+    board.write(STAGED, text)
+    answer = board.exec(_JUDGE.format(path=STAGED), doing="checking the settings").decode().strip()
+    if answer == "-":
+        on_step("  no firmware on the board yet that could check the settings: keyfob sync")
+        return
+    verdict = ast.literal_eval(answer)
+    if verdict is None:
+        return
+    files.remove(board, [STAGED])
+    code, detail = verdict
+    raise KeyfobHostError(
+        "provision.settings-refused", "the board's firmware does not accept these settings",
+        # A detail about Wi-Fi could quote the password.
+        evidence=f"{code}: {'wifi' if detail.startswith('wifi') else detail}",
+        fix="correct the option or --set that gave this value; keyfob sync if the firmware is old",
+    )  # fmt: skip
+
+
+def _present_settings(board: Transport) -> dict[str, Any]:
+    """The board's settings; empty if there are none or they are damaged."""
+    if board.hash(SETTINGS) is None:
+        return {}
+    try:
+        found = json.loads(board.read(SETTINGS))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _active_slot(board: Transport) -> str | None:
+    """``a``, ``b``, or None where no slot is active or the byte is damaged."""
+    if board.hash(ACTIVE) is None:
+        return None
+    found = board.read(ACTIVE).decode("ascii", "replace")
+    return found if found in _SLOTS else None
