@@ -7,6 +7,9 @@ ID ?= sensor-01
 BROKER ?= broker.keyfob.test
 BROKER_PORT ?= 8883
 NTP_PORT ?= 11123
+# The bench: CA, identities, broker, virtual boards. KEYFOB_HOME moves it.
+export KEYFOB_HOME ?= $(CURDIR)/.keyfob
+BENCH = $(KEYFOB_HOME)
 KEYFOB = .venv/bin/keyfob
 PYTEST = .venv/bin/python -m pytest
 
@@ -33,9 +36,9 @@ demo: setup ## the whole job on a virtual ESP32, in a minute; BREAK=wrong-name b
 	@$(KEYFOB) demo $(if $(BREAK),--break $(BREAK))
 
 certs: setup ## certificate authority, broker certificate and the identity ID
-	@$(KEYFOB) ca init --exists-ok
-	@$(KEYFOB) cert broker $(BROKER) --exists-ok
-	@$(KEYFOB) cert device $(ID) --exists-ok
+	@test -e $(BENCH)/ca || $(KEYFOB) ca init $(if $(virtual),--no-passphrase)
+	@test -e $(BENCH)/certs/broker/$(BROKER) || $(KEYFOB) cert broker $(BROKER)$(if $(virtual), --san IP:127.0.0.1)
+	@test -e $(BENCH)/certs/device/$(ID) || $(KEYFOB) cert device $(ID)
 
 broker: certs ## mosquitto with mutual TLS, and the bench's NTP server
 	@$(KEYFOB) broker up --name $(BROKER) --port $(BROKER_PORT)

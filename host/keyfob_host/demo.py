@@ -233,7 +233,7 @@ class Demo:
         tls, store = self.seen["tls.up"], self.seen["store.loaded"]
         return f"""
 proved in {time.monotonic() - self.started:.1f} s
-  - stock esptool wrote and verified a real ESP32 MicroPython image, {self.seen["image_bytes"]} bytes
+  - stock esptool wrote and verified an ESP32 MicroPython image, {self.seen["image_bytes"]} bytes
   - the identity {store["cert"]} came from slot {store["slot"]} of the LittleFS in that flash
   - its clock was unset, and was set by NTP before any TLS
   - {tls["version"]}, {tls["cipher"]}: each side verified the other

@@ -1,0 +1,138 @@
+"""The demonstration: what it proves, that it can be killed anywhere, what it says when broken."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from keyfob_host.demo import BREAKAGES
+
+STEPS = 10
+COMMAND = [sys.executable, "-m", "keyfob_host"]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    folder = tmp_path / "bench"
+    monkeypatch.setenv("KEYFOB_HOME", str(folder))
+    yield folder
+    left = processes_of(folder)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, f"the demonstration left processes behind: {left}"
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Living processes whose command line names the bench."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(folder) in words:
+            found[int(entry.name)] = words
+    return found
+
+
+def demo(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "demo", *options], capture_output=True, text=True, timeout=90, check=False
+    )
+
+
+def start_until(step: int) -> subprocess.Popen[str]:
+    """A demonstration that has just finished ``step``."""
+    process = subprocess.Popen([*COMMAND, "demo"], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith(f"{step:>2}  "):
+            return process
+    process.wait()
+    raise AssertionError(f"the demonstration ended before step {step}: {process.returncode}")
+
+
+@pytest.mark.mosquitto
+def test_the_demonstration_ends_with_a_verified_message_and_its_effect(home):
+    run = subprocess.run(
+        [*COMMAND, "--json", "demo"], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    seen = json.loads(run.stdout)
+    assert seen["tls.up"]["version"] == "TLSv1.2"
+    assert seen["mqtt.up"]["client_id"] == "sensor-01"
+    assert seen["reading"]["temperature_c"] == 22.5
+    assert seen["pixel"] == [0, 0, 255]
+    # The identity that connected is the one in the LittleFS of the flash image that
+    # esptool wrote: read it there with another implementation of LittleFS.
+    flash = (home / "demo" / "boards" / "demo" / "flash.bin").read_bytes()
+    assert flash[0x1000] == 0xE9, "the image's header is not where the chip looks"
+    cert = littlefs_file(flash[0x200000:0x400000], "/id/a/cert.der")
+    from hashlib import sha256
+
+    assert sha256(cert).hexdigest().startswith(seen["store.loaded"]["cert"])
+
+
+def littlefs_file(partition: bytes, path: str) -> bytes:
+    from littlefs import LittleFS
+
+    volume = LittleFS(block_size=4096, block_count=len(partition) // 4096, mount=False)
+    volume.context.buffer = bytearray(partition)
+    volume.mount()
+    with volume.open(path, "rb") as file:
+        return file.read()
+
+
+@pytest.mark.mosquitto
+@pytest.mark.timeout(300)
+def test_a_demonstration_killed_at_any_step_starts_again(home):
+    for step in range(1, STEPS + 1):
+        process = start_until(step)
+        process.kill()  # no chance to clean up
+        process.wait()
+    run = demo()
+    assert run.returncode == 0, run.stderr
+    assert "proved in" in run.stderr
+
+
+@pytest.mark.mosquitto
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [3, 5, 8])
+def test_an_interrupted_demonstration_leaves_no_process(home, step, number):
+    process = start_until(step)
+    process.send_signal(number)
+    assert process.wait(20) == 130
+    deadline = time.monotonic() + 5
+    while processes_of(home) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    # The fixture fails the test if any is still there.
+
+
+@pytest.mark.mosquitto
+def test_a_second_demonstration_in_the_same_bench_is_told_who_is_there(home):
+    first = start_until(1)
+    try:
+        second = demo()
+        assert second.returncode == 4
+        assert "demo.running" in second.stderr
+        assert "fix " in second.stderr
+    finally:
+        first.send_signal(signal.SIGINT)
+        first.wait(20)
+
+
+@pytest.mark.mosquitto
+@pytest.mark.parametrize("name", list(BREAKAGES))
+def test_what_is_broken_on_purpose_is_told_with_cause_evidence_and_fix(home, name):
+    run = demo("--break", name)
+    assert run.returncode == 0, run.stderr
+    told = run.stderr.split("broken on purpose")[1]
+    assert any(f"error  {code}" in told for code in BREAKAGES[name].codes)
+    for label in ("cause", "seen", "fix"):
+        assert f"    {label:<5}" in told
