@@ -8,6 +8,7 @@ the file names is for `keyfob_host.flash` to ask the chip itself.
 from __future__ import annotations
 
 import difflib
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home, find_home
+from keyfob_host.ports import check_port, holders, port_busy, port_not_given, socket_clients
 from keyfob_host.strict_toml import Pattern, Range, read_strict, refuse_field
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_KIND = "virtual-esp32"
 _WHAT = "board file"
+_RELEASE_TIMEOUT_S = 1.0
 
 _Slug = Annotated[str, Pattern(r"[a-z0-9][a-z0-9-]{0,31}", "lower-case letters, digits and dashes")]
 _Text = Annotated[str, Range(1, 200)]
@@ -130,6 +133,25 @@ class BoardRef:
         """The fastest pyserial URL to the board's console: a virtual board's socket."""
         return self.port if self.virtual is None else str(self.virtual.info()["socket_url"])
 
+    def check_free(self) -> None:
+        """Refuse the board while another program has its serial port open.
+
+        Opens nothing. Errors: those of `keyfob_host.ports.check_port`. A virtual
+        board notices with a little delay that a client has left.
+        """
+        if self.virtual is None:
+            check_port(self.port)
+            return
+        deadline = time.monotonic() + _RELEASE_TIMEOUT_S
+        info = self.virtual.info()
+        while info["client"] is not None and time.monotonic() < deadline:
+            time.sleep(0.02)
+            info = self.virtual.info()
+        if info["client"] is not None:
+            urls = [str(info["socket_url"]), str(info["rfc2217_url"])]
+            clients = [client for url in urls for client in socket_clients(url)]
+            raise port_busy(self.port, [*holders(self.port), *clients])
+
 
 def kind_names() -> list[str]:
     """The kinds there are, sorted."""
@@ -211,8 +233,6 @@ def open_board(
     kind = load_kind(kind_name)
     if not kind.virtual:
         if port is None:
-            from keyfob_host.ports import port_not_given
-
             raise port_not_given(kind.name)
         return BoardRef(kind, port, name or Path(port).name)
     if port is not None:

@@ -21,7 +21,6 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.esptool_run import EsptoolRun, Progress, run_esptool
 from keyfob_host.firmware_file import Firmware, check_firmware, too_small
 from keyfob_host.flash_faults import explain_run
-from keyfob_host.ports import check_port
 
 _CONNECT_BAUD = 115200  # the ROM finds the rate itself; this one every adapter can do
 _CHIP = re.compile(r"(?:Connected to|Detecting chip type\.*) *(ESP[\w-]+)")
@@ -65,14 +64,13 @@ def flash_board(
 
     ``erase`` erases the whole chip first, which takes the board's files with it;
     without it, only what the image covers is written. ``on_progress`` gets stage
-    and per cent. Errors: those of `check_firmware` and `check_port`,
+    and per cent. Errors: those of `check_firmware` and `BoardRef.check_free`,
     ``flash.wrong-chip``, ``flash.too-small``, ``flash.interrupted`` and those of
     `keyfob_host.flash_faults`; each says whether the flash was touched.
     """
     started = time.monotonic()
     firmware = check_firmware(path, ref.kind, expected_sha256=expected_sha256)
-    if ref.virtual is None:
-        check_port(ref.port)
+    ref.check_free()
     command = again(ref, path, erase=erase, baud=baud)
     with _download_mode(ref):
         chip = identify(ref, command)

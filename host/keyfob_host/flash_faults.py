@@ -15,6 +15,8 @@ from keyfob_host.esptool_run import EsptoolRun
 from keyfob_host.ports import port_busy, port_missing, port_not_permitted
 
 _SLOW_BAUD = 115200
+# While connecting, these words mean that a program answers (MicroPython's prompt echoes).
+_NOT_THE_ROM = r"Invalid head of packet|Invalid SLIP|content transfer stopped|doesn't match request"
 _FATAL = re.compile(r"(?:A fatal error occurred|ERROR|error): (?!A fatal)(.*?)(?:\n\n|\Z)", re.S)
 
 
@@ -26,10 +28,12 @@ class _Fault:
     fix: str  # {again}: the same command; {slow}: the same at a low baud rate; {button}
 
 
+_WRONG_MODE = _Fault(
+    r"Wrong boot mode detected", "flash.not-in-download-mode",
+    "the board runs its program instead of waiting in download mode", "{button}; then: {again}",
+)  # fmt: skip
 _FAULTS = (
-    _Fault(r"Wrong boot mode detected", "flash.not-in-download-mode",
-           "the board runs its program instead of waiting in download mode",
-           "{button}; then: {again}"),
+    _WRONG_MODE,
     _Fault(r"serial TX path seems to be down", "flash.no-transmit",
            "the board is in download mode but hears nothing from this machine",
            "check the wire from the adapter's TX to the board's RX, then: {again}"),
@@ -81,22 +85,25 @@ def explain_run(run: EsptoolRun, ref: BoardRef, command: str, state: str) -> Key
             "flash.stuck", "esptool fell silent and was ended", evidence=evidence,
             fix=f"{ref.kind.serial.download_mode}; then: {command}", status=ExitStatus.BOARD,
         )  # fmt: skip
+    if run.stage == "connect" and re.search(_NOT_THE_ROM, words):
+        return _error(_WRONG_MODE, ref, command, evidence)
     for fault in _FAULTS:
         if re.search(fault.pattern, words):
-            fix = fault.fix.format(
-                again=command,
-                slow=slower(command),
-                button=ref.kind.serial.download_mode,
-            )
-            return KeyfobHostError(
-                fault.code, fault.cause, evidence=evidence, fix=fix, status=ExitStatus.BOARD
-            )
+            return _error(fault, ref, command, evidence)
     return KeyfobHostError(
         "flash.esptool-failed",
         f"esptool failed with status {run.status}",
         evidence=evidence,
         fix=f"{ref.kind.serial.download_mode}; then: {command}",
         status=ExitStatus.BOARD,
+    )
+
+
+def _error(fault: _Fault, ref: BoardRef, command: str, evidence: str) -> KeyfobHostError:
+    button = ref.kind.serial.download_mode
+    fix = fault.fix.format(again=command, slow=slower(command), button=button)
+    return KeyfobHostError(
+        fault.code, fault.cause, evidence=evidence, fix=fix, status=ExitStatus.BOARD
     )
 
 

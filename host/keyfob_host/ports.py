@@ -13,6 +13,7 @@ import pwd
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from serial.tools import list_ports
 
@@ -92,9 +93,9 @@ def port_missing(port: str) -> KeyfobHostError:
     )
 
 
-def port_busy(port: str) -> KeyfobHostError:
+def port_busy(port: str, held_by: list[Holder] | None = None) -> KeyfobHostError:
     """``port.busy``, with the processes that hold it as far as this user may see them."""
-    held_by = holders(port)
+    held_by = holders(port) if held_by is None else held_by
     if held_by:
         names = ", ".join(str(holder) for holder in held_by)
         evidence = f"{port} is open in {names}"
@@ -160,6 +161,27 @@ def _holds(process: Path, device: int) -> bool:
         if stat.S_ISCHR(status.st_mode) and status.st_rdev == device:
             return True
     return False
+
+
+def socket_clients(url: str) -> list[Holder]:
+    """The processes of this machine connected to the local ``socket://`` or ``rfc2217://`` URL."""
+    port = urlsplit(url).port or 0
+    remote = f":{port:04X}"
+    try:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    except OSError:
+        return []
+    links = {f"socket:[{row[9]}]" for row in rows if row[2].endswith(remote)}
+    found = []
+    for process in _PROC.glob("[0-9]*"):
+        for descriptor in _descriptors(process):
+            try:
+                if str(descriptor.readlink()) in links:
+                    found.append(Holder(int(process.name), _name(process)))
+                    break
+            except OSError:
+                continue
+    return found
 
 
 def _is_behind(process: Path, port: Path) -> bool:

@@ -6,6 +6,7 @@ port, so that other chips than a virtual board's can answer and its flash can be
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import struct
@@ -53,6 +54,8 @@ class Rom:
 
     def close(self) -> None:
         self._stop.set()
+        with contextlib.suppress(OSError):  # closed before
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept
         self._listener.close()
         self._thread.join(10)
 

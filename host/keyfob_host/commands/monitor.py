@@ -39,6 +39,7 @@ def monitor(
     --until and --for, exit status 5 says that the event did not come in time.
     """
     ref = open_board(kind, port, name=name)
+    ref.check_free()
     errors = load_device_errors()
     with Console(ref.stream_url, baud=ref.kind.serial.baud) as console:
         ui.step(f"console of {ref.name} on {console.port}; Ctrl-C ends it")
