@@ -59,8 +59,9 @@ class Sensor:
 
     async def publish_readings(self, client: Client) -> None:
         while True:
+            await client.connected()
             reading = self._read()
-            if reading and client.clock.is_set():
+            if reading:
                 self._show(reading["temperature_c"])
                 reading["t"] = client.clock.now_s()
                 await client.publish(self._prefix + "/reading", json.dumps(reading).encode())

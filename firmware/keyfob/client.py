@@ -87,6 +87,10 @@ class Client:
     def is_connected(self) -> bool:
         return self._is_connected.is_set()
 
+    async def connected(self) -> None:
+        """Return once there is a connection; at once if there is."""
+        await self._is_connected.wait()
+
     async def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         """Send a message. QoS 0: returns once it is sent. QoS 1: once the broker has it,
         over as many connections as that takes.

@@ -23,6 +23,7 @@ FLOOR_PATH = "/clock"
 _BUILT_S = const(1_793_491_200)
 _WINDOW_S = const(20 * 366 * 86_400)
 _REPLY_LIMIT_MS = const(3_000)
+_RATE_REST_MS = const(1_024_000)
 # Flash wears; a floor half a day old rejects an old reply as well as a fresh one.
 _FLOOR_EVERY_S = const(43_200)
 _EPOCH_2000_S = const(946_684_800)
@@ -39,6 +40,7 @@ class Clock:
         self._servers = list(settings["servers"])
         self._exchange = exchange
         self._floor_path = floor_path
+        self._resting: dict = {}  # server -> ticks of its RATE
         self._is_set = False
         # An ESP port counts from 2000, unix from 1970; Keyfob from 1970 everywhere.
         self._epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
@@ -63,22 +65,36 @@ class Clock:
     async def set(self) -> None:
         """Ask the servers in turn until one reply passes; set the RTC by it.
 
-        A server that answers with a kiss-of-death is asked no more until reboot
-        (RFC 4330 section 8). Each refusal is told as an event; if all fail, the
-        last one's error is raised: those of `keyfob.sntp.check_reply`,
-        clock.no-answer, clock.no-server, or clock.kiss-of-death when none is left.
+        A server that answers with a kiss-of-death is asked no more until reboot, or
+        with the code RATE for 17 minutes (RFC 4330 section 8). If all fail, the last
+        one's error is raised and those before are told as events: those of
+        `keyfob.sntp.check_reply`, clock.no-answer, clock.no-server, or
+        clock.kiss-of-death when no server may be asked.
         """
-        error = KeyfobError("clock.kiss-of-death", "no server is left to ask")
-        for server in list(self._servers):
+        error = None
+        for server in self._askable():
+            if error:
+                emit_error(error)
             try:
                 await self._ask(server)
                 return
             except KeyfobError as refusal:
                 error = KeyfobError(refusal.code, "%s: %s" % (server, refusal.detail))
-            if error.code == "clock.kiss-of-death":
-                self._servers.remove(server)
-            emit_error(error)
-        raise error
+                if refusal.code == "clock.kiss-of-death":
+                    self._silence(server, refusal.detail)
+        raise error or KeyfobError("clock.kiss-of-death", "no server may be asked")
+
+    def _askable(self) -> list:
+        for server in list(self._resting):
+            if time.ticks_diff(time.ticks_ms(), self._resting[server]) > _RATE_REST_MS:
+                del self._resting[server]
+                self._servers.append(server)
+        return list(self._servers)
+
+    def _silence(self, server: str, kiss_code: str) -> None:
+        self._servers.remove(server)
+        if kiss_code == "RATE":
+            self._resting[server] = time.ticks_ms()
 
     async def _ask(self, server: str) -> None:
         packet = bytearray(sntp.PACKET_BYTES)

@@ -59,15 +59,17 @@ def check_reply(packet: bytes, nonce: bytes, floor_s: int, ceiling_s: int) -> tu
         # RFC 4330 section 5: the server copies the version of the request.
         raise KeyfobError("clock.wrong-version", "%d, want %d" % (version, _VERSION))
     stratum = packet[1]
-    if stratum == 0:
-        raise KeyfobError("clock.kiss-of-death", _kiss_code(packet[12:16]))
+    if stratum == 0 and _is_kiss_code(packet[12:16]):
+        raise KeyfobError("clock.kiss-of-death", bytes(packet[12:16]).decode())
     if packet[0] >> 6 == _LEAP_UNSYNCHRONIZED:
         raise KeyfobError("clock.unsynchronized", "leap indicator 3, stratum %d" % stratum)
-    if stratum > _STRATUM_MOST:
+    if not 1 <= stratum <= _STRATUM_MOST:
         raise KeyfobError("clock.wrong-stratum", "%d, want 1 to %d" % (stratum, _STRATUM_MOST))
     seconds, fraction = struct.unpack_from(">II", packet, 40)
     unix_s = to_unix_s(seconds, floor_s)
-    if seconds == 0 or not floor_s <= unix_s <= ceiling_s:
+    if seconds == 0:
+        raise KeyfobError("clock.implausible", "transmit timestamp 0")
+    if not floor_s <= unix_s <= ceiling_s:
         raise KeyfobError("clock.implausible", "%d, want %d to %d" % (unix_s, floor_s, ceiling_s))
     return unix_s, fraction * 1000 >> 32
 
@@ -83,11 +85,12 @@ def to_unix_s(ntp_s: int, floor_s: int) -> int:
     return floor_s + ahead_s
 
 
-def _kiss_code(field: bytes) -> str:
-    code = ""
+def _is_kiss_code(field: bytes) -> bool:
+    """Four capital letters (RFC 4330 section 8); a stratum 0 without them is just wrong."""
     for byte in field:
-        code += chr(byte) if 0x20 <= byte < 0x7F else "."
-    return code
+        if not 0x41 <= byte <= 0x5A:
+            return False
+    return True
 
 
 def _hex(field: bytes) -> str:

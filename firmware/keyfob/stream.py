@@ -149,6 +149,7 @@ class Stream:
         watch = self._tap.watch
         if self._chain.error:
             return self._chain.error
+        self._tap.drain()
         if watch.alert >= 0:
             return reasons.alert(watch.alert)
         if not watch.is_tls:
@@ -236,6 +237,16 @@ class _Tap(io.IOBase):
             self.watch.feed(buffer, count)
         return count
 
+    def drain(self) -> None:
+        """Watch what the peer still said, after the engine gave up.
+
+        A broker that refuses our certificate sends its alert and closes while we are
+        still writing: the engine meets a reset and never reads why.
+        """
+        rest = bytearray(64)
+        while (self.readinto(rest) or 0) > 0:
+            pass
+
     def write(self, buffer: bytearray):
         try:
             count = self._sock.write(buffer)
@@ -297,7 +308,12 @@ def _load_identity(context, identity) -> None:
         context.load_cert_chain(_chain_of(certificates), identity.read("key.der"))
     except (ValueError, OSError) as error:
         code = "tls.bad-key" if "key" in str(error) else "x509.bad-certificate"
-        raise KeyfobError(code, str(error))
+        detail = str(error)
+        if len(certificates) > 1:
+            detail += "; with %d intermediates, which take an engine that reads PEM" % (
+                len(certificates) - 1
+            )
+        raise KeyfobError(code, detail)
 
 
 def _chain_of(certificates: list) -> bytes:

@@ -1,0 +1,293 @@
+"""Nothing in the firmware connects unverified: looked for in the source, and tried.
+
+The source is searched for every spelling by which MicroPython can be told not to
+verify; then each way that a user, a file or a port could try is tried on a running
+board, with a listener that counts what reaches it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from certificates import Pair, make_ca, make_leaf
+from firmware_bench import FIRMWARE, Board, Mosquitto, mutual_tls
+from keyfob_host.ntp import Mode, NtpServer
+
+SOURCES = sorted(FIRMWARE.rglob("*.py"))
+CA = make_ca()
+
+
+class Listener:
+    """Counts the connections that reach a port."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            connection.close()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    made = Listener()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ntp() -> Iterator[NtpServer]:
+    with NtpServer() as server:
+        yield server
+
+
+@pytest.fixture
+def board(tmp_path: Path, listener: Listener, ntp: NtpServer) -> Iterator[Board]:
+    """A board that would connect to the listener: each test takes one thing away."""
+    with Board(tmp_path / "board") as made:
+        made.settle("localhost", listener.port, ntp.port)
+        made.provision([CA])
+        yield made
+
+
+def code_of(path: Path) -> str:
+    """The source without comments and docstrings, which may name what is forbidden."""
+    text = re.sub(r'"""[\s\S]*?"""', "", path.read_text("utf-8"))
+    return re.sub(r"#.*", "", text)
+
+
+FORBIDDEN = {
+    "CERT_NONE": r"CERT_NONE",
+    "CERT_OPTIONAL": r"CERT_OPTIONAL",
+    "check_hostname": r"check_hostname",
+    "cert_reqs": r"cert_reqs",
+    "the ssl wrapper, whose default is CERT_NONE": r"\bimport ssl\b|\bfrom ssl\b|\bssl\.",
+    "asyncio's own connection, which may be plain": r"open_connection|start_server",
+    "umqtt or requests": r"umqtt|requests|urequests",
+    "server side or datagram TLS": r"PROTOCOL_TLS_SERVER|PROTOCOL_DTLS|server_side",
+    "pre-shared keys instead of certificates": r"\bpsk",
+    "a number where CERT_REQUIRED belongs": r"verify_mode\s*=\s*\d",
+    "an import that hides its name": r"__import__\([^\"']|importlib|\bexec\(|\beval\(",
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_source_contains(what: str) -> None:
+    found = [path.name for path in SOURCES if re.search(FORBIDDEN[what], code_of(path))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "what", ["wrap_socket", "SSLContext", "import tls", "import socket", "verify_mode"]
+)
+def test_only_the_stream_module_contains(what: str) -> None:
+    found = [path.name for path in SOURCES if re.search(rf"\b{what}\b", code_of(path))]
+    assert found == ["stream.py"]
+
+
+def test_each_thing_is_done_in_one_place_of_the_stream_module() -> None:
+    code = code_of(FIRMWARE / "keyfob" / "stream.py")
+    assert code.count("wrap_socket(") == 1
+    assert code.count("SSLContext(") == 1
+    assert "server_hostname=host" in code
+    # The verify mode is only ever written as what is required.
+    assert re.findall(r"verify_mode = (.*)", code) == ['getattr(tls, "CERT_REQUIRED", None)']
+
+
+def test_the_search_would_find_each_spelling() -> None:
+    seeded = {
+        "CERT_NONE": "context.verify_mode = tls.CERT_NONE",
+        "CERT_OPTIONAL": "tls.CERT_OPTIONAL",
+        "check_hostname": "context.check_hostname = False",
+        "cert_reqs": "wrap(cert_reqs=0)",
+        "the ssl wrapper, whose default is CERT_NONE": "import ssl",
+        "asyncio's own connection, which may be plain": "asyncio.open_connection(h, 1883)",
+        "umqtt or requests": "from umqtt.simple import MQTTClient",
+        "server side or datagram TLS": "tls.PROTOCOL_DTLS_CLIENT",
+        "pre-shared keys instead of certificates": "context.psk_key = key",
+        "a number where CERT_REQUIRED belongs": "context.verify_mode = 0",
+        "an import that hides its name": "__import__(name)",
+    }
+    assert seeded.keys() == FORBIDDEN.keys()
+    for what, line in seeded.items():
+        assert re.search(FORBIDDEN[what], line), what
+
+
+SETTINGS = {
+    "verify": ({}, {"verify": False}),
+    "tls.verify": ({"tls": {"verify": False}}, {}),
+    "tls.insecure": ({"tls": {"insecure": True}}, {}),
+    "tls.verify_mode": ({"tls": {"engine": "mbedtls", "verify_mode": 0}}, {}),
+    "tls.check_hostname": ({"tls": {"check_hostname": False}}, {}),
+    "broker.tls": ({"broker": {"tls": False}}, {}),
+    "broker.server_hostname": ({"broker": {"server_hostname": "x"}}, {}),
+    "broker.ca": ({"broker": {"ca": ""}}, {}),
+    "ntp.trust_rtc": ({"ntp": {"trust_rtc": True}}, {}),
+}
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_a_setting_that_would_weaken_verification_is_refused(
+    key: str, board: Board, listener: Listener, ntp: NtpServer
+) -> None:
+    sections, top = SETTINGS[key]
+    settings: dict[str, dict[str, object]] = {
+        "wifi": {"ssid": "bench"},
+        "ntp": {"servers": [f"127.0.0.1:{ntp.port}"]},
+        "broker": {"host": "localhost", "port": listener.port},
+    }
+    for name, section in sections.items():
+        settings[name] = {**settings.get(name, {}), **section}
+    board.write_settings({"device_id": "sensor-01", **settings, **top})
+    assert board.outcome() == ("config.unknown-key", key)
+    assert (listener.connections, ntp.requests) == (0, 0)
+
+
+def test_an_engine_that_cannot_verify_cannot_be_chosen_by_name(
+    board: Board, listener: Listener
+) -> None:
+    board.write_settings(
+        {
+            "device_id": "sensor-01",
+            "wifi": {"ssid": "bench"},
+            "ntp": {"servers": ["127.0.0.1"]},
+            "broker": {"host": "localhost", "port": listener.port},
+            "tls": {"engine": "none"},
+        }
+    )
+    assert board.outcome()[0] == "config.bad-value"
+    assert listener.connections == 0
+
+
+def test_an_unset_clock_reaches_no_port(board: Board, listener: Listener, ntp: NtpServer) -> None:
+    ntp.mode = Mode.SILENT
+    board.edit("keyfob/clock.py", "_REPLY_LIMIT_MS = const(3_000)", "_REPLY_LIMIT_MS = const(200)")
+    assert board.outcome()[0] == "clock.no-answer"
+    assert listener.connections == 0
+
+
+def test_the_stream_itself_refuses_an_unset_clock(board: Board, listener: Listener) -> None:
+    # As if a later change forgot to set the clock before connecting.
+    board.edit("keyfob/client.py", "await self.clock.set()", "pass")
+    assert board.outcome() == ("clock.never-set", "no NTP reply since boot")
+    assert listener.connections == 0
+
+
+ANCHORS = {
+    "missing": ("store.missing", lambda path: path.unlink()),
+    "changed": ("store.hash-mismatch", lambda path: path.write_bytes(CA.der + b"\0")),
+    "another's": ("store.hash-mismatch", lambda path: path.write_bytes(make_ca("x").der)),
+}
+
+
+@pytest.mark.parametrize("fault", ANCHORS)
+def test_a_trust_anchor_that_is_not_the_provisioned_one_reaches_no_port(
+    fault: str, board: Board, listener: Listener
+) -> None:
+    code, spoil = ANCHORS[fault]
+    spoil(board.folder / "id" / "a" / "ca.der")
+    assert board.outcome()[0] == code
+    assert listener.connections == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"no certificate", CA.der[:-1], CA.chain_pem()])
+def test_a_trust_anchor_that_cannot_be_read_reaches_no_port(
+    content: bytes, board: Board, listener: Listener
+) -> None:
+    board.provision([CA], ca=content)
+    assert board.outcome()[0] == "x509.bad-anchor"
+    assert listener.connections == 0
+
+
+def test_a_manifest_without_a_trust_anchor_reaches_no_port(
+    board: Board, listener: Listener
+) -> None:
+    manifest = board.folder / "id" / "a" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"ca.der"', '"cb.der"'))
+    assert board.outcome()[0] == "store.bad-manifest"
+    assert listener.connections == 0
+
+
+# The first two are what the ESP8266's axTLS is like.
+ENGINES = {
+    "ignores-writes-to-verify-mode": (
+        "class SSLContext:\n"
+        "    def __init__(self, protocol):\n        pass\n"
+        "    verify_mode = property(lambda self: 0, lambda self, value: None)\n"
+        "PROTOCOL_TLS_CLIENT, CERT_NONE, CERT_REQUIRED = 0, 0, 2\n"
+    ),
+    "has-no-name-for-required": (
+        "class SSLContext:\n    def __init__(self, protocol):\n        pass\n"
+        "PROTOCOL_TLS_CLIENT, CERT_NONE = 0, 0\n"
+    ),
+    "has-no-verify-mode": (
+        "class SSLContext:\n    __slots__ = ()\n    def __init__(self, protocol):\n        pass\n"
+        "    def __setattr__(self, name, value):\n        pass\n"
+        "PROTOCOL_TLS_CLIENT, CERT_NONE, CERT_REQUIRED = 0, 0, 2\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_that_does_not_verify_reaches_no_port(
+    engine: str, board: Board, listener: Listener
+) -> None:
+    (board.folder / "weak_tls.py").write_text(ENGINES[engine])
+    board.edit("keyfob/stream.py", "import tls\n", "import weak_tls as tls\n")
+    assert board.outcome()[0] == "tls.cannot-verify"
+    assert listener.connections == 0
+
+
+@pytest.mark.mosquitto
+@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")
+def test_an_engine_that_judges_no_chain_is_refused_after_the_handshake(
+    board: Board, tmp_path: Path, ntp: NtpServer
+) -> None:
+    # It keeps the verify mode it was given and then does not act on it: the real engine,
+    # told behind our back not to verify, below a context that says it was not.
+    (board.folder / "weak_tls.py").write_text(
+        "import tls\n"
+        "PROTOCOL_TLS_CLIENT, CERT_REQUIRED = tls.PROTOCOL_TLS_CLIENT, tls.CERT_REQUIRED\n"
+        "class SSLContext:\n"
+        "    def __init__(self, protocol):\n"
+        "        self._real = tls.SSLContext(protocol)\n"
+        "        self._real.verify_mode = tls.CERT_NONE\n"
+        "        self.load_verify_locations = self._real.load_verify_locations\n"
+        "        self.load_cert_chain = self._real.load_cert_chain\n"
+        "        self.wrap_socket = self._real.wrap_socket\n"
+    )
+    board.edit("keyfob/stream.py", "import tls\n", "import weak_tls as tls\n")
+    stranger: Pair = make_leaf(make_ca("stranger"), "b", ("localhost",))
+    with Mosquitto(tmp_path / "m", mutual_tls(tmp_path / "m", stranger, CA)) as broker:
+        board.settle("localhost", broker.port, ntp.port)
+        assert board.outcome()[0] == "tls.cannot-verify"
+        assert "New client connected" not in broker.log()
+
+
+@pytest.mark.mosquitto
+@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")
+def test_a_verify_callback_that_accepts_everything_accepts_nothing_more(
+    board: Board, tmp_path: Path, ntp: NtpServer
+) -> None:
+    board.edit("keyfob/tls/chain.py", "return -1 if self.error else 0", "return 0")
+    stranger = make_leaf(make_ca("stranger"), "b", ("localhost",))
+    with Mosquitto(tmp_path / "m", mutual_tls(tmp_path / "m", stranger, CA)) as broker:
+        board.settle("localhost", broker.port, ntp.port)
+        assert board.outcome()[0] == "x509.untrusted"
