@@ -51,8 +51,8 @@ def test_keeps_identity_and_settings_when_power_is_cut(board) -> None:
     assert None not in before.values()
 
 
-def test_says_which_version_and_device_boots(board) -> None:
+def test_says_which_firmware_boots_and_why(board) -> None:
     board.reset()
     boot = board.wait_event("boot")
-    assert boot["device"] == board.device_id
     assert boot["version"]
+    assert boot["cause"]

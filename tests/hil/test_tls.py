@@ -6,6 +6,8 @@ side that no session began and that the board did not show its certificate.
 
 from __future__ import annotations
 
+import socket
+import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -21,8 +23,9 @@ def refuses(board, broker):
 
     def check(identity, code: str):
         broker.show(identity)
-        broker.relay.cut()
         board.reset()
+        broker.relay.cut()
+        broker.mark()
         error = board.wait_error(code)
         assert error["retry"] == "stop"
         assert board.events("tls.up") == []
@@ -73,9 +76,7 @@ def test_broker_with_its_name_in_the_common_name_only_is_refused(refuses, broker
 
 
 def test_expired_broker_is_refused(refuses, broker, ca) -> None:
-    expired = ca.authority.issue_broker(
-        broker.host, not_before=NOW - 30 * DAY, not_after=NOW - DAY
-    )
+    expired = ca.authority.issue_broker(broker.host, not_before=NOW - 30 * DAY, not_after=NOW - DAY)
     refuses(expired, "x509.expired")
 
 
@@ -98,21 +99,30 @@ def test_no_common_trust_is_refused_by_the_board_first(board, broker, ca) -> Non
 
 def test_broker_known_only_by_its_address_is_talked_to(board, broker, ca) -> None:
     broker.show(ca.authority.issue_broker("broker-by-address", [broker.address]))
-    board.provision(broker={"host": broker.address})
+    board.provision(broker=f"{broker.address}:{broker.port}")
     assert board.wait_event("tls.up")["host"] == broker.address
     board.wait_event("mqtt.up")
 
 
 def test_broker_with_another_address_is_refused(board, broker, ca) -> None:
     broker.show(ca.authority.issue_broker("broker-by-address", ["192.0.2.1"]))
-    board.provision(broker={"host": broker.address})
+    board.provision(broker=f"{broker.address}:{broker.port}")
     error = board.wait_error("x509.wrong-name")
     assert broker.address in error["detail"]
     assert "192.0.2.1" in error["detail"]
     assert board.identity.cert_der() not in broker.relay.connections[-1].head["up"]
 
 
-def test_plain_port_where_tls_is_wanted_is_told(board, broker, plain_port) -> None:
-    board.provision(broker={"port": plain_port})
-    board.wait_error("tls.*")
+def test_server_that_does_not_speak_tls_is_told(board, broker) -> None:
+    def answer_in_clear() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(1024)
+            client.sendall(b"220 this is another kind of server\r\n")
+
+    with socket.create_server((broker.address, 0)) as listener:
+        thread = threading.Thread(target=answer_in_clear, daemon=True)
+        thread.start()
+        board.provision(broker=f"{broker.host}:{listener.getsockname()[1]}")
+        board.wait_error("tls.not-tls")
     assert board.events("tls.up") == []

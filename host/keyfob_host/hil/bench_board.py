@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -88,43 +89,36 @@ class BenchBoard:
 
     # -- what a story does to it
 
-    def provision(
-        self,
-        identity: Identity | None = None,
-        *,
-        broker: str | None = None,
-        wifi: tuple[str, str] | None = None,
-        **extra: Any,
-    ) -> None:
+    def provision(self, identity: Identity | None = None, **settings: Any) -> None:
         """Give it ``identity`` and settings, and reset it; what is not given is the bench's own.
 
-        ``broker`` is ``HOST:PORT``, ``wifi`` network and password; ``extra`` are settings
-        by name, two underscores for the dot: ``broker__keepalive_s=60``. The next story
-        starts with the bench's own again. Nothing is checked: a board is given here what
-        a broker must refuse.
+        ``settings`` are fields of `keyfob_host.provision.Settings`: ``broker="host:8883"``,
+        ``wifi_password="wrong"``. The next story starts with the bench's own again.
+        Nothing is checked: a board is given here what a broker must refuse.
         """
-        settings = self._own_settings
-        settings = replace(
-            settings,
-            broker=broker or settings.broker,
-            extra={**settings.extra, **{k.replace("__", "."): v for k, v in extra.items()}},
-        )
-        if wifi is not None:
-            settings = replace(settings, wifi_ssid=wifi[0], wifi_password=wifi[1])
+        given = replace(self._own_settings, **settings)
         self.identity = identity or self._own_identity
-        self._must_provision = identity is not None or settings != self._own_settings
+        self._must_provision = identity is not None or given != self._own_settings
         with self._port_to_others():
-            provision_board(self.ref, self.identity, settings, checked=False, reset=False)
+            provision_board(self.ref, self.identity, given, checked=False, reset=False)
         self.reset()
 
     def fingerprint(self) -> str:
         """Its certificate as ``store.loaded`` tells it: 16 hex digits of the SHA-256."""
         return hashlib.sha256(self.identity.cert_der()).hexdigest()[:16]
 
-    def spoil(self, path: str) -> None:
-        """Flip the last byte of one of its files, and reset it."""
+    def secrets(self) -> list[str]:
+        """What must never be printed: its Wi-Fi password, pieces of its key in hex and base64."""
+        key = self.identity.key_der_for(self.ref.kind.tls.engine)
+        middle = key[len(key) // 2 :][:12]  # no header that other keys have too
+        forms = [middle.hex(), *(b64encode(middle[skip:])[:12].decode() for skip in range(3))]
+        return [self._own_settings.wifi_password or "", *forms]
+
+    def spoil(self, name: str) -> None:
+        """Flip the last bit of ``name`` (``key.der``) in its active identity, and reset it."""
         self._must_provision = True
         with self.repl() as repl:
+            path = f"/id/{repl.read('/id/active').decode()}/{name}"
             content = repl.read(path)
             repl.write(path, content[:-1] + bytes([content[-1] ^ 1]))
         self.reset()
@@ -153,6 +147,10 @@ class BenchBoard:
             self.wait_event("mqtt.up", timeout_s)
 
     # -- what it says
+
+    def mark(self) -> None:
+        """From here on waits and `events` look only at what comes."""
+        self.log.begin()
 
     def wait_event(
         self,

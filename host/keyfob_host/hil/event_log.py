@@ -75,6 +75,11 @@ class EventLog:
         with self._changed:
             return "\n".join(list(self._lines)[-_SHOWN_LINES:])
 
+    def everything(self) -> str:
+        """All console lines of the run that are still kept."""
+        with self._changed:
+            return "\n".join(self._lines)
+
     def lines(self) -> list[str]:
         """The console lines since `begin`."""
         with self._changed:

@@ -1,0 +1,114 @@
+"""The example application: readings, commands, colours."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+
+@pytest.fixture
+def topic(board):
+    return f"devices/{board.device_id}"
+
+
+@pytest.fixture
+def command(host_client, topic):
+    """``command(**parts)`` sends a command and returns the state that answers it."""
+
+    def send(**parts):
+        host_client.publish(f"{topic}/command", json.dumps(parts))
+        answer = host_client.wait_message(f"{topic}/state", lambda one: not one.retain)
+        return json.loads(answer.payload)
+
+    return send
+
+
+def test_readings_arrive_in_order_with_the_time(board, host_client, topic) -> None:
+    board.connected()
+    first, second = (
+        json.loads(host_client.wait_message(f"{topic}/reading").payload) for _ in range(2)
+    )
+    assert second["seq"] == first["seq"] + 1
+    assert -40 <= first["temperature_c"] <= 80
+    assert 0 <= first["humidity_percent"] <= 100
+    assert abs(second["t"] - time.time()) < 5
+
+
+@pytest.mark.parametrize("measured", [(21.5, 40.0), (-7.5, 99.9)], ids=["room", "winter"])
+def test_readings_are_what_the_sensor_measures(board, host_client, topic, measured) -> None:
+    board.connected()
+    board.dht(*measured)
+    host_client.wait_message(
+        f"{topic}/reading",
+        lambda one: (
+            (
+                json.loads(one.payload)["temperature_c"],
+                json.loads(one.payload)["humidity_percent"],
+            )
+            == measured
+        ),
+    )
+
+
+def test_command_changes_the_colour_and_is_answered(board, command) -> None:
+    board.connected()
+    assert command(color=[1, 2, 3])["color"] == [1, 2, 3]
+    board.wait_event("command")
+
+
+def test_command_reaches_the_pixel(board, command) -> None:
+    board.connected()
+    command(color=[9, 8, 7])
+    assert board.pixels() == [(9, 8, 7)]
+
+
+def test_colour_follows_the_temperature(board, host_client, topic, command) -> None:
+    board.connected()
+    command(thresholds={"blue_below_c": 18, "red_above_c": 25})
+    for temperature_c, brightest in ((10.5, 2), (20.5, 1), (30.5, 0)):
+        board.dht(temperature_c)
+        host_client.wait_message(
+            f"{topic}/reading",
+            lambda one, want=temperature_c: json.loads(one.payload)["temperature_c"] == want,
+        )
+        (pixel,) = board.pixels()
+        assert pixel[brightest] == max(pixel) > 0
+        assert sum(pixel) == pixel[brightest]
+
+
+def test_period_is_changed_by_command(board, host_client, topic, command) -> None:
+    board.connected()
+    assert command(period_s=2)["period_s"] == 2
+    host_client.wait_message(f"{topic}/reading")
+    began = json.loads(host_client.wait_message(f"{topic}/reading").payload)["t"]
+    ended = json.loads(host_client.wait_message(f"{topic}/reading").payload)["t"]
+    assert 1 <= ended - began <= 3
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"not JSON", b"[]", b'{"colour": [1, 2, 3]}', b'{"color": [1, 2, 256]}', b"\xff\xfe"],
+    ids=["text", "array", "unknown", "range", "not-utf8"],
+)
+def test_bad_command_is_told_and_the_next_one_works(
+    board, host_client, topic, command, payload
+) -> None:
+    board.connected()
+    host_client.publish(f"{topic}/command", payload)
+    board.wait_event("app.bad-command")
+    assert command(color=[4, 5, 6])["color"] == [4, 5, 6]
+
+
+def test_sensor_that_fails_is_told_and_the_application_goes_on(
+    board, host_client, topic, command
+) -> None:
+    board.connected()
+    board.dht(None, None)
+    board.wait_event("app.sensor-failed")
+    assert command(color=[7, 7, 7])["color"] == [7, 7, 7]
+    board.dht(19.0)
+    host_client.wait_message(
+        f"{topic}/reading", lambda one: json.loads(one.payload)["temperature_c"] == 19.0
+    )

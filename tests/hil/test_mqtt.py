@@ -1,0 +1,77 @@
+"""The MQTT session: status and last will, keep alive, what waits for an absent board."""
+
+from __future__ import annotations
+
+import json
+
+from keyfob_host.hil.bench import KEEPALIVE_S
+from keyfob_host.relay import Fault
+
+
+def said(payload: bytes):
+    """A message with ``payload`` that comes now, not one that was retained."""
+    return lambda message: message.payload == payload and not message.retain
+
+
+def test_status_is_online_and_retained(board, broker, host_client) -> None:
+    board.connected()
+    status = f"devices/{board.device_id}/status"
+    with broker.client() as late:
+        message = late.wait_message(status)
+        assert message.retain
+        assert message.payload == b"online"
+
+
+def test_last_will_fires_when_power_is_cut(board, host_client) -> None:
+    board.connected()
+    status = f"devices/{board.device_id}/status"
+    board.power(False)
+    host_client.wait_message(status, said(b"offline"), timeout_s=20)
+
+
+def test_leaving_properly_says_offline_too(board, host_client) -> None:
+    board.connected()
+    status = f"devices/{board.device_id}/status"
+    with board.repl():
+        host_client.wait_message(status, said(b"offline"), timeout_s=20)
+
+
+def test_keep_alive_holds_over_three_idle_periods(board, broker, host_client) -> None:
+    board.connected()
+    host_client.publish(f"devices/{board.device_id}/command", json.dumps({"period_s": 3600}))
+    host_client.wait_message(f"devices/{board.device_id}/state", lambda one: not one.retain)
+    board.mark()
+    broker.mark()
+    for _ in range(3):
+        broker.wait_log(f"Received PINGREQ from {board.device_id}", KEEPALIVE_S)
+        broker.wait_log(f"Sending PINGRESP to {board.device_id}", KEEPALIVE_S)
+        broker.mark()
+    assert board.events("mqtt.*") == board.events("error") == []
+
+
+def test_command_sent_while_the_board_is_away_arrives_when_it_is_back(
+    board, broker, host_client
+) -> None:
+    board.connected()
+    board.wait_event("publish")  # so its subscription is in force, too
+    broker.relay.fail(Fault("cut"))
+    board.wait_event("mqtt.down")
+    host_client.publish(f"devices/{board.device_id}/command", json.dumps({"color": [1, 2, 3]}))
+    broker.relay.clear()
+    assert board.wait_event("mqtt.up")["session_present"] is True
+    board.wait_event("command")
+    host_client.wait_message(
+        f"devices/{board.device_id}/state",
+        lambda one: json.loads(one.payload)["color"] == [1, 2, 3] and not one.retain,
+    )
+
+
+def test_reading_that_was_not_acknowledged_is_sent_again(board, broker, host_client) -> None:
+    board.connected()
+    reading = f"devices/{board.device_id}/reading"
+    last = json.loads(host_client.wait_message(reading).payload)["seq"]
+    broker.relay.fail(Fault("cut"))
+    board.wait_event("mqtt.down")
+    broker.relay.clear()
+    board.wait_event("mqtt.up")
+    host_client.wait_message(reading, lambda one: json.loads(one.payload)["seq"] == last + 1)
