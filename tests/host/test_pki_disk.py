@@ -80,22 +80,31 @@ def test_a_key_that_others_may_read_is_refused(written: Path) -> None:
     Identity.read(written)
 
 
-def test_a_key_this_user_may_not_read_is_told(written: Path) -> None:
+def test_what_this_user_may_not_read_or_enter_is_told(written: Path) -> None:
     # In a process of its own: a super-user would be let in, so it first becomes nobody.
     program = (
         "import os, sys; from pathlib import Path\n"
         "from keyfob_host.errors import KeyfobHostError\n"
+        "from keyfob_host.pki.authority import Authority\n"
+        "from keyfob_host.pki.identity import Identity\n"
         "from keyfob_host.pki.keys import load_key\n"
-        "os.chdir(sys.argv[1])\n"
+        "os.chdir(sys.argv[1]); key = Path('key.pem')\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "else: os.chmod('key.pem', 0)\n"
-        "try: load_key(Path('key.pem'), 'the private key')\n"
-        "except KeyfobHostError as error: print(error.code, error.fix)\n"
+        "else: os.chmod(key, 0); os.chmod('..', 0)\n"
+        "for action in (\n"
+        "    lambda: load_key(key, 'the key'), lambda: Identity.read(Path('../sensor-01')),\n"
+        "    lambda: Authority.create(Path('../ca')), lambda: Authority.load(Path('../ca')),\n"
+        "):\n"
+        "    try: action()\n"
+        "    except KeyfobHostError as error: print(error.code)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(written)], capture_output=True, text=True
-    )
-    assert done.stdout.startswith("file.no-permission ls -ld"), done.stderr
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(written)], capture_output=True, text=True
+        )
+    finally:
+        written.parent.chmod(0o700)
+    assert done.stdout.split() == ["file.no-permission"] * 4, done.stderr
 
 
 def test_an_existing_identity_is_replaced_only_by_force(

@@ -102,7 +102,7 @@ def device(
     authority = unlock(home.ca_dir, passphrase_file, passphrase_env)
     issued = authority.issue_device(device_id, profile=chosen, key_type=key_type, days=days)
     issued.write(folder, force=force)
-    _show_issued(ui, issued, authority, folder, days, f"keyfob provision --device {device_id}")
+    _show_issued(ui, issued, authority, folder, days, f"keyfob provision --identity {device_id}")
 
 
 @cert.command()

@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import KEY_MODE, PUBLIC_MODE
 from keyfob_host.pki import names
 from keyfob_host.pki.folder import write_folder
@@ -225,14 +225,18 @@ class Authority:
 
 def refuse_existing(folder: Path) -> None:
     """Raise ``ca.exists`` where a CA would be overwritten."""
-    if (folder / CERT_FILE).exists() or (folder / KEY_FILE).exists():
+    with explain_os_error(folder, "look for a CA"):
+        there = (folder / CERT_FILE).exists() or (folder / KEY_FILE).exists()
+    if there:
         raise _exists(folder)
 
 
 def load_ca_cert(folder: Path) -> x509.Certificate:
     """The CA's certificate alone, without its key; error ``ca.missing``."""
     path = folder / CERT_FILE
-    if not path.exists():
+    with explain_os_error(path, "look for the CA"):
+        there = path.exists()
+    if not there:
         raise KeyfobHostError(
             "ca.missing",
             "this bench has no certificate authority yet",

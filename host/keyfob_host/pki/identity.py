@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import KEY_MODE, PUBLIC_MODE, read_bounded
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.keys import PrivateKey, describe_key, key_pem, load_key, public_der
@@ -112,7 +112,9 @@ class Identity:
         Errors: ``cert.missing``, ``cert.unreadable``, ``cert.key-*`` (see
         `keys.load_key`), ``cert.key-mismatch``, ``file.*``.
         """
-        if not (folder / "cert.pem").exists():
+        with explain_os_error(folder, "look for the identity"):
+            there = (folder / "cert.pem").exists()
+        if not there:
             raise KeyfobHostError(
                 "cert.missing",
                 f"there is no identity {folder.name!r}",
@@ -138,7 +140,9 @@ class Identity:
 
 def refuse_existing(folder: Path, name: str) -> None:
     """Raise ``cert.exists`` where an identity would be overwritten."""
-    if folder.exists():
+    with explain_os_error(folder, "look for an identity"):
+        there = folder.exists()
+    if there:
         raise _exists(folder, name)
 
 
