@@ -7,6 +7,7 @@ ROM, no ``machine`` and no soft reset: those belong to virtual boards.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -74,7 +75,7 @@ class UnixBoard:
         self.pid, self._inner = pty.fork()
         if self.pid == 0:
             program = str(Path(sys.executable).parent / "micropython")
-            os.execv(program, [program, "-X", "heapsize=256k", "-i", str(self._start)])
+            os.execv(program, [program, "-X", "heapsize=256k", "-i", str(self._start)])  # noqa: S606
         # Before MicroPython is up the terminal's Ctrl-C would end it; no board does that.
         booted = b""
         while b"mounted" not in booted:
@@ -117,7 +118,11 @@ class UnixBoard:
     def files(self) -> dict[str, bytes]:
         """All files in the flash image, read by another LittleFS than the board's."""
         fs = LittleFS(
-            block_size=BLOCK_BYTES, block_count=self._blocks, read_size=64, prog_size=64, mount=False
+            block_size=BLOCK_BYTES,
+            block_count=self._blocks,
+            read_size=64,
+            prog_size=64,
+            mount=False,
         )
         fs.context.buffer = bytearray(self.image.read_bytes())
         fs.mount()
@@ -132,10 +137,8 @@ class UnixBoard:
     def __exit__(self, *_: object) -> None:
         os.write(self._stop_w, b"x")
         self._thread.join(5)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         os.waitpid(self.pid, 0)
         for fd in (self._inner, self._outer, self._client, self._stop_r, self._stop_w):
             os.close(fd)
