@@ -29,6 +29,7 @@ _KEEP_LINES = 20_000
 _SHOWN_LINES = 12
 # A board with native USB leaves the bus at each reset and comes back.
 _REOPEN_TIMEOUT_S = 8.0
+_CLOSE_TIMEOUT_S = 10.0  # opening a port that has just come back may take a while
 _MAX_LINE = 16_384
 
 
@@ -49,6 +50,7 @@ class Console:
     """The console at ``port`` (a device, a PTY, ``socket://…``, ``rfc2217://…``).
 
     Context manager. ``on_line`` is called in the reader's thread for each whole line.
+    A port that goes away is opened again for ``reopen_timeout_s`` before that is an error.
     Errors on opening: those of `open_stream`.
     """
 
@@ -58,10 +60,12 @@ class Console:
         *,
         baud: int = 115200,
         on_line: Callable[[str], None] | None = None,
+        reopen_timeout_s: float = _REOPEN_TIMEOUT_S,
     ) -> None:
         self.port = port
         self._baud = baud
         self._on_line = on_line
+        self._reopen_timeout_s = reopen_timeout_s
         self._lines: deque[str] = deque(maxlen=_KEEP_LINES)
         self._events: list[Event] = []
         self._rest = ""
@@ -87,7 +91,7 @@ class Console:
     def close(self) -> None:
         """Let go of the port; lines and events stay readable."""
         self._closing.set()
-        self._thread.join(2 * _REOPEN_TIMEOUT_S)
+        self._thread.join(_CLOSE_TIMEOUT_S)
         self._stream.close()
 
     @contextmanager
@@ -240,7 +244,7 @@ class Console:
 
     def _reopened(self) -> bool:
         self._stream.close()
-        deadline = time.monotonic() + _REOPEN_TIMEOUT_S
+        deadline = time.monotonic() + self._reopen_timeout_s
         while not self._closing.is_set() and time.monotonic() < deadline:
             try:
                 self._stream = open_stream(self.port, self._baud)
