@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import rich_click as click
+from click import get_current_context
 
 from keyfob_host.home import find_home
 from keyfob_host.ui import Ui
@@ -165,8 +166,7 @@ def fault(ctx: click.Context, name: str) -> None:
 
 
 def _faulty() -> VirtualBoard:
-    ctx = click.get_current_context()
-    return _attach(str(ctx.meta["keyfob.board"]))
+    return _attach(str(get_current_context().meta["keyfob.board"]))
 
 
 @fault.command(name="wifi-down")

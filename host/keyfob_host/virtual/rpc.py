@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from keyfob_host.virtual.flash import Flash, PowerCut
+from keyfob_host.virtual.flash import SECTOR_BYTES, Flash, PowerCut
 
 _REQUEST = struct.Struct("<BII")
 _ANSWER = struct.Struct("<iI")
@@ -89,7 +89,7 @@ class RpcServer:
                 self._flash.program(number, payload)
                 self._answer(0)
             elif operation == _ERASE:
-                self._flash.erase(number, int(struct.unpack("<I", payload)[0]))
+                self._flash.erase(number, SECTOR_BYTES)
                 self._answer(0)
             else:
                 self._call(json.loads(payload))

@@ -44,7 +44,10 @@ def run(main):
     main.clear()
     main["__name__"] = "__main__"
 
-    _mount(esp32)
+    try:
+        _mount(esp32)
+    except KeyboardInterrupt as error:
+        _print_exception(error)
     _wire.call("mounted")
     _wire.hold_ctrl_c(False)
     finished = _run_file("boot.py", main)
@@ -110,20 +113,16 @@ def _mount(esp32):
 def _corrupted():
     import time
 
+    _wire.call("mounted")
     _wire.hold_ctrl_c(False)
-    try:
-        while True:
-            print(
-                "The filesystem appears to be corrupted. If you had important data there, you\n"
-                "may want to make a flash snapshot to try to recover it. Otherwise, perform\n"
-                "factory reprogramming of MicroPython firmware (completely erase flash, followed\n"
-                "by firmware programming).\n"
-            )
-            time.sleep(3)
-    except KeyboardInterrupt as error:
-        _print_exception(error)
-    _wire.call("repl")
-    raise SystemExit
+    while True:
+        print(
+            "The filesystem appears to be corrupted. If you had important data there, you\n"
+            "may want to make a flash snapshot to try to recover it. Otherwise, perform\n"
+            "factory reprogramming of MicroPython firmware (completely erase flash, followed\n"
+            "by firmware programming).\n"
+        )
+        time.sleep(3)
 
 
 class _Vfs:

@@ -25,51 +25,77 @@ def connect(descriptor):
     _file = open(descriptor, "r+b")
 
 
-def _read(size):
-    data = _file.read(size)
-    while len(data) < size:
-        more = _file.read(size - len(data))
-        if not more:
-            raise OSError(5)  # the supervisor is gone, and this process with it
-        data += more
-    return data
+_head = bytearray(9)
+_answer = bytearray(8)
 
 
 def _send(data):
-    view = memoryview(data)
-    while view:
-        view = view[_file.write(view) :]
+    sent = _file.write(data)
+    while sent < len(data):
+        sent += _file.write(memoryview(data)[sent:])
 
 
-def _request(operation, number, payload):
-    micropython.kbd_intr(-1)
-    try:
-        _send(struct.pack("<BII", operation, number, len(payload)))
-        if payload:
-            _send(payload)
-        status, size = struct.unpack("<iI", _read(8))
-        data = _read(size) if size else b""
-    finally:
-        micropython.kbd_intr(ctrl_c)
+def _receive(buffer):
+    got = _file.readinto(buffer)
+    while got < len(buffer):
+        more = _file.readinto(memoryview(buffer)[got:])
+        if not more:
+            raise OSError(5)  # the supervisor is gone, and this process with it
+        got += more
+
+
+def _ask(operation, number, payload):
+    """Send a request and receive the head of its answer.
+
+    Allocates nothing: LittleFS calls this in the middle of its work, and garbage
+    collection there would close forgotten files, and with them enter it again.
+    """
+    struct.pack_into("<BII", _head, 0, operation, number, len(payload))
+    _send(_head)
+    if payload:
+        _send(payload)
+    _receive(_answer)
+
+
+def _check():
+    status = _answer[0] | _answer[1] << 8
     if status:
         raise OSError(status)
-    return data
 
 
 def program(offset, data):
     """Program the flash at ``offset``."""
-    _request(_PROGRAM, offset, data)
+    micropython.kbd_intr(-1)
+    try:
+        _ask(_PROGRAM, offset, data)
+    finally:
+        micropython.kbd_intr(ctrl_c)
+    _check()
 
 
-def erase(offset, size):
-    """Erase the sectors from ``offset`` on."""
-    _request(_ERASE, offset, struct.pack("<I", size))
+def erase(offset):
+    """Erase the sector at ``offset``."""
+    micropython.kbd_intr(-1)
+    try:
+        _ask(_ERASE, offset, b"")
+    finally:
+        micropython.kbd_intr(ctrl_c)
+    _check()
 
 
 def call(name, **arguments):
     """Ask the supervisor; the answer is what its ``rpc_NAME`` returned."""
     arguments["op"] = name
-    return json.loads(_request(_CALL, 0, json.dumps(arguments)))
+    micropython.kbd_intr(-1)
+    try:
+        _ask(_CALL, 0, json.dumps(arguments).encode())
+        data = bytearray(struct.unpack_from("<I", _answer, 4)[0])
+        if data:
+            _receive(data)
+    finally:
+        micropython.kbd_intr(ctrl_c)
+    _check()
+    return json.loads(data)
 
 
 def hold_ctrl_c(hold):

@@ -60,7 +60,8 @@ class Partition:
             _flash.seek(start)
             whole = bytearray(_flash.read(end - start))
             whole[at - start : at - start + len(buf)] = buf
-            _wire.erase(start, end - start)
+            for sector in range(start, end, _SECTOR):
+                _wire.erase(sector)
             at, buf = start, whole
         _wire.program(at, buf)
 
@@ -74,7 +75,7 @@ class Partition:
         if op == 6:
             if self._block != _SECTOR:
                 return -22
-            _wire.erase(self._at(arg, 0, _SECTOR), _SECTOR)
+            _wire.erase(self._at(arg, 0, _SECTOR))
             return 0
 
     def _at(self, block, offset, size):
