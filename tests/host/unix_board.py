@@ -1,8 +1,8 @@
 """A bare MicroPython with a LittleFS behind a PTY: the least that a transport can talk to.
 
-The filesystem lives in a file (4 KB blocks, as in a board's flash), is mounted at
-``/``, and ``main.py`` in it runs before the prompt, as on a board. There is no boot
-ROM, no ``machine`` and no soft reset: those belong to virtual boards.
+The filesystem lives in a file (4 KB blocks, as in a board's flash) and is mounted at
+``/``. There is no boot ROM, no ``machine``, no ``main.py`` at the start and no soft
+reset: those belong to virtual boards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from littlefs import LittleFS
 BLOCK_BYTES = 4096
 
 _START = """
-import os, vfs
+import os, sys, vfs
 
 class Flash:
     def __init__(self, path, blocks):
@@ -42,12 +42,7 @@ _flash = Flash({path!r}, {blocks})
 vfs.umount("/")
 vfs.mount(vfs.VfsLfs2(_flash, readsize=64, progsize=64), "/")
 os.chdir("/")
-print("mounted")
-try:
-    _main = open("/main.py").read()
-except OSError:
-    _main = ""
-exec(_main)
+sys.path[:] = ["", "/"]
 """
 
 
@@ -76,9 +71,9 @@ class UnixBoard:
         if self.pid == 0:
             program = str(Path(sys.executable).parent / "micropython")
             os.execv(program, [program, "-X", "heapsize=256k", "-i", str(self._start)])  # noqa: S606
-        # Before MicroPython is up the terminal's Ctrl-C would end it; no board does that.
+        # Until it is at its prompt, two Ctrl-C end the unix MicroPython; no board does that.
         booted = b""
-        while b"mounted" not in booted:
+        while not booted.endswith(b">>> "):
             booted += os.read(self._inner, 1)
         self._outer, self._client = pty.openpty()
         tty.setraw(self._client)
