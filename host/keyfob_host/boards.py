@@ -172,7 +172,7 @@ def load_kind(name: str) -> BoardKind:
             "board.unknown-kind",
             f"there is no board kind {name!r}",
             evidence=f"kinds: {', '.join(names)}",
-            fix=f"--board {near[0] if near else DEFAULT_KIND}",
+            fix=f"run it again with --board {near[0] if near else DEFAULT_KIND}",
             status=ExitStatus.USAGE,
         )
     return load_kind_file(data_path("boards") / f"{name}.toml")
@@ -240,7 +240,7 @@ def open_board(
             "board.port-unused",
             f"{kind.name} is a virtual board: it is found by its name, not by a port",
             evidence=f"--port {port}",
-            fix=f"--board {kind.name} --name {name or kind.name}, without --port",
+            fix=f"run it again with --board {kind.name} --name {name or kind.name} and no --port",
             status=ExitStatus.USAGE,
         )
     from keyfob_host.virtual import VirtualBoard

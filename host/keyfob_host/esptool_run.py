@@ -28,6 +28,7 @@ _STAGES = (
     ("Connecting", "connect", 0.0),
     ("Erasing flash", "erase", 0.0),
     ("erased successfully", "erase", 100.0),
+    ("Flash will be erased", "write", 0.0),
     ("Writing at", "write", 0.0),
     ("Verifying written data", "verify", 0.0),
     ("Hash of data verified", "verify", 100.0),

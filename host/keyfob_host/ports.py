@@ -46,7 +46,7 @@ def describe_ports() -> str:
 
 def port_not_given(kind_name: str) -> KeyfobHostError:
     """The error for a real board without ``--port``."""
-    ports = sorted(port.device for port in list_ports.comports())
+    ports = sorted(port.device for port in list_ports.comports() if port.vid is not None)
     return KeyfobHostError(
         "port.not-given",
         f"{kind_name} is a real board: say which serial port it is on",

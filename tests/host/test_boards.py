@@ -149,7 +149,8 @@ def test_a_board_file_of_one_s_own_is_taken_by_its_path(tmp_path: Path):
 def test_an_unknown_kind_is_refused_with_the_nearest_one():
     with pytest.raises(KeyfobHostError) as caught:
         open_board("esp32-c3", "/dev/null")
-    assert (caught.value.code, caught.value.fix) == ("board.unknown-kind", "--board esp32c3")
+    assert caught.value.code == "board.unknown-kind"
+    assert caught.value.fix.endswith("--board esp32c3")
     assert caught.value.status == ExitStatus.USAGE
 
 

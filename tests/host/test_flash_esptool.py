@@ -71,6 +71,34 @@ def test_without_erasing_the_rest_of_the_flash_stays(rom, firmware: Path):
     assert set(chip.flash.data[0x200000:]) == {0x5A}
 
 
+def test_a_failure_without_erasing_still_says_that_the_flash_was_written(rom, firmware: Path):
+    chip = rom()
+    chip.spoil = range(0x40000, 0x40001)
+    with pytest.raises(KeyfobHostError) as caught:
+        flash_board(chip.ref(), firmware, erase=False)
+    assert "half written" in caught.value.evidence
+    assert "--no-erase --baud 115200" in caught.value.fix
+
+
+def test_an_esp32c3_is_flashed_at_its_own_offset(rom, tmp_path: Path):
+    chip = rom("esp32c3")
+    path = flash_rig.write(tmp_path, flash_rig.esp32c3_image())
+    flashed = flash_board(chip.ref("esp32c3"), path)
+    assert (flashed.chip.name, flashed.offset) == ("esp32c3", 0)
+    assert chip.flash.data[: flashed.firmware.size] == path.read_bytes()
+
+
+def test_an_esp8266_is_flashed_with_its_flash_size_in_the_header(rom, tmp_path: Path):
+    chip = rom("esp8266")
+    path = flash_rig.write(tmp_path, flash_rig.esp8266_image(bytes(range(256)) * 400))
+    flashed = flash_board(chip.ref("esp8266"), path)
+    content = path.read_bytes()
+    assert flashed.offset == 0
+    # esptool puts the size it detected into byte 3; MicroPython's MD5 leaves it out.
+    assert chip.flash.data[4 : len(content)] == content[4:]
+    assert chip.flash.data[3] >> 4 == 4  # 4 MB
+
+
 @pytest.mark.parametrize("name", ["esp32c3", "esp32s3", "esp8266"])
 def test_another_chip_on_the_cable_is_refused_before_anything_is_erased(
     rom, firmware: Path, name: str

@@ -53,7 +53,8 @@ def flash(
     home = find_home()
     ref = open_board(kind, port, name=name, home=home)
     image = firmware or default_image(ref.kind, home, on_step=ui.step)
-    with _Bar(ui, ref) as bar:
+    ui.step(f"checking {image.name}, then flashing {ref.name} on {ref.port}")
+    with _Bar(ui) as bar:
         flashed = flash_board(
             ref, image, erase=erase, baud=baud, expected_sha256=sha256, on_progress=bar.update
         )
@@ -63,7 +64,7 @@ def flash(
 class _Bar:
     """A bar on a terminal; elsewhere one line for each stage."""
 
-    def __init__(self, ui: Ui, ref: BoardRef) -> None:
+    def __init__(self, ui: Ui) -> None:
         self._ui = ui
         self._stage = ""
         self._task: TaskID | None = None
@@ -71,7 +72,6 @@ class _Bar:
             TextColumn("{task.description:<12}"), BarColumn(), TaskProgressColumn(),
             console=ui.err, transient=True, disable=ui.as_json or not ui.err.is_terminal,
         )  # fmt: skip
-        ui.step(f"flashing {ref.name} on {ref.port}")
 
     def __enter__(self) -> _Bar:
         self._bar.start()
