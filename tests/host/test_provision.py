@@ -1,0 +1,364 @@
+"""Provisioning over a bare MicroPython, and every refusal before a board is touched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import traceback
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from unix_board import UnixBoard
+
+from keyfob_host.boards import load_kind
+from keyfob_host.data import data_path
+from keyfob_host.device_identity import check_identity, manifest_text, slot_files
+from keyfob_host.device_settings import Settings, parse_set, settings_text, split_host_port
+from keyfob_host.errors import KeyfobHostError
+from keyfob_host.home import Home
+from keyfob_host.mpy import board_files
+from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.identity import Identity
+from keyfob_host.provision import find_identity, provision_files
+from keyfob_host.sync import sync_files
+from keyfob_host.transport import Transport, connect
+
+KIND = load_kind("virtual-esp32")
+GIVEN = Settings(broker="broker.keyfob.test:18883", ntp=("ntp.keyfob.test:11123",))
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.ephemeral()
+
+
+@pytest.fixture(scope="module")
+def identity(authority: Authority) -> Identity:
+    return authority.issue_device("sensor-01")
+
+
+@pytest.fixture
+def unix_board(tmp_path: Path) -> Iterator[UnixBoard]:
+    with UnixBoard(tmp_path, blocks=128) as board:
+        yield board
+
+
+@pytest.fixture(params=["mpremote", "ampy"])
+def board(request: pytest.FixtureRequest, unix_board: UnixBoard) -> Iterator[Transport]:
+    with connect(unix_board.port, request.param, soft_reset=False) as transport:
+        yield transport
+
+
+def _raises(code: str) -> pytest.RaisesExc[KeyfobHostError]:
+    return pytest.raises(KeyfobHostError, check=lambda error: error.code == code)
+
+
+def _slot(identity: Identity, slot: str) -> dict[str, bytes]:
+    return {f"/id/{slot}/{k}": v for k, v in slot_files(identity, "mbedtls").items()}
+
+
+def test_the_board_holds_exactly_the_contracts_files(
+    board: Transport, unix_board: UnixBoard, identity: Identity
+) -> None:
+    report = provision_files(board, KIND, identity, GIVEN)
+    assert (report.device_id, report.slot, report.before) == ("sensor-01", "a", None)
+    files = unix_board.files()
+    assert sorted(files) == [
+        "/id/a/ca.der", "/id/a/cert.der", "/id/a/key.der", "/id/a/manifest.json",
+        "/id/active", "/keyfob.json",
+    ]  # fmt: skip
+    assert files["/id/active"] == b"a"
+    assert files["/id/a/cert.der"] == identity.cert_der()
+    assert files["/id/a/ca.der"] == identity.anchors_der()[0]
+    assert files["/id/a/key.der"] == identity.key_der_for("mbedtls")
+    manifest = json.loads(files["/id/a/manifest.json"])
+    assert manifest["device_id"] == "sensor-01"
+    assert manifest["files"] == {
+        name: hashlib.sha256(files[f"/id/a/{name}"]).hexdigest()
+        for name in ("ca.der", "cert.der", "key.der")
+    }
+    settings = json.loads(files["/keyfob.json"])
+    assert settings["device_id"] == "sensor-01"
+    assert settings["broker"] == {"host": "broker.keyfob.test", "port": 18883, "keepalive_s": 30}
+    assert settings["wifi"] == {"ssid": "keyfob-bench", "password": "keyfob-bench-password"}
+    assert settings["ntp"]["servers"] == ["ntp.keyfob.test:11123"]
+    assert settings["limits"] == KIND.limits.as_dict()
+    assert settings["tls"] == {"engine": "mbedtls"}
+
+
+def test_identities_alternate_between_the_slots(
+    board: Transport, unix_board: UnixBoard, authority: Authority
+) -> None:
+    one, two, three = (authority.issue_device("sensor-01") for _ in range(3))
+    assert provision_files(board, KIND, one, GIVEN).slot == "a"
+    assert provision_files(board, KIND, two, Settings()).slot == "b"  # the rest stays as it is
+    files = unix_board.files()
+    assert files["/id/active"] == b"b"
+    assert {**_slot(one, "a"), **_slot(two, "b")}.items() <= files.items()
+    report = provision_files(board, KIND, three, Settings())
+    assert (report.before, report.slot) == ("b", "a")
+    files = unix_board.files()
+    assert files["/id/active"] == b"a"
+    assert {**_slot(three, "a"), **_slot(two, "b")}.items() <= files.items()
+    assert json.loads(files["/keyfob.json"])["broker"]["host"] == "broker.keyfob.test"
+
+
+@pytest.mark.parametrize("stop_at", ["/id/b/ca.der", "/id/b/key.der", "manifest", "/id/active"])
+def test_interrupted_before_the_switch_the_old_identity_stays(
+    board: Transport, unix_board: UnixBoard, authority: Authority, stop_at: str
+) -> None:
+    old, new = authority.issue_device("sensor-01"), authority.issue_device("sensor-01")
+    provision_files(board, KIND, old, GIVEN)
+    settings = unix_board.files()["/keyfob.json"]
+
+    def stop(text: str) -> None:
+        if stop_at in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        provision_files(board, KIND, new, Settings(broker="other.test"), on_step=stop)
+    files = unix_board.files()
+    assert files["/id/active"] == b"a"
+    assert _slot(old, "a").items() <= files.items()
+    assert files["/keyfob.json"] == settings
+    provision_files(board, KIND, new, Settings(broker="other.test"))
+    files = unix_board.files()
+    assert files["/id/active"] == b"b"
+    assert _slot(new, "b").items() <= files.items()
+    assert "/keyfob.json.new" not in files
+
+
+def test_a_slot_that_held_a_longer_chain_keeps_nothing_of_it(
+    board: Transport, unix_board: UnixBoard, identity: Identity
+) -> None:
+    longer = Identity(identity.cert, identity.key, identity.anchors * 2, identity.anchors)
+    for given in (longer, identity, identity):
+        provision_files(board, KIND, given, GIVEN)
+    assert sorted(path for path in unix_board.files() if path.startswith("/id/a/")) == [
+        "/id/a/ca.der", "/id/a/cert.der", "/id/a/key.der", "/id/a/manifest.json",
+    ]  # fmt: skip
+
+
+def test_a_dry_run_writes_nothing(
+    board: Transport, unix_board: UnixBoard, identity: Identity
+) -> None:
+    report = provision_files(board, KIND, identity, GIVEN, dry_run=True)
+    assert "would write 3 files" in report.summary()
+    assert unix_board.files() == {}
+
+
+def test_a_damaged_active_byte_and_settings_are_replaced(
+    board: Transport, unix_board: UnixBoard, identity: Identity
+) -> None:
+    board.exec("import os\nos.mkdir('/id')")
+    board.write("/id/active", b"\xff\xff")
+    board.write("/keyfob.json", b'{"broker": {"ho')
+    with _raises("provision.no-broker"):
+        provision_files(board, KIND, identity, Settings())
+    provision_files(board, KIND, identity, GIVEN)
+    assert unix_board.files()["/id/active"] == b"a"
+
+
+def test_settings_are_judged_by_the_boards_own_firmware(
+    board: Transport, unix_board: UnixBoard, identity: Identity
+) -> None:
+    sync_files(board, board_files(data_path("firmware")))
+    provision_files(board, KIND, identity, GIVEN)
+    before = unix_board.files()
+    refused = Settings(extra={"broker.keepalive_s": 2})
+    with _raises("provision.settings-refused") as caught:
+        provision_files(board, KIND, identity, refused)
+    assert caught.value.evidence.startswith("config.out-of-range: broker.keepalive_s: 2")
+    assert unix_board.files() == before
+
+
+def test_the_boards_store_accepts_what_was_written(board: Transport, identity: Identity) -> None:
+    sync_files(board, board_files(data_path("firmware")))
+    provision_files(board, KIND, identity, GIVEN)
+    output = board.exec(
+        "from keyfob import store\ns=store.load('sensor-01')\nprint(s.slot, s.cert_sha256())"
+    )
+    expected = hashlib.sha256(identity.cert_der()).hexdigest()[:16]
+    assert output.decode().split() == ["a", expected]
+
+
+@pytest.mark.parametrize("key_type", ["p256", "rsa2048"])
+def test_micropythons_mbedtls_loads_the_key_as_written(
+    board: Transport, authority: Authority, key_type: str
+) -> None:
+    identity = authority.issue_device("sensor-01", key_type=key_type)
+    provision_files(board, KIND, identity, GIVEN)
+    board.exec(
+        "import tls\nc=tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)\n"
+        "r=lambda n:open('/id/a/'+n,'rb').read()\n"
+        "c.load_cert_chain(r('cert.der'),r('key.der'))\nc.load_verify_locations(r('ca.der'))"
+    )
+
+
+def test_neither_key_nor_password_shows_when_provisioning_fails(
+    board: Transport, identity: Identity, capfd: pytest.CaptureFixture[str]
+) -> None:
+    secret = "wifi-password-canary"
+    key = identity.key_der_for("mbedtls")
+    shown = ""
+    settings = Settings(broker="b.test", wifi_ssid="net", wifi_password=secret)
+    shown += repr(settings)
+    for spoil in (
+        "import os\nos.mkdir('/id')\nos.mkdir('/id/a')\nos.mkdir('/id/a/key.der')",
+        "_kf_z=_kf_w=lambda s:1/0",
+        "_kf_z=_kf_w=lambda s:None",
+    ):
+        board.write("/warm-up", b"")
+        board.exec(spoil)
+        with pytest.raises(KeyfobHostError) as caught:
+            provision_files(board, KIND, identity, settings)
+        shown += "".join(traceback.format_exception(caught.value)) + str(caught.value.as_dict())
+    out, err = capfd.readouterr()
+    shown += out + err
+    assert secret not in shown
+    for form in (key.hex(), base64.b64encode(key).decode(), repr(key)[2:-1]):
+        assert not any(form[at : at + 12] in shown for at in range(0, len(form) - 12, 4))
+
+
+# Refusals before a board is touched.
+
+
+def test_a_sound_identity_is_accepted(authority: Authority, identity: Identity) -> None:
+    check_identity(identity, device_id="sensor-01")
+    check_identity(authority.issue_device("sensor-01", key_type="rsa2048"))
+
+
+def test_a_certificate_for_another_device_is_refused(identity: Identity) -> None:
+    with _raises("provision.wrong-device") as caught:
+        check_identity(identity, device_id="sensor-02")
+    assert "CN sensor-01" in caught.value.evidence
+
+
+def test_an_expired_certificate_is_refused(authority: Authority) -> None:
+    now = datetime.now(timezone.utc)
+    expired = authority.issue_device(
+        "sensor-01", not_before=now - timedelta(days=3), not_after=now - timedelta(days=1)
+    )
+    with _raises("provision.cert-expired") as caught:
+        check_identity(expired)
+    assert caught.value.fix.startswith("keyfob cert device sensor-01")
+
+
+def test_a_certificate_from_the_future_is_refused(authority: Authority) -> None:
+    now = datetime.now(timezone.utc)
+    early = authority.issue_device(
+        "sensor-01", not_before=now + timedelta(days=1), not_after=now + timedelta(days=3)
+    )
+    with _raises("provision.cert-not-yet-valid"):
+        check_identity(early)
+
+
+def test_a_servers_certificate_is_refused(authority: Authority) -> None:
+    with _raises("provision.wrong-usage") as caught:
+        check_identity(authority.issue_device("sensor-01", eku=["serverAuth"]))
+    assert "serverAuth" in caught.value.evidence
+
+
+def test_a_certificate_of_another_authority_is_refused(identity: Identity) -> None:
+    other = Authority.ephemeral("Other CA")
+    stray = Identity(identity.cert, identity.key, (other.cert,))
+    with _raises("provision.chain-broken"):
+        check_identity(stray)
+
+
+def test_a_certificate_signed_by_one_that_is_no_ca_is_refused(
+    authority: Authority, identity: Identity
+) -> None:
+    forged = Authority(cert=identity.cert, key=identity.key).issue_device("sensor-02")
+    stray = Identity(forged.cert, forged.key, authority_certs(authority), (identity.cert,))
+    with _raises("provision.chain-broken"):
+        check_identity(stray)
+
+
+def authority_certs(authority: Authority) -> tuple[Any, ...]:
+    return (authority.cert,)
+
+
+def test_a_key_that_the_boards_engine_cannot_use_is_refused(identity: Identity) -> None:
+    odd = Identity(identity.cert, ec.generate_private_key(ec.SECP384R1()), identity.anchors)
+    with _raises("cert.key-type-not-for-engine"):
+        slot_files(odd, "mbedtls")
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path, authority: Authority) -> None:
+    authority.issue_device("sensor-01").write(tmp_path / "one")
+    authority.issue_device("sensor-01").write(tmp_path / "two")
+    (tmp_path / "one" / "key.pem").write_bytes((tmp_path / "two" / "key.pem").read_bytes())
+    with _raises("cert.key-mismatch"):
+        Identity.read(tmp_path / "one")
+
+
+def test_more_certificates_than_a_board_keeps_are_refused(identity: Identity) -> None:
+    many = Identity(identity.cert, identity.key, identity.anchors * 5)
+    with _raises("provision.chain-too-long"):
+        slot_files(many, "mbedtls")
+
+
+def test_the_manifest_fits_what_the_board_reads() -> None:
+    names = [f"{stem}{n or ''}.der" for stem in ("ca", "cert") for n in range(4)] + ["key.der"]
+    assert len(manifest_text("d" * 64, 1 << 32, dict.fromkeys(names, "f" * 64))) < 2048
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        (Settings(), "provision.no-broker"),
+        (Settings(broker="mqtts://broker.test"), "provision.bad-value"),
+        (Settings(broker="broker.test:0"), "provision.bad-value"),
+        (Settings(broker="broker.test:99999"), "provision.bad-value"),
+        (Settings(broker=":8883"), "provision.bad-value"),
+        (Settings(broker="b", ntp=("a b",)), "provision.bad-value"),
+        (Settings(broker="b", wifi_ssid="x" * 33), "provision.bad-value"),
+        (Settings(broker="b", wifi_ssid="x", wifi_password="short"), "provision.bad-value"),
+        (Settings(broker="b", extra={"tls.verify": False}), "provision.unknown-setting"),
+        (Settings(broker="b", extra={"wifi.password": "12345678"}), "provision.secret-in-argv"),
+        (Settings(broker="b", extra={"app.text": "x" * 3000}), "provision.settings-too-large"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: Settings, code: str) -> None:
+    with _raises(code) as caught:
+        settings_text(settings, KIND, "sensor-01", {})
+    assert "short" not in caught.value.evidence
+
+
+def test_a_real_board_needs_a_network_once(identity: Identity) -> None:
+    kind = load_kind("esp32")
+    with _raises("provision.no-wifi"):
+        settings_text(GIVEN, kind, "sensor-01", {})
+    given = Settings(broker="b.test", wifi_ssid="net", wifi_password="12345678")
+    first = json.loads(settings_text(given, kind, "sensor-01", {}))
+    again = json.loads(settings_text(Settings(), kind, "sensor-01", first))
+    assert again["wifi"] == {"ssid": "net", "password": "12345678"}
+    assert again["broker"] == first["broker"]
+    assert again["ntp"]["servers"] == ["pool.ntp.org", "time.cloudflare.com"]
+
+
+def test_host_and_port_are_told_apart() -> None:
+    assert split_host_port("broker.test", 8883, "--broker") == ("broker.test", 8883)
+    assert split_host_port("192.0.2.7:1", 8883, "--broker") == ("192.0.2.7", 1)
+    assert split_host_port("[2001:db8::1]:1883", 8883, "--broker") == ("2001:db8::1", 1883)
+
+
+def test_set_takes_json_and_text() -> None:
+    assert parse_set(["app.period_s=2", "app.name=sensor", "app.list=[1]"]) == {
+        "app.period_s": 2, "app.name": "sensor", "app.list": [1],
+    }  # fmt: skip
+    with _raises("provision.bad-value"):
+        parse_set(["period_s"])
+
+
+def test_an_identity_is_named_or_is_a_folder(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    named = find_identity(home, "sensor-01")
+    assert named == (tmp_path / "certs" / "device" / "sensor-01", "sensor-01")
+    assert find_identity(home, "./here") == (Path("here"), None)
