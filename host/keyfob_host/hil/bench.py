@@ -7,7 +7,10 @@ ended with the run. What is on a board already (MicroPython, Keyfob's files) sta
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +44,14 @@ class BenchOptions:
     """What a run was asked for, complete. Make it with `resolve`.
 
     ``address`` is this machine's as boards reach it; ``broker_host`` and ``ntp_hosts``
-    are how boards call it, which for real ones is that address.
+    are how boards call it, which for real ones is that address. ``is_own``: a virtual
+    board that exists for suites only.
     """
 
     kind: str
     port: str | None
     name: str
+    is_own: bool
     home: Home
     address: str
     broker_host: str
@@ -76,7 +81,8 @@ class BenchOptions:
         if load_kind(kind).virtual:
             own = Home(base.root / "hil")
             return cls(
-                kind=kind, port=port, name=name or kind, home=base if name else own,
+                kind=kind, port=port, name=name or kind, is_own=not name,
+                home=base if name else own,
                 address=address or "127.0.0.1", broker_host=BROKER_NAME, ntp_hosts=NTP_NAMES,
                 wifi_ssid=wifi_ssid or BENCH_SSID, wifi_password=wifi_password or BENCH_PASSWORD,
             )  # fmt: skip
@@ -88,7 +94,7 @@ class BenchOptions:
             told = "KEYFOB_WIFI_PASSWORD=… keyfob hil run --wifi-ssid NAME"
             raise _missing("wifi", "its access point", told)
         return cls(
-            kind=kind, port=port, name=name or Path(port).name, home=base,
+            kind=kind, port=port, name=name or Path(port).name, is_own=False, home=base,
             address=address, broker_host=address, ntp_hosts=(address, address),
             wifi_ssid=wifi_ssid, wifi_password=wifi_password,
         )  # fmt: skip
@@ -101,10 +107,10 @@ class Bench:
     broker: BenchBroker
     board: BenchBoard
 
-    def __init__(self, options: BenchOptions, folder: Path) -> None:
+    def __init__(self, options: BenchOptions) -> None:
         self.options = options
         self.evidence = Evidence()
-        self._folder = folder
+        self._folder = options.home.root / "hil-bench" / options.name
         self._ntp: list[NtpServer] = []
         self._stack = ExitStack()
 
@@ -114,8 +120,9 @@ class Bench:
             self._stack = stack.pop_all()
 
     def stop(self) -> None:
-        """End everything this run started; harmless twice."""
-        self._stack.close()
+        """End everything this run started, Ctrl-C or not; harmless twice."""
+        with interrupts_deferred():
+            self._stack.close()
 
     def fresh_ntp(self, index: int) -> NtpServer:
         """Time server 0 or 1, truthful again, its requests counted from 0."""
@@ -127,6 +134,9 @@ class Bench:
         options = self.options
         path = lock_path(options.home, options.name, options.port)
         stack.enter_context(board_lock(path, options.port or options.name))
+        # The same folder for each run on this board: a broker that a killed run left
+        # behind is found by its record there, and ended.
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ref = self._open_board(stack)
         self.ca = BenchCa(self._folder)
         self.broker = BenchBroker(
@@ -163,10 +173,12 @@ class Bench:
     def _virtual_board(self, stack: ExitStack) -> None:
         options = self.options
         board = VirtualBoard(options.home, options.name)
-        if not board.is_up():
-            # Registered first: Ctrl-C while it starts must not leave it behind.
+        # The suites' own is ended even if it is up: then an earlier run was killed.
+        if options.is_own or not board.is_up():
             stack.callback(lambda: board.down() if board.is_up() else None)
+        with interrupts_deferred():
             VirtualBoard.up(options.home, options.kind, options.name)
+        board.power(True)
         board.wifi(True)
 
     def _settings(self) -> Settings:
@@ -187,6 +199,26 @@ class Bench:
             f"{server.requests} requests"
             for host, server in zip(self.options.ntp_hosts, self._ntp, strict=True)
         )
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Ctrl-C takes effect at the end: what starts or ends a process is not left halfway."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    before = {
+        number: signal.signal(number, lambda got, _frame: seen.append(got))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if seen:
+        raise KeyboardInterrupt
 
 
 def _missing(what: str, words: str, example: str) -> KeyfobHostError:

@@ -39,7 +39,7 @@ class BenchBroker:
         self._evidence = evidence
         self._own = ca.authority.issue_broker(host, [host])
         self._shown = self._own
-        self._identity_dir = self._own.write(folder / "identity")
+        self._identity_dir = self._own.write(folder / "identity", force=True)
         self._mosquitto = MosquittoBroker(
             folder,
             identity_dir=self._identity_dir,

@@ -1,7 +1,7 @@
 """The certificate authorities of a suite: its own, and a foreign one that nobody trusts.
 
 Made anew for every run and kept in memory; only the identities that mosquitto and the
-host's client read from files are written, into a folder that ends with the run.
+host's client read from files are written, over those of the run before.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from keyfob_host.files import write_atomic
 from keyfob_host.pki.authority import Authority
-from keyfob_host.pki.identity import Identity
 from keyfob_host.pki.names import HOST_ID
 
 
@@ -21,7 +21,7 @@ class BenchCa:
         self.folder = folder
         self.authority = Authority.ephemeral("Keyfob HIL CA")
         self.ca_pem = folder / "ca.pem"
-        self.ca_pem.write_bytes(self.authority.cert_pem())
+        write_atomic(self.ca_pem, self.authority.cert_pem())
 
     @cached_property
     def foreign(self) -> Authority:
@@ -31,8 +31,4 @@ class BenchCa:
     @cached_property
     def host_identity(self) -> Path:
         """The folder of the host's own client identity, which the broker's ACL lets do all."""
-        return self.authority.issue_host().write(self.folder / HOST_ID)
-
-    def mismatched(self, device: Identity) -> Identity:
-        """``device``'s certificate and key, with the foreign CA as its only trust anchor."""
-        return Identity(cert=device.cert, key=device.key, anchors=(self.foreign.cert,))
+        return self.authority.issue_host().write(self.folder / HOST_ID, force=True)

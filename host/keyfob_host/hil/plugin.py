@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from keyfob_host.ntp import NtpServer
 
 _BENCH = pytest.StashKey["Bench"]()
+# For `keyfob_host.hil.run`: why the bench did not come up, and that it will tell it itself.
+BENCH_ERROR = pytest.StashKey[Exception]()
+_ON_THE_BENCH = "keyfob"
+QUIET_ERROR = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,9 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def keyfob_bench(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Bench]:
+def keyfob_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """All parts of the bench, the board locked; what the other fixtures hand out."""
     from keyfob_host.errors import KeyfobHostError
     from keyfob_host.hil.bench import Bench, BenchOptions
@@ -69,11 +71,13 @@ def keyfob_bench(
             wifi_ssid=config.getoption("--keyfob-wifi-ssid"),
             wifi_password=os.environ.get("KEYFOB_WIFI_PASSWORD"),
         )
-        bench = Bench(options, tmp_path_factory.mktemp("keyfob"))
+        bench = Bench(options)
         bench.start()
     except KeyfobHostError as error:
         # Without a bench every story would fail for this one reason: say it once.
-        pytest.exit(_told(error), returncode=int(error.status))
+        config.stash[BENCH_ERROR] = error
+        told = error.code if config.stash.get(QUIET_ERROR, False) else _told(error)
+        pytest.exit(f"the bench did not come up: {told}", returncode=int(error.status))
     config.stash[_BENCH] = bench
     try:
         yield bench
@@ -125,27 +129,38 @@ def host_client(board: BenchBoard, broker: BenchBroker) -> Iterator[HostClient]:
     board.must_restart = True
 
 
-# -- evidence
+# -- what is shown
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the bench's evidence to what failed: for the terminal and for the JUnit file."""
     report = yield
     bench = item.config.stash.get(_BENCH, None)
-    if bench is not None and report.failed and "keyfob_bench" in getattr(item, "fixturenames", ()):
-        for title, text in bench.evidence.sections():
+    if bench is None or "keyfob_bench" not in getattr(item, "fixturenames", ()):
+        return report
+    report.user_properties.append((_ON_THE_BENCH, ""))
+    if report.failed:
+        sections = bench.evidence.sections()
+        error = call.excinfo.value if call.excinfo else None
+        if hasattr(error, "evidence") and hasattr(error, "fix"):
+            sections.insert(0, ("error", _told(error)))
+        for title, text in sections:
             report.sections.append((title, text))
-            item.user_properties.append((f"keyfob {title}", text))
+            item.user_properties.append((title, text))
     return report
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
-    if config.getoption("--keyfob-port") or config.getoption("--keyfob-name"):
-        kind, port = config.getoption("--keyfob-board"), config.getoption("--keyfob-port")
-        return f"keyfob: board {kind} {port or config.getoption('--keyfob-name')}"
-    return None
+def pytest_report_teststatus(
+    report: pytest.CollectReport | pytest.TestReport,
+) -> tuple[str, str, str] | None:
+    """The time of each story beside its result."""
+    if report.when != "call" or (_ON_THE_BENCH, "") not in report.user_properties or report.skipped:
+        return None
+    letter = "." if report.passed else "F"
+    return report.outcome, letter, f"{report.outcome.upper()} {report.duration:5.1f} s"
 
 
 def _told(error: Any) -> str:
