@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from keyfob_host.hil.bench import Bench
+    from keyfob_host.hil.bench import Bench, BenchOptions
     from keyfob_host.hil.bench_board import BenchBoard
     from keyfob_host.hil.bench_broker import BenchBroker
     from keyfob_host.hil.bench_ca import BenchCa
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from keyfob_host.ntp import NtpServer
 
 _BENCH = pytest.StashKey["Bench"]()
-# For `keyfob_host.hil.run`: why the bench did not come up, and that it will tell it itself.
+# For `keyfob_host.hil.run`, which gives the options itself and tells the error itself.
+BENCH_OPTIONS = pytest.StashKey["BenchOptions"]()
 BENCH_ERROR = pytest.StashKey[Exception]()
 _ON_THE_BENCH = "keyfob"
-QUIET_ERROR = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,27 +56,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def keyfob_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """All parts of the bench, the board locked; what the other fixtures hand out."""
     from keyfob_host.errors import KeyfobHostError
-    from keyfob_host.hil.bench import Bench, BenchOptions
-    from keyfob_host.home import Home
+    from keyfob_host.hil.bench import Bench
 
     config = request.config
-    home = config.getoption("--keyfob-home")
     try:
-        options = BenchOptions.resolve(
-            kind=config.getoption("--keyfob-board"),
-            port=config.getoption("--keyfob-port"),
-            name=config.getoption("--keyfob-name"),
-            home=Home(Path(home).resolve()) if home else None,
-            address=config.getoption("--keyfob-address"),
-            wifi_ssid=config.getoption("--keyfob-wifi-ssid"),
-            wifi_password=os.environ.get("KEYFOB_WIFI_PASSWORD"),
-        )
-        bench = Bench(options)
+        bench = Bench(config.stash.get(BENCH_OPTIONS, None) or _options(config))
         bench.start()
     except KeyfobHostError as error:
         # Without a bench every story would fail for this one reason: say it once.
         config.stash[BENCH_ERROR] = error
-        told = error.code if config.stash.get(QUIET_ERROR, False) else _told(error)
+        told = error.code if BENCH_OPTIONS in config.stash else _told(error)
         pytest.exit(f"the bench did not come up: {told}", returncode=int(error.status))
     config.stash[_BENCH] = bench
     try:
@@ -161,6 +150,22 @@ def pytest_report_teststatus(
         return None
     letter = "." if report.passed else "F"
     return report.outcome, letter, f"{report.outcome.upper()} {report.duration:5.1f} s"
+
+
+def _options(config: pytest.Config) -> BenchOptions:
+    from keyfob_host.hil.bench import BenchOptions
+    from keyfob_host.home import Home
+
+    home = config.getoption("--keyfob-home")
+    return BenchOptions.resolve(
+        kind=config.getoption("--keyfob-board"),
+        port=config.getoption("--keyfob-port"),
+        name=config.getoption("--keyfob-name"),
+        home=Home(Path(home).resolve()) if home else None,
+        address=config.getoption("--keyfob-address"),
+        wifi_ssid=config.getoption("--keyfob-wifi-ssid"),
+        wifi_password=os.environ.get("KEYFOB_WIFI_PASSWORD"),
+    )
 
 
 def _told(error: Any) -> str:

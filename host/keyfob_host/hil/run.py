@@ -95,8 +95,9 @@ def run_stories(
 ) -> tuple[Outcome, float]:
     """Run the stories in ``paths``; the outcome and how many seconds it took.
 
-    ``junit`` is the report's file. Errors: ``hil.no-stories``, ``hil.bad-suite``, ``file.*`` for the report,
-    those of the bench; `KeyboardInterrupt` after everything was taken down.
+    ``junit`` is the report's file. Errors: ``hil.no-stories``, ``hil.bad-suite``,
+    ``file.*`` for the report, those of the bench; `KeyboardInterrupt` after everything
+    was taken down.
     """
     with explain_os_error(junit, "write the report"):
         junit.parent.mkdir(parents=True, exist_ok=True)
