@@ -143,7 +143,7 @@ def test_a_board_without_deflate_gets_its_files_too(unix_board: UnixBoard, via: 
         assert board.read("/file") == data
 
 
-def test_a_der_file_costs_less_than_its_size_on_the_wire(unix_board: UnixBoard) -> None:
+def test_a_der_file_costs_little_more_than_its_size_on_the_wire(unix_board: UnixBoard) -> None:
     authority = Authority.ephemeral()
     identity = authority.issue_device("sensor-01")
     ders = [*identity.anchors_der(), *identity.chain_der()]
