@@ -333,5 +333,6 @@ def _efuses(mac: str) -> dict[int, int]:
         ESP32ROM.EFUSE_RD_REG_BASE + 20: 1 << 20,  # revision bit 1
         ESP32ROM.APB_CTL_DATE_ADDR: 1 << 31,  # revision bit 2
         ESP32ROM.EFUSE_RD_REG_BASE + 16: rate_8m,
+        ESP32ROM.UART_CLKDIV_REG: 40_000_000 // ESPLoader.ESP_ROM_BAUD,
         ESP32ROM.RTCCALICFG1: counted << ESP32ROM.TIMERS_RTC_CALI_VALUE_S,
     }

@@ -12,7 +12,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 CHIP_MODULES = Path(__file__).resolve().parent / "chip"
 # The modules that play the port live in the same heap as the program; on a real
 # board they are machine code in flash. Measured with micropython.mem_info().
-_PORT_HEAP_BYTES = 96 << 10
+_PORT_HEAP_BYTES = 45 << 10
 
 
 def find_micropython() -> Path:

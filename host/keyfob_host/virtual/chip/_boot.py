@@ -5,6 +5,7 @@ file system is unmounted, and ``os``, ``time``, ``socket``, ``sys`` and the rest
 replaced by what the ESP32 port has.
 """
 
+import gc
 import io
 import sys
 import vfs
@@ -43,6 +44,7 @@ def run(main):
     sys.modules["neopixel"], sys.modules["esp"] = neopixel, esp
     main.clear()
     main["__name__"] = "__main__"
+    _sys.atexit(lambda: _sweep(main))
 
     try:
         _mount(esp32)
@@ -68,10 +70,19 @@ def _run_file(name, main):
         execfile(name, main)
         return True
     except SystemExit:
+        _sweep(main)
         _wire.call("soft_reset")
     except BaseException as error:
         _print_exception(error)
     return False
+
+
+def _sweep(main):
+    """A soft reset frees the heap, and with it closes the files that a program left open."""
+    _wire.hold_ctrl_c(True)
+    main.clear()
+    _sys.modules.clear()
+    gc.collect()
 
 
 def _print_exception(error):
