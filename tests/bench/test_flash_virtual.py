@@ -20,7 +20,7 @@ import pytest
 from keyfob_host.boards import BoardRef, load_kind, open_board
 from keyfob_host.console import Console
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.flash import flash_board
+from keyfob_host.flash import flash_board, identify
 from keyfob_host.home import Home
 from keyfob_host.images import demo_image
 from keyfob_host.virtual import VirtualBoard
@@ -108,6 +108,38 @@ def test_the_real_image_reaches_an_erased_board_which_then_runs(board: BoardRef)
     result = json.loads(done.stdout)
     assert result["sha256"] == hashlib.sha256(content).hexdigest()
     assert (result["chip"], result["erased"], result["verified"]) == ("esp32", True, True)
+    wait_state(board, "running")
+
+
+def test_a_board_on_a_serial_device_is_flashed_as_a_real_one_is(board: BoardRef):
+    # A device without control lines, as many a bare adapter: the button is the control.
+    assert board.virtual
+    board.virtual.download_mode()
+    flash_board(BoardRef(load_kind("esp32"), board.port, "x"), demo_image())
+    content = demo_image().read_bytes()
+    assert flash_file(board)[OFFSET : OFFSET + len(content)] == content
+    board.virtual.reset()
+    wait_state(board, "running")
+
+
+def test_a_running_board_is_asked_what_it_is_through_its_control_lines(flashed: BoardRef):
+    assert flashed.virtual
+    before = flash_file(flashed)
+    url = str(flashed.virtual.info()["rfc2217_url"])
+    chip = identify(BoardRef(load_kind("esp32"), url, "x"), "keyfob flash")
+    assert (chip.name, chip.flash_size) == ("esp32", 4 << 20)
+    assert chip.mac.replace(":", "") == flashed.virtual.info()["mac"]
+    wait_running(flashed)  # reset out of download mode again
+    assert flash_file(flashed) == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_board_with_control_lines_is_put_into_download_mode_and_reset(board: BoardRef):
+    # RFC 2217 carries DTR and RTS; pyserial renegotiates at every time-out, so it is slow.
+    assert board.virtual
+    url = str(board.virtual.info()["rfc2217_url"])
+    flash_board(BoardRef(load_kind("esp32"), url, "x"), demo_image())
     wait_state(board, "running")
 
 

@@ -106,6 +106,16 @@ def esp32c3_image() -> bytes:
     return image[:TABLE] + b"\xff" * 0x1000 + image[TABLE:]
 
 
+def with_larger_vfs(image: bytes, size: int) -> bytes:
+    """``image`` whose last partition, ``vfs`` at 0x200000, has ``size`` bytes; MD5 in order."""
+    changed = bytearray(image)
+    row = TABLE + 3 * 32
+    struct.pack_into("<I", changed, row + 8, size)
+    digest = hashlib.md5(changed[TABLE : row + 32], usedforsecurity=False).digest()
+    changed[row + 32 + 16 : row + 64] = digest
+    return bytes(changed)
+
+
 def resign(image: bytearray, start: int) -> None:
     """Put the SHA-256 of the image at ``start`` right again."""
     position = start + 24

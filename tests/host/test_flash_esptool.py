@@ -120,6 +120,20 @@ def test_an_image_for_another_chip_is_refused_before_the_port_is_opened(rom, fir
     assert chip.is_untouched()
 
 
+def test_a_chip_with_less_flash_than_the_image_needs_is_refused_before_erasing(rom, tmp_path: Path):
+    chip = rom()  # which has 4 MB, and says so
+    text = (Path(__file__).parents[2] / "boards" / "esp32.toml").read_text()
+    board = tmp_path / "esp32.toml"
+    board.write_text(text.replace("size = 0x400000", "size = 0x800000"))
+    image = flash_rig.with_larger_vfs(flash_rig.real_image(), 0x600000)
+    error = refused(
+        BoardRef(load_kind(str(board)), chip.port, "x"), flash_rig.write(tmp_path, image)
+    )
+    assert error.code == "flash.too-small"
+    assert "needs 8192 KB" in error.cause and "has 4096 KB" in error.cause
+    assert chip.is_untouched()
+
+
 def test_what_was_not_written_as_told_is_found(rom, firmware: Path):
     chip = rom()
     chip.spoil = range(0x40000, 0x40001)
