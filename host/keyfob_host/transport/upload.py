@@ -2,9 +2,10 @@
 
 A piece is deflated where the board has ``deflate`` and that is shorter, then base64.
 Measured, commands and hash included: 1.4 bytes on the wire for a byte of a P-256
-certificate in DER (a ``repr`` takes 2.7), 0.5 for source text. Each piece is complete in itself, so the board needs memory for one piece
-and a 1 KB window, not for the file. Where the filesystem renames in one step
-(LittleFS, POSIX), a power cut leaves the old file or the new one.
+certificate in DER (a ``repr`` takes 2.7), 0.5 for source text. Each piece is complete
+in itself, so the board needs memory for one piece and a 1 KB window, not for the
+file. Where the filesystem renames in one step (LittleFS, POSIX), a power cut leaves
+the old file or the new one.
 """
 
 from __future__ import annotations
