@@ -269,6 +269,24 @@ def test_interrupted_anywhere_a_first_authority_is_whole_or_absent(tmp_path: Pat
     assert lines > 30
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_write(
+    authority: Authority, written: Path
+) -> None:
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "from keyfob_host.pki.folder import write_folder\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
+        "write_folder(Path(sys.argv[1]), {'key.pem': (b'key', 0o600)}, replace=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(written)])
+    assert done.returncode == -9
+    assert len(names_in(written.parent)) == 2
+    neighbour = written.parent / f".sensor-02.{os.getpid()}-x"  # a writer that lives
+    neighbour.mkdir()
+    authority.issue_device("sensor-01").write(written, force=True)
+    assert names_in(written.parent) == [neighbour.name, "sensor-01"]
+
+
 def test_two_at_once_make_one_authority(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"

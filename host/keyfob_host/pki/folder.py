@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import os
 import shutil
 import sys
@@ -36,7 +37,9 @@ def write_folder(
     doing = f"write {path.name}"
     with explain_os_error(path, doing):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        _remove_remains(path)
+        prefix = f".{path.name}.{os.getpid()}-"
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     try:
         with explain_os_error(path, doing):
             for name, (content, mode) in files.items():
@@ -52,6 +55,24 @@ def write_folder(
     finally:
         # Holds the old set after an exchange, or what there was of a new one.
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_remains(path: Path) -> None:
+    """Remove what writers of ``path`` left that were killed: there may be keys in it."""
+    for remains in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
+        pid = remains.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if pid.isdigit() and not _runs(int(pid)):
+            shutil.rmtree(remains, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
