@@ -48,8 +48,9 @@ def run(
     """Run suites (all, or those named: boot, tls, recovery …) on a board.
 
     Everything else is brought along: broker, certificate authority, time servers and
-    a link that fails on command. A virtual board is started if it is not up. The
-    board keeps the suite's identity; provision it again after.
+    a link that fails on command. A virtual board is started if it is not up, and
+    ended with the run. Another board is provisioned for the suite: give it its own
+    identity again afterwards.
     """
     with _packages():
         from keyfob_host.hil.bench import BenchOptions
@@ -73,7 +74,10 @@ def run(
         paths, bench, report,
         expression=expression, exit_first=exit_first, to_stderr=ui.as_json,
     )  # fmt: skip
-    ui.result(*summary(outcome, seconds, report))
+    text, data = summary(outcome, seconds, report)
+    if not bench.is_own:
+        text += "\nthe board has the suite's identity now; give it its own again: keyfob provision"
+    ui.result(text, data)
     return ExitStatus.TESTS if outcome.count("failed") else 0
 
 
