@@ -29,6 +29,7 @@ _FLASH_SIZE = re.compile(r"Detected flash size: *(\d+)([KM])B")
 
 _UNTOUCHED = "nothing was erased or written: the board is as it was"
 _HALF_WRITTEN = "the flash is erased or half written: the board does not start until flashed again"
+_WRITTEN = "the image is written and verified: the board starts with it at its next reset"
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,20 @@ def flash_board(
     firmware = check_firmware(path, ref.kind, expected_sha256=expected_sha256)
     ref.check_free()
     command = again(ref, path, erase=erase, baud=baud)
-    with _download_mode(ref):
+    work = _Work()
+    with _interruptible(work, command), _download_mode(ref):
         chip = identify(ref, command)
         _check_chip(chip, ref, firmware)
+        work.state = _HALF_WRITTEN  # as soon as esptool is told to, it may be
         _write(ref, firmware, erase, baud or ref.kind.flash.baud, command, on_progress)
+        work.state = _WRITTEN
     return Flashed(chip, firmware, ref.kind.flash.offset, erase, time.monotonic() - started)
 
 
 def identify(ref: BoardRef, command: str) -> Chip:
     """Ask the chip what it is; ``command`` is what a fix tells the person to run again."""
     # Not told which chip to expect: the point is to hear what it says itself.
-    with _interruptible(_UNTOUCHED, command):
-        run = run_esptool([*_connection(ref, "auto", _CONNECT_BAUD), "flash-id"])
+    run = run_esptool([*_connection(ref, "auto", _CONNECT_BAUD), "flash-id"])
     if run.status != 0:
         raise explain_run(run, ref, command, _UNTOUCHED)
     name, mac, size = (pattern.search(run.output) for pattern in (_CHIP, _MAC, _FLASH_SIZE))
@@ -150,17 +153,16 @@ def _write(
                "--flash-size", kind.flash.size_option]  # fmt: skip
     image = [hex(kind.flash.offset), str(firmware.path.resolve())]
     erase_all = ["--erase-all"] if erase else []
-    with _interruptible(_HALF_WRITTEN, command):
-        run = _esptool(ref, baud, ["write-flash", *erase_all, *options, *image], on_progress)
-        if run.status != 0:
-            state = _UNTOUCHED if run.stage == "connect" else _HALF_WRITTEN
-            raise explain_run(run, ref, command, state)
-        if "Hash of data verified" in run.output:
-            return
-        # Without its stub, esptool cannot have the chip compute an MD5 and skips it.
-        run = _esptool(ref, baud, ["verify-flash", *options, *image], on_progress)
-        if run.status != 0:
-            raise explain_run(run, ref, command, _HALF_WRITTEN)
+    run = _esptool(ref, baud, ["write-flash", *erase_all, *options, *image], on_progress)
+    if run.status != 0:
+        state = _UNTOUCHED if run.stage == "connect" else _HALF_WRITTEN
+        raise explain_run(run, ref, command, state)
+    if "Hash of data verified" in run.output:
+        return
+    # Without its stub, esptool cannot have the chip compute an MD5 and skips it.
+    run = _esptool(ref, baud, ["verify-flash", *options, *image], on_progress)
+    if run.status != 0:
+        raise explain_run(run, ref, command, _HALF_WRITTEN)
 
 
 def _esptool(
@@ -173,15 +175,22 @@ def _esptool(
     )
 
 
+@dataclass
+class _Work:
+    """What state the board is in while it is being worked on."""
+
+    state: str = _UNTOUCHED
+
+
 @contextmanager
-def _interruptible(state: str, command: str) -> Iterator[None]:
+def _interruptible(work: _Work, command: str) -> Iterator[None]:
     """Ctrl-C becomes an error that says what state the board is in."""
     try:
         yield
     except KeyboardInterrupt as error:
         raise KeyfobHostError(
             "flash.interrupted", "flashing was interrupted",
-            evidence=state, fix=command, status=ExitStatus.INTERRUPTED,
+            evidence=work.state, fix=command, status=ExitStatus.INTERRUPTED,
         ) from error  # fmt: skip
 
 

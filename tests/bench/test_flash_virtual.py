@@ -122,6 +122,7 @@ def test_a_board_on_a_serial_device_is_flashed_as_a_real_one_is(board: BoardRef)
     wait_state(board, "running")
 
 
+@pytest.mark.slow
 def test_a_running_board_is_asked_what_it_is_through_its_control_lines(flashed: BoardRef):
     assert flashed.virtual
     before = flash_file(flashed)
@@ -168,6 +169,24 @@ def test_a_power_cut_while_writing_is_told_and_flashing_again_mends_it(board: Bo
     assert "erased or half written" in caught.value.evidence
     assert "keyfob flash --board virtual-esp32" in caught.value.fix
     board.virtual.power(True)
+    flash_board(board, demo_image())
+    wait_state(board, "running")
+
+
+def test_ctrl_c_while_writing_leaves_a_board_that_says_so_and_can_be_flashed(board: BoardRef):
+    assert board.virtual
+    board.virtual.serial_throttle(1_000_000)  # long enough to be interrupted: 10 s
+    process = subprocess.Popen([*KEYFOB, "flash"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    for line in process.stderr:
+        if line.strip() == "writing":
+            break
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=20)
+    assert process.returncode == ExitStatus.INTERRUPTED
+    assert "flash.interrupted" in printed and "half written" in printed
+    wait_state(board, "bad-image")  # reset out of download mode, as a real board would be
+    board.virtual.serial_throttle(None)
     flash_board(board, demo_image())
     wait_state(board, "running")
 

@@ -245,7 +245,7 @@ def keyfob_flash(chip: flash_rig.Rom, firmware: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
     assert process.stderr
     for line in process.stderr:
-        if "writing" in line:
+        if line.strip() == "writing":
             return process
     raise AssertionError(f"ended before it wrote, status {process.wait()}")
 
