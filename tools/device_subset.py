@@ -90,6 +90,9 @@ def _judge(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.comprehension):
         if node.is_async:
             yield "asynchronous comprehension"
+    elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        if any(isinstance(part, ast.Await) for part in ast.walk(node)):
+            yield "await inside a comprehension"
     elif isinstance(node, ast.ClassDef):
         if node.keywords:
             yield "class keywords (metaclass)"

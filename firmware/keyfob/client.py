@@ -215,37 +215,40 @@ class Client:
         await self._wifi.join()
         if not self.clock.is_set():
             await self.clock.set()
+        self._stream = await self._open_stream()
+        session_present = await self._open_session()
+        await self._restore(session_present)
+
+    async def _open_stream(self) -> stream.Stream:
         identity = store.load(self._device_id)
-        not_after_s = Certificate(identity.read("cert.der")).not_after_s
-        emit(
-            "store.loaded", slot=identity.slot, cert=identity.cert_sha256(), not_after_s=not_after_s
-        )
+        ends_s = Certificate(identity.read("cert.der")).not_after_s
+        emit("store.loaded", slot=identity.slot, cert=identity.cert_sha256(), not_after_s=ends_s)
         host, port = self._broker["host"], self._broker["port"]
-        connection = await stream.connect(host, port, identity, self.clock)
-        self._stream = connection
-        version, cipher = connection.session()
+        opened = await stream.connect(host, port, identity, self.clock)
+        version, cipher = opened.session()
         emit("tls.up", version=version, cipher=cipher, host=host)
+        return opened
+
+    async def _open_session(self) -> bool:
+        """CONNECT to CONNACK; whether the broker kept the session."""
+        broker = self._broker
+        will = (self.status_topic, b"offline", 1, True)
         async with self._sending:
-            will = (self.status_topic, b"offline", 1, True)
             await self._write(
-                self._session.start(
-                    now_ms(), self._device_id, self._broker["keepalive_s"], False, will
-                )
+                self._session.start(now_ms(), self._device_id, broker["keepalive_s"], False, will)
             )
         try:
-            session_present: bool = await asyncio.wait_for_ms(
-                self._read_connack(), _CONNACK_LIMIT_MS
-            )
+            present: bool = await asyncio.wait_for_ms(self._read_connack(), _CONNACK_LIMIT_MS)
         except asyncio.TimeoutError:
             raise KeyfobError("mqtt.no-connack", "%d ms" % _CONNACK_LIMIT_MS)
         emit(
             "mqtt.up",
-            host=host,
-            port=port,
+            host=broker["host"],
+            port=broker["port"],
             client_id=self._device_id,
-            session_present=session_present,
+            session_present=present,
         )
-        await self._restore(session_present)
+        return present
 
     async def _read_connack(self) -> bool:
         while True:
@@ -256,14 +259,16 @@ class Client:
 
     async def _restore(self, session_present: bool) -> None:
         """Say that we are here, then ask and send again what the last connection left."""
+        unacknowledged = sorted(self._pending)
+        for inbox in self._subscriptions:
+            inbox.is_granted = inbox.is_granted and session_present
+        # From here on other tasks may send, and add to both lists what they sent.
         self._is_connected.set()
         await self._publish_now(self.status_topic, b"online", 0, True)
         for inbox in self._subscriptions:
-            if not session_present:
-                inbox.is_granted = False
-            if not inbox.is_granted:
+            if not (inbox.is_granted or inbox.packet_id):
                 await self._ask_subscription(inbox)
-        for packet_id in sorted(self._pending):
+        for packet_id in unacknowledged:
             await self._send_pending(packet_id, self._pending[packet_id])
 
     async def _ask_subscription(self, inbox: "Inbox") -> None:

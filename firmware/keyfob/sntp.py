@@ -87,10 +87,7 @@ def to_unix_s(ntp_s: int, floor_s: int) -> int:
 
 def _is_kiss_code(field: bytes) -> bool:
     """Four capital letters (RFC 4330 section 8); a stratum 0 without them is just wrong."""
-    for byte in field:
-        if not 0x41 <= byte <= 0x5A:
-            return False
-    return True
+    return all(0x41 <= byte <= 0x5A for byte in field)
 
 
 def _hex(field: bytes) -> str:

@@ -63,15 +63,19 @@ class Mosquitto:
 
 
 def mutual_tls(folder: Path, server: Pair, client_ca: Pair, *more: str) -> list[str]:
-    """Configuration of a listener that shows ``server`` and wants a certificate of ``client_ca``."""
+    """Configuration lines: show ``server``, want a certificate of ``client_ca``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "chain.pem").write_bytes(server.chain_pem())
     (folder / "key.pem").write_bytes(server.key_pem())
     (folder / "ca.pem").write_bytes(client_ca.chain_pem())
     return [
-        f"cafile {folder}/ca.pem", f"certfile {folder}/chain.pem", f"keyfile {folder}/key.pem",
-        "require_certificate true", "allow_anonymous true", *(more or ("use_identity_as_username true",)),
-    ]  # fmt: skip
+        f"cafile {folder}/ca.pem",
+        f"certfile {folder}/chain.pem",
+        f"keyfile {folder}/key.pem",
+        "require_certificate true",
+        "allow_anonymous true",
+        *(more or ("use_identity_as_username true",)),
+    ]
 
 
 class Board:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -316,7 +317,7 @@ def test_the_board_is_back_after_the_broker_restarted(
     broker.stop()
     assert board.wait_for("mqtt.down")["code"] in ("tls.closed", "tls.reset")
     assert board.wait_for("error")["retry"] == "wait"
-    config = [line for line in (tmp_path / "broker/mosquitto.conf").read_text().splitlines()]
+    config = (tmp_path / "broker/mosquitto.conf").read_text().splitlines()
     with Mosquitto(tmp_path / "again", config[3:], port=broker.port):
         assert board.wait_for("mqtt.up")["session_present"] is False
         board.wait_for("publish")
@@ -360,6 +361,21 @@ def test_an_alert_46_is_certificate_unknown(board: Board, ntp: NtpServer) -> Non
         assert board.outcome()[0] == "tls.alert-certificate-unknown"
 
 
+def test_a_broker_that_never_answers_connect_is_told(
+    board: Board, ntp: NtpServer, tmp_path: Path
+) -> None:
+    limit = "_CONNACK_LIMIT_MS = const(15_000)"
+    board.edit("keyfob/client.py", limit, "_CONNACK_LIMIT_MS = const(300)")
+    with _Peer(b"", tls_from=tmp_path / "broker") as peer:
+        board.settle("localhost", peer.port, ntp.port)
+        assert board.outcome() == ("mqtt.no-connack", "300 ms")
+
+
+def test_a_key_that_is_no_key_is_told(board: Board) -> None:
+    board.provision([CA], key=b"no key")
+    assert board.outcome() == ("tls.bad-key", "invalid key")
+
+
 def test_a_silent_port_ends_by_time_limit(board: Board, ntp: NtpServer) -> None:
     board.edit(
         "keyfob/stream.py",
@@ -391,8 +407,15 @@ def test_ctrl_c_leaves_nothing_but_keyboard_interrupt(board: Board) -> None:
 class _Peer:
     """A TCP listener that reads what comes and answers each connection with some bytes."""
 
-    def __init__(self, answer: bytes, *, stays_open: bool = False) -> None:
+    def __init__(
+        self, answer: bytes, *, stays_open: bool = False, tls_from: Path | None = None
+    ) -> None:
+        """``tls_from``: a broker's folder; then it ends the handshake and says nothing."""
         self._answer = answer
+        self._tls = None
+        if tls_from:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(tls_from / "chain.pem", tls_from / "key.pem")
         self._stays_open = stays_open
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -405,6 +428,9 @@ class _Peer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            if self._tls:
+                self._open.append(self._tls.wrap_socket(connection, server_side=True))
+                continue
             connection.recv(4096)
             connection.sendall(self._answer)
             self._open.append(connection)

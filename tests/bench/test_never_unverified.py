@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from certificates import Pair, make_ca, make_leaf
 from firmware_bench import FIRMWARE, Board, Mosquitto, mutual_tls
+
 from keyfob_host.ntp import Mode, NtpServer
 
 SOURCES = sorted(FIRMWARE.rglob("*.py"))

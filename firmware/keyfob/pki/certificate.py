@@ -35,9 +35,11 @@ class Certificate:
         self.names: list[str] = []
         at, end = read_header(der, 0, len(der), _SEQUENCE)
         at, end = read_header(der, at, end, _SEQUENCE)
-        if der[at] == _VERSION:
+        if at < end and der[at] == _VERSION:
             inner, at = read_header(der, at, end, _VERSION)
-            inner, _ = read_header(der, inner, at, _INTEGER)
+            inner, stop = read_header(der, inner, at, _INTEGER)
+            if stop - inner != 1:
+                raise KeyfobError("x509.malformed", "version of %d bytes" % (stop - inner))
             self.version = der[inner] + 1
         at = _skip(der, at, end)  # serialNumber
         at = _skip(der, at, end)  # signature
@@ -119,11 +121,16 @@ def _read_time(der: bytes | memoryview, at: int, end: int) -> tuple:
         text = ("19" if text[0] >= "5" else "20") + text
     elif kind != _GENERALIZED_TIME or len(text) != 15:
         raise KeyfobError("x509.malformed", "offset %d: time %r" % (at, text))
-    if text[14] != "Z" or not text[:14].isdigit():
+    if text[14] != "Z" or not _is_decimal(text[:14]):
         raise KeyfobError("x509.malformed", "offset %d: time %r" % (at, text))
     seconds = int(text[8:10]) * 3600 + int(text[10:12]) * 60 + int(text[12:14])
     days = days_from_civil(int(text[:4]), int(text[4:6]), int(text[6:8]))
     return days * 86_400 + seconds, behind
+
+
+def _is_decimal(text: str) -> bool:
+    # str.isdigit() of CPython takes superscripts too, which int() does not.
+    return all("0" <= character <= "9" for character in text)
 
 
 def days_from_civil(year: int, month: int, day: int) -> int:

@@ -1,0 +1,76 @@
+"""keyfob.pki.certificate: two real certificates, and what is none.
+
+The expected values are those that `openssl x509 -dates` prints for the same files.
+"""
+
+import binascii
+
+from device_support import VECTORS, code_of
+
+from keyfob.errors import KeyfobError
+from keyfob.pki.certificate import Certificate, days_from_civil, read_header
+
+
+def der_of(name):
+    text = ""
+    with open(VECTORS + "/" + name) as file:
+        for line in file:
+            if not line.startswith("-----"):
+                text += line.strip()
+    return binascii.a2b_base64(text)
+
+
+def test_a_version_1_device_certificate_is_read():
+    certificate = Certificate(der_of("device-x509v1.pem"))
+    assert certificate.version == 1
+    assert (certificate.not_before_s, certificate.not_after_s) == (1578245348, 1893605348)
+    assert certificate.names == []
+
+
+def test_a_version_1_ca_certificate_is_read():
+    certificate = Certificate(der_of("broker-ca-v1.pem"))
+    assert certificate.version == 1
+    assert (certificate.not_before_s, certificate.not_after_s) == (1492929687, 1808289687)
+
+
+def test_days_are_those_of_the_calendar():
+    assert days_from_civil(1970, 1, 1) == 0
+    assert days_from_civil(2000, 2, 29) == 11016
+    assert days_from_civil(2000, 3, 1) == 11017
+    assert days_from_civil(2038, 1, 19) == 24855  # 2**31 seconds
+    assert days_from_civil(2100, 3, 1) - days_from_civil(2100, 2, 28) == 1
+
+
+def test_a_certificate_cut_anywhere_is_refused():
+    der = der_of("device-x509v1.pem")
+    for end in range(len(der)):
+        assert code_of(Certificate, der[:end]) == "x509.malformed"
+
+
+def test_changed_bytes_raise_nothing_but_our_own_error():
+    der = der_of("broker-ca-v1.pem")
+    refused = 0
+    for index in range(0, 300):
+        for value in (0x00, 0x30, 0x7F, 0x80, 0x84, 0xFF):
+            changed = bytearray(der)
+            changed[index] = value
+            try:
+                Certificate(changed)
+            except KeyfobError as error:
+                refused += 1
+                assert error.code == "x509.malformed"
+    assert refused > 100
+
+
+def test_lengths_are_definite_and_no_longer_than_the_bytes():
+    assert read_header(b"\x30\x00", 0, 2, 0x30) == (2, 2)
+    assert read_header(b"\x30\x81\x80" + bytes(128), 0, 131, 0x30) == (3, 131)
+    for der in (
+        b"\x30\x80\0\0",
+        b"\x30\x83\0\0\1\0",
+        b"\x30\x05\0",
+        b"\x30",
+        b"\x31\0",
+        b"\x30\x82\1",
+    ):
+        assert code_of(read_header, der, 0, len(der), 0x30) == "x509.malformed"

@@ -1,0 +1,306 @@
+"""keyfob.client on a scripted broker: what it sends, restores and bounds.
+
+The stream is scripted, because timing and loss must be exact here; real TLS and a
+real broker are in tests/bench. The bytes are laid out by hand after MQTT 3.1.1.
+"""
+
+import asyncio
+
+import network
+from device_support import Console, code_of, run
+
+from keyfob.client import Client
+from keyfob.config import check
+from keyfob.errors import KeyfobError
+
+CONNACK = b"\x20\x02\x00\x00"
+ONLINE = b"\x31\x1a\x00\x12devices/dev/statusonline"
+READING = "devices/dev/reading"
+
+
+class Link:
+    """One connection: what the client wrote, and what the broker says next."""
+
+    def __init__(self, *says):
+        self.written = []
+        self._says = list(says)
+        self._more = asyncio.Event()
+        self.is_closed = False
+
+    def say(self, *packets):
+        self._says.extend(packets)
+        self._more.set()
+
+    def cut(self):
+        self.say(None)
+
+    async def read(self, view):
+        while not self._says:
+            self._more.clear()
+            await self._more.wait()
+        data = self._says.pop(0)
+        if data is None:
+            raise KeyfobError("tls.closed", "by the broker")
+        view[: len(data)] = data
+        return len(data)
+
+    async def write(self, view):
+        if self.is_closed:
+            raise KeyfobError("tls.closed", "while writing")
+        self.written.append(bytes(view))
+
+    def session(self):
+        return "TLSv1.2", "suite"
+
+    def close(self):
+        self.is_closed = True
+
+
+class World:
+    """A client whose connections are the given links, one after the other."""
+
+    def __init__(self, *links, **limits):
+        self.links = list(links)
+        self.opened = 0
+        network.outcome = network.STAT_GOT_IP
+        self.client = Client(
+            check(
+                {
+                    "device_id": "dev",
+                    "wifi": {"ssid": "net"},
+                    "ntp": {"servers": ["a"]},
+                    "broker": {"host": "broker.test", "keepalive_s": 5},
+                    "limits": limits,
+                }
+            )
+        )
+        self.client.clock.is_set = lambda: True
+        self.client._open_stream = self._open_link
+        self.client._backoff._draw = lambda: b"\0\0"
+
+    async def _open_link(self):
+        if self.opened == len(self.links):
+            raise KeyfobError("tls.refused", "no more links")
+        self.opened += 1
+        return self.links[self.opened - 1]
+
+
+def play(test, *links, **limits):
+    """Run ``await test(client, *links)`` inside the client; the console's events."""
+
+    async def main():
+        world = World(*links, **limits)
+        async with world.client as client:
+            await asyncio.wait_for_ms(test(client, *links), 5_000)
+
+    with Console() as console:
+        run(main())
+    return console
+
+
+async def settle(rounds=20):
+    for _ in range(rounds):
+        await asyncio.sleep_ms(1)
+
+
+def test_the_will_says_offline_and_the_first_publish_online():
+    async def test(client, link):
+        await client.connected()
+        await settle()
+        will = b"\x00\x12devices/dev/status\x00\x07offline"
+        assert will in link.written[0]
+        assert link.written[0][9] == 0x2C  # will retained, QoS 1; no clean session
+        assert link.written[1] == ONLINE
+
+    play(test, Link(CONNACK))
+
+
+def test_one_packet_is_one_write():
+    async def test(client, link):
+        await client.publish(READING, b"21.5", qos=0)
+        assert link.written[-1] == b"\x30\x19\x00\x13devices/dev/reading21.5"
+        assert len(link.written) == 3
+
+    play(test, Link(CONNACK))
+
+
+def test_a_publish_of_qos_1_returns_with_its_puback():
+    async def test(client, link):
+        task = asyncio.create_task(client.publish(READING, b"x"))
+        await settle()
+        assert link.written[-1] == b"\x32\x18\x00\x13devices/dev/reading\x00\x01x"
+        assert not task.done()
+        link.say(b"\x40\x02\x00\x01")
+        await task
+
+    event = play(test, Link(CONNACK)).named("publish")[0]
+    assert (event["topic"], event["bytes"]) == (READING, 1)
+
+
+def test_an_unacknowledged_publish_is_sent_again_with_dup():
+    async def test(client, first, second):
+        task = asyncio.create_task(client.publish(READING, b"x"))
+        await settle()
+        first.cut()
+        second.say(b"\x40\x02\x00\x01")
+        await task
+        assert b"\x3a\x18\x00\x13devices/dev/reading\x00\x01x" in second.written
+
+    console = play(test, Link(CONNACK), Link(CONNACK))
+    assert console.named("mqtt.down")[0]["code"] == "tls.closed"
+
+
+def test_a_publish_before_the_connection_waits_for_it_without_dup():
+    async def test(client, link):
+        task = asyncio.create_task(client.publish(READING, b"x"))
+        await asyncio.sleep_ms(0)
+        link.say(CONNACK)
+        await settle()
+        assert link.written[-1][0] == 0x32
+        link.say(b"\x40\x02\x00\x01")
+        await task
+
+    play(test, Link())
+
+
+def test_no_more_than_inflight_publishes_are_on_their_way():
+    async def test(client, link):
+        await client.connected()
+        tasks = [asyncio.create_task(client.publish(READING, b"x")) for _ in range(4)]
+        await settle()
+        assert len([packet for packet in link.written if packet[0] == 0x32]) == 2
+        link.say(b"\x40\x02\x00\x01", b"\x40\x02\x00\x02")
+        await settle()
+        assert len([packet for packet in link.written if packet[0] == 0x32]) == 4
+        link.say(b"\x40\x02\x00\x03", b"\x40\x02\x00\x04")
+        for task in tasks:
+            await task
+
+    play(test, Link(CONNACK), inflight=2)
+
+
+def test_subscriptions_are_restored_when_the_broker_forgot_them():
+    subscribe = b"\x82\x18\x00\x01\x00\x13devices/dev/command\x01"
+
+    async def test(client, first, second):
+        await client.subscribe("devices/dev/command")
+        await client.connected()
+        await settle()
+        assert subscribe in first.written
+        first.say(b"\x90\x03\x00\x01\x01")
+        await settle()
+        first.cut()
+        while not client.is_connected() or second.written[1:] == []:
+            await asyncio.sleep_ms(5)
+        await settle()
+        assert second.written[-1][0] == 0x82
+
+    play(test, Link(CONNACK), Link(CONNACK))
+
+
+def test_subscriptions_are_left_alone_when_the_session_is_present():
+    async def test(client, first, second):
+        await client.subscribe("devices/dev/command")
+        await settle()
+        first.say(b"\x90\x03\x00\x01\x01")
+        await settle()
+        first.cut()
+        while len(second.written) < 2:
+            await asyncio.sleep_ms(5)
+        await settle()
+        assert not [packet for packet in second.written if packet[0] == 0x82]
+
+    play(test, Link(CONNACK), Link(b"\x20\x02\x01\x00"))
+
+
+def test_messages_come_to_every_filter_that_they_match_and_are_acknowledged():
+    async def test(client, link):
+        inbox = await client.subscribe("devices/dev/#")
+        await settle()
+        link.say(b"\x90\x03\x00\x01\x01", b"\x33\x09\x00\x03x/y\x00\x0ano")
+        link.say(b"\x32\x0f\x00\x09devices/d\x00\x0bno")
+        link.say(b"\x33\x13\x00\x0ddevices/dev/c\x00\x0chi")
+        message = await inbox.get()
+        assert (message.topic, message.payload) == ("devices/dev/c", b"hi")
+        assert (message.qos, message.retain) == (1, True)
+        await settle()
+        assert b"\x40\x02\x00\x0c" in link.written
+
+    play(test, Link(CONNACK))
+
+
+def test_messages_can_be_iterated():
+    async def test(client, link):
+        link.say(b"\x90\x03\x00\x01\x01", b"\x30\x04\x00\x01ax", b"\x30\x04\x00\x01ay")
+        seen = []
+        async for message in client.messages("a"):
+            seen.append(message.payload)
+            if len(seen) == 2:
+                break
+        assert seen == [b"x", b"y"]
+
+    play(test, Link(CONNACK))
+
+
+def test_an_inbox_keeps_the_latest_and_says_what_it_dropped():
+    async def test(client, link):
+        inbox = await client.subscribe("a")
+        await settle()
+        link.say(b"\x90\x03\x00\x01\x01")
+        for number in range(10):
+            link.say(b"\x30\x04\x00\x01a" + bytes([number]))
+        await settle(30)
+        kept = []
+        for _ in range(8):
+            message = await inbox.get()
+            kept.append(message.payload[0])
+        assert kept == list(range(2, 10))
+
+    console = play(test, Link(CONNACK))
+    codes = [event["code"] for event in console.named("error")]
+    assert codes.count("mqtt.inbox-full") == 2
+
+
+def test_a_refused_subscription_is_told():
+    async def test(client, link):
+        await client.subscribe("other/#")
+        await settle()
+        link.say(b"\x90\x03\x00\x01\x80")
+        await settle()
+
+    event = play(test, Link(CONNACK)).named("error")[0]
+    assert (event["code"], event["detail"], event["retry"]) == (
+        "mqtt.subscribe-refused", "other/#", "stop",
+    )  # fmt: skip
+
+
+def test_what_cannot_be_sent_is_refused_before_it_waits():
+    client = World().client
+    assert code_of(run, client.publish("a/#", b"")) == "mqtt.bad-topic"
+    assert code_of(run, client.publish("a", bytes(2049))) == "mqtt.too-large"
+    assert code_of(run, client.subscribe("a/#/b")) == "mqtt.bad-topic"
+
+
+def test_leaving_says_offline_and_disconnects():
+    link = Link(CONNACK)
+
+    async def test(client, link):
+        await client.connected()
+        await settle()
+
+    play(test, link)
+    assert link.written[-2][-7:] == b"offline"
+    assert link.written[-1] == b"\xe0\x00"
+    assert link.is_closed
+
+
+def test_a_lost_wifi_ends_the_connection():
+    async def test(client, link):
+        await client.connected()
+        client._wifi._wlan.disconnect()
+        while client.is_connected():
+            await asyncio.sleep_ms(20)
+
+    console = play(test, Link(CONNACK))
+    assert console.named("wifi.down")
+    assert console.named("mqtt.down")[0]["code"] == "wifi.lost"

@@ -1,0 +1,156 @@
+"""apps.sensor: readings, colours, commands, and a sensor that fails."""
+
+import asyncio
+import json
+
+import dht
+import neopixel
+from device_support import Console, code_of, run
+
+from apps import sensor
+from keyfob.client import Message
+
+PREFIX = "devices/dev"
+
+
+class Wire:
+    """What the application asks of a client: publishes are kept, commands are given."""
+
+    def __init__(self, *commands):
+        self.published = []
+        self._commands = [command.encode() for command in commands]
+        self.clock = self
+
+    def now_s(self):
+        return 1_800_000_000
+
+    async def connected(self):
+        pass
+
+    async def publish(self, topic, payload, qos=1, retain=False):
+        self.published.append((topic, json.loads(payload.decode()), retain))
+
+    def messages(self, topic_filter):
+        assert topic_filter == PREFIX + "/command"
+        return self
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        if not self._commands:
+            raise StopAsyncIteration
+        return Message(PREFIX + "/command", self._commands.pop(0), 1, False)
+
+
+def make(**settings):
+    base = {"name": "sensor", "period_s": 3600, "dht_pin": 4, "pixel_pin": 5, "pixels": 1}
+    base.update(settings)
+    del neopixel.shown[:]
+    return sensor.Sensor(base, PREFIX)
+
+
+def readings(values):
+    """(what was published, events) of that many readings."""
+    dht.values[:] = values
+    made = make()
+    wire = Wire()
+
+    async def main():
+        task = asyncio.create_task(made.publish_readings(wire))
+        for _ in values:
+            await asyncio.sleep_ms(5)
+            made._period_changed.set()
+        await asyncio.sleep_ms(5)
+        task.cancel()
+
+    with Console() as console:
+        run(main())
+    return wire.published[: len(values)], console
+
+
+def command(*texts):
+    """(sensor, what was published, events) after these commands."""
+    made = make()
+    wire = Wire(*texts)
+    with Console() as console:
+        run(made.obey(wire))
+    return made, wire.published, console
+
+
+def test_a_reading_is_json_with_time_and_sequence():
+    published, _ = readings([(21.5, 40.0), (22.5, 41.0)])
+    assert published[0] == (
+        "devices/dev/reading",
+        {"temperature_c": 21.5, "humidity_percent": 40.0, "t": 1_800_000_000, "seq": 1},
+        False,
+    )
+    assert published[1][1]["seq"] == 2
+
+
+def test_the_colour_follows_the_thresholds():
+    readings([(17.9, 1), (18.0, 1), (25.0, 1), (25.1, 1)])
+    assert neopixel.shown[:4] == [(0, 0, 32), (0, 32, 0), (0, 32, 0), (32, 0, 0)]
+
+
+def test_a_sensor_that_fails_is_told_and_the_next_reading_comes():
+    published, console = readings([OSError(110), (21.5, 40.0)])
+    assert "110" in console.named("app.sensor-failed")[0]["detail"]
+    assert published[0][1]["temperature_c"] == 21.5
+
+
+def test_a_commanded_colour_is_shown_at_once_and_answered_retained():
+    made, published, console = command('{"color": [1, 2, 3]}')
+    assert neopixel.shown == [(1, 2, 3)]
+    topic, state, retain = published[0]
+    assert (topic, state["color"], retain) == ("devices/dev/state", [1, 2, 3], True)
+    assert console.named("command")[0]["topic"] == "devices/dev/command"
+    made._show(0.0)
+    assert neopixel.shown[-1] == (1, 2, 3)  # the thresholds do not take it away
+
+
+def test_thresholds_end_a_commanded_colour():
+    made, published, _ = command(
+        '{"color": [1, 2, 3]}', '{"thresholds": {"blue_below_c": 5, "red_above_c": 6.5}}'
+    )
+    made._show(6.0)
+    assert neopixel.shown[-1] == (0, 32, 0)
+    state = published[1][1]
+    assert (state["blue_below_c"], state["red_above_c"]) == (5, 6.5)
+
+
+def test_one_threshold_leaves_the_other():
+    _, published, _ = command('{"thresholds": {"red_above_c": 30}}')
+    state = published[0][1]
+    assert (state["blue_below_c"], state["red_above_c"]) == (18, 30)
+
+
+def test_the_period_can_be_commanded():
+    made, published, _ = command('{"period_s": 1}')
+    assert made.state["period_s"] == published[0][1]["period_s"] == 1
+
+
+BAD = (
+    "", "x", "[]", "5", "null", '{"colour": [1, 2, 3]}', '{"color": [1, 2]}', '{"color": "red"}',
+    '{"color": [1, 2, 256]}', '{"color": [1, 2, -1]}', '{"color": [1, 2, 1.5]}',
+    '{"period_s": 0}', '{"period_s": "1"}', '{"period_s": true}', '{"thresholds": {}}',
+    '{"thresholds": {"x": 1}}', '{"thresholds": {"red_above_c": 81}}',
+    '{"color": [1, 2, 3], "period_s": 0}',
+)  # fmt: skip
+
+
+def test_a_bad_command_is_told_and_changes_nothing():
+    for text in BAD:
+        _, published, console = command(text, '{"period_s": 7}')
+        assert len(console.named("app.bad-command")) == 1, text
+        assert [state["period_s"] for _, state, _ in published] == [7], text
+        assert neopixel.shown == [], text
+
+
+def test_settings_of_the_app_are_checked():
+    def check(**app):
+        return run(sensor.run({"device_id": "dev", "app": app}))
+
+    assert code_of(lambda: check(period=1)) == "config.unknown-key"
+    assert code_of(lambda: check(period_s=0)) == "config.out-of-range"
+    assert code_of(lambda: check(pixels="1")) == "config.wrong-type"
