@@ -1,8 +1,9 @@
 """The part of Python that device code may use: a linter over the syntax tree.
 
 Rejects what some MicroPython port that Keyfob runs on lacks, or what Keyfob's style
-forbids on a device (``assert``, which ``mpy-cross -O1`` removes). Not checked: whether
-a module's function exists on a port; the ports' own stubs tell that.
+forbids on a device (``assert``, which ``mpy-cross -O1`` removes). Names of the modules
+in `_NAMES` are checked here; whether the other modules have a function, and what it
+takes, the ports' own stubs tell. A variable must not have the name of a module.
 """
 
 from __future__ import annotations
@@ -20,15 +21,67 @@ _MODULES = frozenset((
     "sys", "time", "tls", "vfs", "apps", "keyfob",
 ))
 # fmt: on
-# Missing on a port, or broken there: module -> names.
-_MISSING_NAMES = {
-    "os": {"replace", "fsync", "path", "environ", "makedirs", "getpid"},
-    "time": {"monotonic", "perf_counter", "strftime", "timezone"},
-    "hashlib": {"new", "sha512", "sha224", "sha384", "pbkdf2_hmac"},
-    "json": {"JSONDecodeError"},
-    "asyncio": {"TaskGroup", "Queue", "Semaphore", "timeout", "to_thread", "shield"},
-    "struct": {"Struct", "iter_unpack"},
-}
+# The names that every port has, of the modules whose stubs were merged with CPython's
+# own and so promise more than is there. The other modules' stubs were read from images.
+_NAMES = {
+    "os": (
+        "chdir",
+        "dupterm",
+        "getcwd",
+        "ilistdir",
+        "listdir",
+        "mkdir",
+        "remove",
+        "rename",
+        "rmdir",
+        "stat",
+        "statvfs",
+        "uname",
+        "unlink",
+        "urandom",
+    ),
+    "sys": (
+        "argv",
+        "byteorder",
+        "exit",
+        "implementation",
+        "maxsize",
+        "modules",
+        "path",
+        "platform",
+        "print_exception",
+        "stderr",
+        "stdin",
+        "stdout",
+        "version",
+    ),
+    "json": ("dump", "dumps", "load", "loads"),
+    "struct": ("calcsize", "pack", "pack_into", "unpack", "unpack_from"),
+    "io": ("BytesIO", "IOBase", "StringIO", "open"),
+    "hashlib": ("sha1", "sha256"),
+    "asyncio": (
+        "CancelledError",
+        "Event",
+        "Lock",
+        "StreamReader",
+        "StreamWriter",
+        "Task",
+        "ThreadSafeFlag",
+        "TimeoutError",
+        "create_task",
+        "current_task",
+        "gather",
+        "get_event_loop",
+        "new_event_loop",
+        "open_connection",
+        "run",
+        "sleep",
+        "sleep_ms",
+        "start_server",
+        "wait_for",
+        "wait_for_ms",
+    ),
+}  # fmt: skip
 _MISSING_METHODS = {
     "bit_length": "int.bit_length", "bit_count": "int.bit_count",
     "partition": "str.partition", "rpartition": "str.rpartition",
@@ -134,7 +187,7 @@ def _judge_import(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
         for alias in node.names:
             if alias.name == "*":
                 yield "import of *"
-            elif alias.name in _MISSING_NAMES.get(node.module or "", ()):
+            elif node.module in _NAMES and alias.name not in _NAMES[node.module]:
                 yield f"{node.module}.{alias.name}"
 
 
@@ -152,7 +205,8 @@ def _judge_call(node: ast.Call) -> Iterator[str]:
 
 
 def _judge_attribute(node: ast.Attribute) -> Iterator[str]:
-    if isinstance(node.value, ast.Name) and node.attr in _MISSING_NAMES.get(node.value.id, ()):
-        yield f"{node.value.id}.{node.attr}"
+    module = node.value.id if isinstance(node.value, ast.Name) else ""
+    if module in _NAMES and node.attr not in _NAMES[module]:
+        yield f"{module}.{node.attr}"
     elif node.attr in _MISSING_METHODS:
         yield _MISSING_METHODS[node.attr]

@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[str, Callable[[], dict]]] = {
     "rsa-1024": (
         "x509.weak",
         lambda: {
-            "server": server_cert(key=rsa.generate_private_key(65537, 1024)),
+            "server": server_cert(key=rsa.generate_private_key(65537, 1024)),  # noqa: S505
             "lines": (NAMED, "ciphers DEFAULT@SECLEVEL=0"),
         },
     ),
