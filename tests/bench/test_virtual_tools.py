@@ -83,7 +83,6 @@ def test_mpremote_repl(board: VirtualBoard) -> None:
         os.write(master, b"\x02")
         _expect(master, b"Virtual ESP32 with ESP32")
         os.write(master, b"while True: pass\r\r\r")
-        time.sleep(0.2)
         os.write(master, b"\x03")
         _expect(master, b"KeyboardInterrupt")
         os.write(master, b"\x04")

@@ -6,6 +6,8 @@ the command that started it.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -102,8 +104,10 @@ class VirtualBoard:
         pid = int(self.info()["pid"])
         self._do("down")
         end = time.monotonic() + _END_S
-        while _alive(pid) and time.monotonic() < end:
+        while not _ended(self.folder) and time.monotonic() < end:
             time.sleep(0.01)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)  # started by this very process: leave no zombie
 
     def power(self, on: bool) -> None:
         """Switch the supply. Off loses the clock and RTC memory."""
@@ -259,15 +263,18 @@ def _check(kind: str, name: str) -> None:
         )  # fmt: skip
 
 
-def _alive(pid: int) -> bool:
-    """Whether ``pid`` runs; a child of ours that ended is collected on the way."""
+def _ended(folder: Path) -> bool:
+    """Whether no process holds the board's folder; asked by its lock, since a process id
+    may live on as a zombie, or as somebody else's."""
     try:
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
-    except ChildProcessError:
-        pass
+        handle = os.open(folder / "lock", os.O_RDWR)
+    except OSError:
+        return True
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    return True
+    else:
+        return True
+    finally:
+        os.close(handle)

@@ -77,6 +77,8 @@ class Downloader:
     def receive(self, data: bytes) -> None:
         """Bytes from the line; whole SLIP frames are served, what is between them ignored."""
         for byte in data:
+            if self._machine.state != "download":
+                return  # the power failed in the middle
             if byte == _END:
                 if self._frame:
                     frame, self._frame = bytes(self._frame), bytearray()

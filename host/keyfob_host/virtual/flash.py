@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyfob_host.errors import explain_os_error
+from keyfob_host.errors import KeyfobHostError, explain_os_error
 from keyfob_host.files import write_atomic
 
 SECTOR_BYTES = 4096
@@ -45,8 +45,12 @@ class Flash:
         with explain_os_error(path, "open the flash image"):
             handle = os.open(path, os.O_RDWR)
             try:
-                if os.fstat(handle).st_size != size:
-                    os.ftruncate(handle, size)
+                seen = os.fstat(handle).st_size
+                if seen != size:
+                    raise KeyfobHostError(
+                        "board.bad-flash", "the flash image has not the size of the board's flash",
+                        evidence=f"{path}: {seen} bytes, wanted {size}", fix=f"rm {path}",
+                    )  # fmt: skip
                 self.map = mmap.mmap(handle, size)
             finally:
                 os.close(handle)

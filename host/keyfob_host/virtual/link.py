@@ -19,6 +19,7 @@ from keyfob_host.relay import Fault, TcpRelay
 _HOLD_S = 2.0  # an onward connection that the board does not use is closed after this
 _PROBE_S = 1.0  # no answer by then: let the board's own connection wait for it
 _RETRY_S = 0.25
+_FORGET_S = 60.0  # what a datagram's answer may take
 _REFUSALS = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH)
 _CHUNK_BYTES = 16384
 _Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -96,6 +97,7 @@ class TcpTarget(TcpRelay):
         """The connection made early, or a new one."""
         if not self._link.up:
             raise ConnectionResetError
+        self.connections[:] = [one for one in self.connections if one.alive]  # forget the past
         early, self._early = self._early, None
         if early is not None:
             if self._timer:
@@ -187,9 +189,14 @@ class UdpTarget(asyncio.DatagramProtocol):
                     lambda: _Answers(self, board), remote_addr=self._target
                 )
                 self._onward[board] = onward
+                loop.call_later(_FORGET_S, self._forget, board)
         if onward is not None:
             await self._delay()
             onward.sendto(data)
+
+    def _forget(self, board: Any) -> None:
+        """Programs open a socket for each question; the ports behind them are given back."""
+        self._onward.pop(board).close()
 
     async def _delay(self) -> None:
         fault = self._link.fault

@@ -8,9 +8,11 @@ start), ``dead`` (the MicroPython process ended in a way no program can end a ch
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from keyfob_host.virtual.serial_port import SerialLine
 _SOFT_RESET = 5  # machine.SOFT_RESET
 _REBOOT_S = 1.0  # a chip that cannot boot tries again about every second
 _BOOT_PINS_S = 0.18  # IO0 is looked at this long after EN rises, if it has not settled
+_MAX_LOG_BYTES = 16 << 20  # a board that prints for ever starts its log afresh
 MACHINE_NAME = "Virtual ESP32 with ESP32"
 
 
@@ -209,7 +212,10 @@ class Machine:
     # -- the serial line
 
     def _print(self, data: bytes) -> None:
-        self._log.write(data)
+        with contextlib.suppress(OSError):  # a full disk must not stop the board
+            if self._log.tell() > _MAX_LOG_BYTES:
+                self._log.truncate(0)
+            self._log.write(data)
         if self._line is not None:
             self._line.print(data)
 
@@ -315,8 +321,6 @@ _VERSIONS: dict[Path, str] = {}
 
 def _version(program: Path) -> str:
     """``MicroPython v1.29.0-preview on 2026-07-05``, from the program's own --version."""
-    import subprocess
-
     if program not in _VERSIONS:
         run = subprocess.run(
             [str(program), "--version"], capture_output=True, text=True, check=False

@@ -38,7 +38,6 @@ class Network:
         self.mac = mac
         self.access_point_up = True
         self.fault: Fault | None = None
-        self.connections = 0
         self._tcp: dict[tuple[str, int], TcpTarget] = {}
         self._udp: dict[tuple[str, int], UdpTarget] = {}
         self.station_off()
@@ -115,6 +114,8 @@ class Network:
             return {"error": _EAI_FAIL}
         if not 0 <= port <= 0xFFFF:
             return {"error": -8}
+        if host == "0.0.0.0":  # noqa: S104  (a program on the board that listens)
+            return {"host": "127.0.0.1", "port": port}
         address = await self._lookup(host)
         if address is None:
             return {"error": _EAI_FAIL}

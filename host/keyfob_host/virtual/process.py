@@ -125,13 +125,22 @@ class ChipProcess:
                 if now - self._last_sigint_s >= _CTRL_C_GAP_S and self._signal_safely():
                     self._last_sigint_s = now
                     return True
-            elif self._repl_reads() and min(now - since, quiet_s()) >= _CTRL_C_SETTLE_S:
+            elif (
+                self._repl_reads()
+                and not self._unread()  # else it has yet to see what was typed before
+                and min(now - since, quiet_s()) >= _CTRL_C_SETTLE_S
+            ):
                 return False
             await asyncio.sleep(0.001)
         return True
 
     def _repl_reads(self) -> bool:
         return not termios.tcgetattr(self._slave)[_LFLAG] & _CODE_RUNS
+
+    def _unread(self) -> int:
+        """How many typed bytes the process has not read yet."""
+        count = fcntl.ioctl(self._slave, termios.FIONREAD, b"\0" * 4)
+        return int.from_bytes(count, sys.byteorder)
 
     def _takes_sigint(self) -> bool:
         """Whether a handler is installed: MicroPython installs one while code runs only."""

@@ -7,11 +7,13 @@ status (an errno, 0 for success), size and a payload. The chip waits for each an
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import json
 import socket
 import struct
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +22,6 @@ from keyfob_host.virtual.flash import SECTOR_BYTES, Flash, PowerCut
 _REQUEST = struct.Struct("<BII")
 _ANSWER = struct.Struct("<iI")
 _CALL, _PROGRAM, _ERASE = 0, 1, 2
-_ENOSYS = 38
 
 
 class RpcServer:
@@ -99,12 +100,12 @@ class RpcServer:
     def _call(self, arguments: dict[str, Any]) -> None:
         function = self._calls(arguments.pop("op"))
         if function is None:
-            self._answer(_ENOSYS)
+            self._answer(errno.ENOSYS)
             return
         try:
             result = function(**arguments)
-        except OSError as error:
-            self._answer(error.errno or _ENOSYS)
+        except Exception as error:  # the chip waits for an answer, whatever went wrong
+            self._failed(error)
             return
         if inspect.isawaitable(result):
             self._task = asyncio.ensure_future(self._later(result))
@@ -114,8 +115,15 @@ class RpcServer:
     async def _later(self, result: Any) -> None:
         try:
             self._answer(0, json.dumps(await result).encode())
-        except OSError as error:
-            self._answer(error.errno or _ENOSYS)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, OSError) and error.errno:
+            self._answer(error.errno)
+            return
+        traceback.print_exception(error)  # into supervisor.log
+        self._answer(errno.EINVAL)
 
     def _answer(self, status: int, payload: bytes = b"") -> None:
         self._busy = False

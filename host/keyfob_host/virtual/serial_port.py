@@ -60,6 +60,7 @@ class SerialLine:
         """Give the line back; both control lines fall, as when a cable is pulled."""
         if self.client is client:
             self.client = None
+            self._on_lines(False, False)
 
     def from_client(self, client: Client, data: bytes) -> None:
         """Bytes that ``client`` sent; ignored unless it holds the line."""
