@@ -16,6 +16,8 @@ PYTEST = .venv/bin/python -m pytest
 # Options of a real board; a virtual one needs none of them.
 board-options = --board $(BOARD) $(if $(PORT),--port $(PORT))
 virtual = $(filter virtual-%,$(BOARD))
+wifi = $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID) $(if $(KEYFOB_WIFI_PASSWORD),--wifi-password-env KEYFOB_WIFI_PASSWORD))
+bench = $(if $(BENCH_ADDRESS),--bench-address $(BENCH_ADDRESS)) $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo certs broker board flash sync provision monitor hil down test test-all lint clean
@@ -27,7 +29,8 @@ help: ## this page
 	  sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST)
 	@echo
 	@echo "Variables: BOARD=$(BOARD) PORT=$(PORT) FIRMWARE=$(FIRMWARE) ID=$(ID) BROKER=$(BROKER)"
-	@echo "A real board: make flash provision hil BOARD=esp32 PORT=/dev/ttyUSB0 FIRMWARE=ESP32_GENERIC.bin"
+	@echo "A real board: make flash provision hil BOARD=esp32 PORT=/dev/ttyUSB0 FIRMWARE=ESP32_GENERIC.bin \\"
+	@echo "              BROKER=192.0.2.10 BENCH_ADDRESS=192.0.2.10 WIFI_SSID=workshop"
 
 setup: ## virtual environment, Python packages, mosquitto (every target does it)
 	@$(PYTHON) tools/setup.py
@@ -41,8 +44,8 @@ certs: setup ## certificate authority, broker certificate and the identity ID
 	@test -e $(BENCH)/certs/device/$(ID) || $(KEYFOB) cert device $(ID)
 
 broker: certs ## mosquitto with mutual TLS, and the bench's NTP server
-	@$(KEYFOB) broker up --name $(BROKER) --port $(BROKER_PORT)
-	@$(KEYFOB) ntp up --port $(NTP_PORT)
+	@$(KEYFOB) broker up --name $(BROKER) --port $(BROKER_PORT) $(if $(virtual),,--bind 0.0.0.0)
+	@$(if $(virtual),$(KEYFOB) ntp up --port $(NTP_PORT),true)
 
 board: setup ## power on a virtual board (nothing to do for a real one)
 	@$(if $(virtual),$(KEYFOB) board up $(BOARD),true)
@@ -53,14 +56,14 @@ flash: board ## write MicroPython to the board: BOARD= PORT= FIRMWARE=
 sync: board ## bring Keyfob's files to the board
 	@$(KEYFOB) sync $(board-options)
 
-provision: broker sync ## files, identity and settings: ID= BROKER=
-	@$(KEYFOB) provision $(board-options) --identity $(ID) --broker $(BROKER):$(BROKER_PORT)$(if $(virtual), --ntp ntp.keyfob.test:$(NTP_PORT))
+provision: broker sync ## files, identity and settings: ID= BROKER= WIFI_SSID=
+	@$(KEYFOB) provision $(board-options) --identity $(ID) --broker $(BROKER):$(BROKER_PORT) $(wifi)
 
 monitor: setup ## the board's console and events
 	@$(KEYFOB) monitor $(board-options)
 
-hil: setup ## the hardware-in-the-loop suite, on BOARD
-	@$(KEYFOB) hil run $(board-options)
+hil: setup ## the hardware-in-the-loop suite, on BOARD: BENCH_ADDRESS= WIFI_SSID=
+	@$(KEYFOB) hil run $(board-options) $(bench)
 
 down: setup ## stop broker, time server and virtual boards
 	@$(KEYFOB) board down --all

@@ -1,0 +1,38 @@
+"""tools/setup.py: finds what is missing, says how to mend what it cannot."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_second_set_up_does_nothing_and_says_nothing():
+    subprocess.run([sys.executable, "tools/setup.py"], cwd=ROOT, check=True, capture_output=True)
+    again = subprocess.run(
+        [sys.executable, "tools/setup.py"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert (again.stdout, again.stderr) == ("", "")
+
+
+def test_without_apt_the_command_for_mosquitto_is_told(tmp_path):
+    # A search path with nothing on it is a machine without mosquitto and without apt.
+    code = "import setup; setup.shutil.which = lambda *_, **__: None; setup.mosquitto()"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "tools",
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 4
+    assert "mosquitto is missing" in run.stderr
+    assert "fix    dnf install mosquitto" in run.stderr
+
+
+def test_make_alone_prints_help():
+    run = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("demo", "test", "flash", "provision", "monitor", "hil", "certs"):
+        assert f"make {target} " in run.stdout
