@@ -90,6 +90,6 @@ def test_an_installed_keyfob_flashes_syncs_and_provisions_a_virtual_board(instal
             done = keyfob(installed, tmp_path, *words)
             assert done.returncode == 0, (words, done.stdout, done.stderr)
         listed = keyfob(installed, tmp_path, "hil", "run", "--list")
-        assert "test_boots_from_erased_flash_to_a_first_reading" in listed.stdout
+        assert "boots from erased flash to a first reading" in listed.stdout
     finally:
         keyfob(installed, tmp_path, "board", "down", "--all")
