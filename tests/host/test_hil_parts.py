@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from keyfob_host.errors import KeyfobHostError
+from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.hil.event_log import EventLog
 from keyfob_host.hil.evidence import BenchFailure, Evidence, tail
+from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
 from keyfob_host.hil.lock import board_lock, lock_path
 from keyfob_host.home import Home
 
 HOLDER = """
 import sys
 from pathlib import Path
+from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
 from keyfob_host.hil.lock import board_lock
 with board_lock(Path(sys.argv[1]), "board-1"):
     print("held", flush=True)
@@ -99,6 +102,27 @@ def test_tail_says_how_much_it_leaves_out() -> None:
         "... 25 lines before", "25", "26", "27", "28", "29",
     ]  # fmt: skip
     assert tail("") == "(nothing)"
+
+
+# -- interrupts
+
+
+def test_interrupt_takes_effect_when_the_deferred_part_is_over() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
+        signal.raise_signal(signal.SIGINT)
+        done.append("all of it")
+    assert done == ["all of it"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_explained_interrupt_is_an_interrupt_again_and_other_errors_stay() -> None:
+    for status, wanted in (
+        (ExitStatus.INTERRUPTED, KeyboardInterrupt),
+        (ExitStatus.BOARD, KeyfobHostError),
+    ):
+        with pytest.raises(wanted), interrupts_unwrapped():
+            raise KeyfobHostError("flash.interrupted", "interrupted", fix="", status=status)
 
 
 # -- the event log

@@ -68,6 +68,15 @@ def wait_gone(folder: Path, timeout_s: float = 10) -> list[str]:
     return processes_of(folder)
 
 
+def wait_for_program(name: str, folder: Path, run: subprocess.Popen[str]) -> None:
+    """Wait until ``run`` has started the program ``name`` for its bench in ``folder``."""
+    end = time.monotonic() + 60
+    while not any(name in line for line in processes_of(folder)):
+        assert run.poll() is None, "the run ended"
+        assert time.monotonic() < end, f"{name} never came up"
+        time.sleep(0.02)
+
+
 # -- without a board
 
 
@@ -191,18 +200,24 @@ def test_stories_run_and_a_failing_one_shows_its_evidence(home: Path, tmp_path: 
 
 
 @pytest.mark.mosquitto
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_leaves_no_process(home: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "once_runs", "later_s"),
+    [
+        (signal.SIGINT, "supervisor", 0.0),
+        (signal.SIGINT, "supervisor", 1.0),  # esptool is at work
+        (signal.SIGINT, "mosquitto", 1.0),
+        (signal.SIGTERM, "mosquitto", 1.0),
+    ],
+)
+def test_interrupt_leaves_no_process(
+    home: Path, number: signal.Signals, once_runs: str, later_s: float
+) -> None:
     running = subprocess.Popen(
         [*KEYFOB, "hil", "run", "mqtt", "-k", "keep_alive"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    end = time.monotonic() + 60
-    while not any("mosquitto" in line for line in processes_of(home)):
-        assert running.poll() is None, running.communicate()
-        assert time.monotonic() < end, "the bench never came up"
-        time.sleep(0.05)
-    time.sleep(1)
+    wait_for_program(once_runs, home, running)
+    time.sleep(later_s)
     running.send_signal(number)
     _, errors = running.communicate(timeout=30)
     assert running.returncode == ExitStatus.INTERRUPTED
@@ -214,13 +229,9 @@ def test_interrupt_leaves_no_process(home: Path, number: signal.Signals) -> None
 def test_what_a_killed_run_left_is_ended_by_the_next(home: Path) -> None:
     first = subprocess.Popen(
         [*KEYFOB, "hil", "run", "mqtt", "-k", "keep_alive"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
-    end = time.monotonic() + 60
-    while not any("mosquitto" in line for line in processes_of(home)):
-        assert first.poll() is None
-        assert time.monotonic() < end, "the bench never came up"
-        time.sleep(0.05)
+    wait_for_program("mosquitto", home, first)
     first.kill()
     first.wait()
     assert processes_of(home) != []

@@ -59,8 +59,8 @@ def run(
     if only_list:
         stories = list_stories(paths, expression)
         lines = [f"{story.suite:<10}{story.name}" for story in stories]
-        data = [{"suite": story.suite, "name": story.name} for story in stories]
-        ui.result("\n".join(lines), {"stories": data})
+        listed = [{"suite": story.suite, "name": story.name} for story in stories]
+        ui.result("\n".join(lines), {"stories": listed})
         return 0
     # Resolved here, so that what is missing is told before pytest starts.
     home = find_home()

@@ -7,14 +7,12 @@ ended with the run. What is on a board already (MicroPython, Keyfob's files) sta
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from keyfob_host.boards import BoardRef, load_kind, open_board
+from keyfob_host.broker import MosquittoBroker
 from keyfob_host.device_settings import BENCH_PASSWORD, BENCH_SSID
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.flash import flash_board
@@ -22,6 +20,7 @@ from keyfob_host.hil.bench_board import BenchBoard
 from keyfob_host.hil.bench_broker import BenchBroker
 from keyfob_host.hil.bench_ca import BenchCa
 from keyfob_host.hil.evidence import Evidence
+from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
 from keyfob_host.hil.lock import board_lock, lock_path
 from keyfob_host.home import Home, find_home
 from keyfob_host.images import default_image
@@ -36,6 +35,7 @@ BROKER_NAME = "broker.keyfob.test"
 NTP_NAMES = ("ntp.keyfob.test", "ntp2.keyfob.test")
 # The least that the firmware takes: stories wait for its multiples.
 KEEPALIVE_S = 5
+_BROKER_FOLDER = "broker"
 _APP = {"name": "sensor", "period_s": 1, "dht_pin": 4, "pixel_pin": 5, "pixels": 1}
 
 
@@ -115,7 +115,7 @@ class Bench:
         self._stack = ExitStack()
 
     def start(self) -> None:
-        with ExitStack() as stack:
+        with ExitStack() as stack, interrupts_unwrapped():
             self._start(stack)
             self._stack = stack.pop_all()
 
@@ -134,13 +134,20 @@ class Bench:
         options = self.options
         path = lock_path(options.home, options.name, options.port)
         stack.enter_context(board_lock(path, options.port or options.name))
-        # The same folder for each run on this board: a broker that a killed run left
-        # behind is found by its record there, and ended.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The folder is the same for each run on this board, so that what a killed run
+        # left behind is found.
+        leftover = MosquittoBroker.attach(self._folder / _BROKER_FOLDER)
+        if leftover is not None:
+            leftover.stop()
         ref = self._open_board(stack)
         self.ca = BenchCa(self._folder)
         self.broker = BenchBroker(
-            self._folder / "broker", self.ca, options.broker_host, options.address, self.evidence
+            self._folder / _BROKER_FOLDER,
+            self.ca,
+            options.broker_host,
+            options.address,
+            self.evidence,
         )
         stack.callback(self.broker.stop_all)
         self.broker.start_all()
@@ -199,26 +206,6 @@ class Bench:
             f"{server.requests} requests"
             for host, server in zip(self.options.ntp_hosts, self._ntp, strict=True)
         )
-
-
-@contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Ctrl-C takes effect at the end: what starts or ends a process is not left halfway."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    seen: list[int] = []
-    before = {
-        number: signal.signal(number, lambda got, _frame: seen.append(got))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if seen:
-        raise KeyboardInterrupt
 
 
 def _missing(what: str, words: str, example: str) -> KeyfobHostError:

@@ -23,6 +23,7 @@ from keyfob_host.esptool_run import run_esptool
 from keyfob_host.flash import flash_board
 from keyfob_host.hil.event_log import EventLog, Predicate
 from keyfob_host.hil.evidence import Evidence
+from keyfob_host.hil.interrupts import interrupts_unwrapped
 from keyfob_host.images import default_image
 from keyfob_host.pki.identity import Identity
 from keyfob_host.provision import Settings, provision_board
@@ -262,6 +263,7 @@ class BenchBoard:
         """The port has one user at a time: let go of it for as long as another one works."""
         self._detach()
         try:
-            yield
+            with interrupts_unwrapped():
+                yield
         finally:
             self._attach()
