@@ -14,7 +14,6 @@ program for as long as the port's resolver takes; no port offers another.
 import asyncio
 import errno
 import gc
-import io
 import select
 import socket
 import time
@@ -26,16 +25,13 @@ from keyfob.config import split_server
 from keyfob.errors import KeyfobError
 from keyfob.tls import reasons
 from keyfob.tls.chain import Chain
-from keyfob.tls.records import RecordWatch
+from keyfob.tls.tap import Tap
 
 _CONNECT_LIMIT_MS = const(10_000)
 _HANDSHAKE_LIMIT_MS = const(30_000)
 _WRITE_LIMIT_MS = const(15_000)
 _POLL_MS = const(5)
 _DATAGRAM_BYTES = const(128)
-# py/stream.h: the requests that the TLS engine makes of the stream below it.
-_IOCTL_POLL = const(3)
-_IOCTL_CLOSE = const(4)
 
 
 async def connect(host: str, port: int, identity, clock) -> "Stream":
@@ -69,9 +65,9 @@ async def exchange_datagram(server: str, packet: bytes, limit_ms: int) -> bytes:
     host, port = split_server(server)
     try:
         address = _look_up(host, port, socket.SOCK_DGRAM)
+        sock = socket.socket(address[0], socket.SOCK_DGRAM)
     except OSError as error:
         raise KeyfobError("clock.no-server", str(error))
-    sock = socket.socket(address[0], socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
         sock.sendto(packet, address[-1])
@@ -96,7 +92,7 @@ class Stream:
     def __init__(self, context, raw, host: str, chain: Chain) -> None:
         self._is_closed = False
         self._raw = raw
-        self._tap = _Tap(raw)
+        self._tap = Tap(raw)
         self._chain = chain
         self._context = context
         self._readable = asyncio.StreamReader(raw)
@@ -214,59 +210,6 @@ class Stream:
         self._raw.close()
 
 
-class _Tap(io.IOBase):
-    """The stream below the TLS engine: the socket, with the peer's records watched.
-
-    The engine calls in from C, where an exception would jump over its frames, so
-    errors go back as negative numbers and "would block" as None.
-    """
-
-    def __init__(self, sock) -> None:
-        self.watch = RecordWatch()
-        self.is_blocked = False
-        self._sock = sock
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-
-    def readinto(self, buffer: bytearray):
-        try:
-            count = self._sock.readinto(buffer)
-        except OSError as error:
-            return -error.args[0]
-        if count and not self.watch.is_over:
-            self.watch.feed(buffer, count)
-        return count
-
-    def drain(self) -> None:
-        """Watch what the peer still said, after the engine gave up.
-
-        A broker that refuses our certificate sends its alert and closes while we are
-        still writing: the engine meets a reset and never reads why.
-        """
-        rest = bytearray(64)
-        while (self.readinto(rest) or 0) > 0:
-            pass
-
-    def write(self, buffer: bytearray):
-        try:
-            count = self._sock.write(buffer)
-        except OSError as error:
-            return -error.args[0]
-        self.is_blocked = count is None
-        return count
-
-    def ioctl(self, request: int, argument: int) -> int:
-        if request == _IOCTL_POLL:
-            self._poll.modify(self._sock, argument)
-            for _, flags in self._poll.ipoll(0):
-                return flags
-            return 0
-        if request == _IOCTL_CLOSE:
-            self._sock.close()
-            return 0
-        return -errno.EINVAL
-
-
 def check_verifies(context) -> None:
     """Refuse an engine that does not verify. Errors: tls.cannot-verify.
 
@@ -346,19 +289,23 @@ async def _connect_tcp(host: str, port: int):
         address = _look_up(host, port, socket.SOCK_STREAM)
     except OSError as error:
         raise KeyfobError("tls.name-not-found", "%s: %s" % (host, error))
-    sock = socket.socket(address[0], socket.SOCK_STREAM)
+    doing = "connecting to %s:%d" % (host, port)
     try:
-        await _connect_socket(sock, address[-1])
+        sock = socket.socket(address[0], socket.SOCK_STREAM)
+    except OSError as error:
+        raise reasons.os_error(error, doing)
+    try:
+        await _connect_socket(sock, address[-1], doing)
     except OSError as error:
         sock.close()
-        raise reasons.os_error(error, "connecting to %s:%d" % (host, port))
+        raise reasons.os_error(error, doing)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-async def _connect_socket(sock, address) -> None:
+async def _connect_socket(sock, address, doing: str) -> None:
     sock.setblocking(False)
     try:
         sock.connect(address)
@@ -376,5 +323,5 @@ async def _connect_socket(sock, address) -> None:
                 raise OSError(errno.ECONNREFUSED)
             return
         if time.ticks_diff(time.ticks_ms(), started_ms) > _CONNECT_LIMIT_MS:
-            raise OSError(errno.ETIMEDOUT)
+            raise KeyfobError("tls.connect-timeout", "%s: %d ms" % (doing, _CONNECT_LIMIT_MS))
         await asyncio.sleep_ms(_POLL_MS)

@@ -376,6 +376,25 @@ def test_a_key_that_is_no_key_is_told(board: Board) -> None:
     assert board.outcome() == ("tls.bad-key", "invalid key")
 
 
+def test_a_machine_that_does_not_answer_ends_by_time_limit(board: Board, ntp: NtpServer) -> None:
+    limit = "_CONNECT_LIMIT_MS = const(10_000)"
+    board.edit("keyfob/stream.py", limit, "_CONNECT_LIMIT_MS = const(300)")
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        # A full queue of connections that nobody accepts: Linux drops the next SYN.
+        waiting = [socket.socket() for _ in range(4)]
+        for connection in waiting:
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", port))
+        board.settle("localhost", port, ntp.port)
+        code, detail = board.outcome()
+        for connection in waiting:
+            connection.close()
+    assert (code, detail) == ("tls.connect-timeout", f"connecting to localhost:{port}: 300 ms")
+
+
 def test_a_silent_port_ends_by_time_limit(board: Board, ntp: NtpServer) -> None:
     board.edit(
         "keyfob/stream.py",

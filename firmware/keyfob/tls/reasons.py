@@ -38,8 +38,8 @@ _NUMBERS = {
     113: "tls.unreachable",
     101: "tls.unreachable",
     118: "tls.unreachable",  # lwIP on ESP32: no route while the station is down
-    110: "tls.connect-timeout",
-    116: "tls.connect-timeout",
+    110: "tls.reset",  # ETIMEDOUT: the peer acknowledges nothing any more
+    116: "tls.reset",  # the same in newlib's numbers (ESP32)
     111: "tls.refused",
     -0x7280: "tls.closed",  # MBEDTLS_ERR_SSL_CONN_EOF
     -0x7880: "tls.closed",  # MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY
