@@ -59,7 +59,10 @@ class BoardClock:
 
 
 def forget_process(pid: int) -> None:
-    """Remove the shared memory that libfaketime leaves behind when its process is killed."""
+    """Remove the names of libfaketime's shared memory, which stay when a process is killed.
+
+    A process that runs has it open and goes on using it.
+    """
     for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
         with contextlib.suppress(OSError):
             (Path("/dev/shm") / name).unlink()  # noqa: S108  (its place, not ours)

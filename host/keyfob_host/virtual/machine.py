@@ -264,6 +264,8 @@ class Machine:
         return own or getattr(self.peripherals, f"rpc_{name}", None)
 
     def rpc_hello(self) -> dict[str, Any]:
+        if self.chip:
+            forget_process(self.chip.pid)
         return {
             "flash": str(self.flash.path),
             "partitions": [

@@ -43,7 +43,10 @@ class Partition:
         ]
 
     def __repr__(self):
-        return "<Partition type=%u, subtype=%u, address=%u, size=%u, label=%s, encrypted=0>" % self._info[:5]
+        return (
+            "<Partition type=%u, subtype=%u, address=%u, size=%u, label=%s, encrypted=0>"
+            % self._info[:5]
+        )
 
     def info(self):
         return self._info + (False,)

@@ -140,7 +140,18 @@ class WLAN:
             for name, value in settings.items():
                 if name in ("hostname", "dhcp_hostname"):
                     hostname(value)
-                elif name in self._settings or name in ("channel", "mac", "ssid", "essid", "key", "password", "security", "authmode", "hidden", "max_clients"):
+                elif name in self._settings or name in (
+                    "channel",
+                    "mac",
+                    "ssid",
+                    "essid",
+                    "key",
+                    "password",
+                    "security",
+                    "authmode",
+                    "hidden",
+                    "max_clients",
+                ):
                     self._settings[name] = value
                 else:
                     raise ValueError("unknown config param")

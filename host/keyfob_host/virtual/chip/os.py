@@ -5,8 +5,22 @@ import uos
 import vfs
 
 from uos import (  # noqa
-    chdir, getcwd, ilistdir, listdir, mkdir, remove, rename, rmdir, stat, statvfs, unlink, urandom,
-    VfsFat, VfsLfs2, mount, umount,
+    chdir,
+    getcwd,
+    ilistdir,
+    listdir,
+    mkdir,
+    remove,
+    rename,
+    rmdir,
+    stat,
+    statvfs,
+    unlink,
+    urandom,
+    VfsFat,
+    VfsLfs2,
+    mount,
+    umount,
 )
 from collections import namedtuple
 

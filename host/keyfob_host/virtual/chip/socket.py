@@ -6,8 +6,17 @@ and nothing but the bench is reached without it.
 
 import usocket
 from usocket import (  # noqa
-    AF_INET, AF_INET6, IP_ADD_MEMBERSHIP, SO_BROADCAST, SO_KEEPALIVE, SO_REUSEADDR,
-    SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, SOL_SOCKET, socket,
+    AF_INET,
+    AF_INET6,
+    IP_ADD_MEMBERSHIP,
+    SO_BROADCAST,
+    SO_KEEPALIVE,
+    SO_REUSEADDR,
+    SOCK_DGRAM,
+    SOCK_RAW,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
 )
 
 import _wire

@@ -2,7 +2,11 @@
 
 import utime
 from utime import (  # noqa
-    ticks_add, ticks_cpu, ticks_diff, ticks_ms, ticks_us,
+    ticks_add,
+    ticks_cpu,
+    ticks_diff,
+    ticks_ms,
+    ticks_us,
 )
 
 _2000 = const(946684800)
