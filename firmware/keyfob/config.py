@@ -6,6 +6,7 @@ names resolve and whether the access point exists.
 """
 
 import json
+import os
 
 from micropython import const
 
@@ -54,12 +55,15 @@ def load(path: str = PATH) -> dict:
     config.not-json and those of `check`.
     """
     try:
+        # Asked first, because read(limit) takes a buffer of that size from the heap.
+        size = os.stat(path)[6]
+        if size > _MAX_BYTES:
+            detail = "%s: %d bytes, limit %d" % (path, size, _MAX_BYTES)
+            raise KeyfobError("config.too-large", detail)
         with open(path, "rb") as file:
-            text = file.read(_MAX_BYTES + 1)
+            text = file.read()
     except OSError as error:
         raise KeyfobError("config.missing", "%s: %s" % (path, error))
-    if len(text) > _MAX_BYTES:
-        raise KeyfobError("config.too-large", "%s: more than %d bytes" % (path, _MAX_BYTES))
     try:
         settings = json.loads(text.decode())
     except (ValueError, UnicodeError) as error:

@@ -11,6 +11,7 @@ TLS engine judges that.
 
 import hashlib
 import json
+import os
 
 from micropython import const
 
@@ -107,10 +108,11 @@ def _read_manifest(path: str) -> dict:
 
 def _read_file(path: str, limit: int, missing: str) -> bytes:
     try:
+        # Asked first, because read(limit) takes a buffer of that size from the heap.
+        size = os.stat(path)[6]
+        if size > limit:
+            raise KeyfobError("store.too-large", "%s: %d bytes, limit %d" % (path, size, limit))
         with open(path, "rb") as file:
-            content = file.read(limit + 1)
+            return file.read()
     except OSError as error:
         raise KeyfobError(missing, "%s: %s" % (path, error))
-    if len(content) > limit:
-        raise KeyfobError("store.too-large", "%s: more than %d bytes" % (path, limit))
-    return content
