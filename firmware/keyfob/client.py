@@ -206,6 +206,8 @@ class Client:
             error = failure
         except MemoryError as failure:
             error = KeyfobError("tls.no-memory", str(failure))
+        if error.code in ("x509.expired", "x509.not-yet-valid"):
+            self.clock.doubt()  # it may be our clock that is wrong
         if self._is_connected.is_set():
             emit("mqtt.down", code=error.code, detail=error.detail)
         return error
@@ -213,11 +215,19 @@ class Client:
     async def _connect(self) -> None:
         self._failure = None
         await self._wifi.join()
-        if not self.clock.is_set():
-            await self.clock.set()
+        if self.clock.is_due():
+            await self._set_clock()
         self._stream = await self._open_stream()
         session_present = await self._open_session()
         await self._restore(session_present)
+
+    async def _set_clock(self) -> None:
+        try:
+            await self.clock.set()
+        except KeyfobError as error:
+            if not self.clock.is_set():
+                raise
+            emit_error(error)  # a clock that was set once goes on by itself
 
     async def _open_stream(self) -> stream.Stream:
         identity = store.load(self._device_id)

@@ -26,6 +26,8 @@ _REPLY_LIMIT_MS = const(3_000)
 _RATE_REST_MS = const(1_024_000)
 # Flash wears; a floor half a day old rejects an old reply as well as a fresh one.
 _FLOOR_EVERY_S = const(43_200)
+# A crystal of 20 ppm is off by 2 s after a day.
+_ASK_EVERY_S = const(86_400)
 _EPOCH_2000_S = const(946_684_800)
 
 
@@ -42,6 +44,7 @@ class Clock:
         self._floor_path = floor_path
         self._resting: dict = {}  # server -> ticks of its RATE
         self._is_set = False
+        self._due_s = 0
         # An ESP port counts from 2000, unix from 1970; Keyfob from 1970 everywhere.
         self._epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
         self._stored_s = _read_floor(floor_path)
@@ -51,6 +54,14 @@ class Clock:
 
     def is_set(self) -> bool:
         return self._is_set
+
+    def is_due(self) -> bool:
+        """Whether the servers are to be asked: unset, set a day ago, or in doubt."""
+        return not self._is_set or self.now_s() >= self._due_s
+
+    def doubt(self) -> None:
+        """A certificate's dates did not fit: ask again before the next attempt."""
+        self._due_s = 0
 
     def now_s(self) -> int:
         """Unix seconds. Errors: clock.never-set."""
@@ -118,6 +129,7 @@ class Clock:
         year, month, day, hour, minute, second, weekday = fields[:7]
         machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
         self._is_set = True
+        self._due_s = unix_s + _ASK_EVERY_S
         emit("clock.set", unix_s=unix_s, server=server, offset_ms=(unix_s - before_s) * 1000)
         self._keep(unix_s)
 

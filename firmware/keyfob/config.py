@@ -61,7 +61,7 @@ def load(path: str = PATH) -> dict:
             detail = "%s: %d bytes, limit %d" % (path, size, _MAX_BYTES)
             raise KeyfobError("config.too-large", detail)
         with open(path, "rb") as file:
-            text = file.read()
+            text = file.read(size)
     except OSError as error:
         raise KeyfobError("config.missing", "%s: %s" % (path, error))
     try:

@@ -113,6 +113,6 @@ def _read_file(path: str, limit: int, missing: str) -> bytes:
         if size > limit:
             raise KeyfobError("store.too-large", "%s: %d bytes, limit %d" % (path, size, limit))
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(size)
     except OSError as error:
         raise KeyfobError(missing, "%s: %s" % (path, error))

@@ -323,6 +323,36 @@ def test_the_board_is_back_after_the_broker_restarted(
         board.wait_for("publish")
 
 
+def test_dates_that_do_not_fit_make_the_board_ask_for_the_time_again(
+    tmp_path: Path, ntp: NtpServer
+) -> None:
+    config = mutual_tls(tmp_path / "broker", server_cert(before=-3 * DAY, after=-DAY), CA)
+    with Mosquitto(tmp_path / "broker", config) as broker, Board(tmp_path / "board") as board:
+        board.edit("keyfob/backoff.py", "_STOP_MS = const(120_000)", "_STOP_MS = const(200)")
+        board.settle("localhost", broker.port, ntp.port)
+        board.provision([CA])
+        board.power_on()
+        for _ in range(3):
+            assert board.wait_for("error")["code"] == "x509.expired"
+        assert len(board.events("clock.set")) == 3
+
+
+def test_a_clock_that_was_set_outlives_its_server(board: Board, broker: Mosquitto) -> None:
+    limit = "_ASK_EVERY_S = const(86_400)"
+    board.edit("keyfob/clock.py", limit, "_ASK_EVERY_S = const(0)")
+    board.edit("keyfob/clock.py", "_REPLY_LIMIT_MS = const(3_000)", "_REPLY_LIMIT_MS = const(100)")
+    with NtpServer() as own_ntp, _Relay(broker.port) as relay:
+        board.settle("localhost", relay.port, own_ntp.port)
+        board.power_on()
+        board.wait_for("publish")
+        own_ntp.mode = "silent"
+        relay.is_stalled = True
+        board.wait_for("mqtt.down")
+        relay.is_stalled = False
+        board.wait_for("mqtt.up")
+    assert "clock.no-answer" in [event["code"] for event in board.events("error")]
+
+
 def test_nothing_listening_is_refused(board: Board, broker: Mosquitto) -> None:
     broker.stop()
     assert board.outcome()[0] == "tls.refused"

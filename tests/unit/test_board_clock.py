@@ -94,6 +94,22 @@ def test_now_is_unix_seconds_of_the_ports_own_time():
     with_clock(check, Servers(a=NOW_S))
 
 
+def test_the_servers_are_asked_again_after_a_day_or_a_doubt():
+    def check(clock, path, console):
+        assert clock.is_due()
+        run(clock.set())
+        told_s = clock.now_s()
+        clock.now_s = lambda: NOW_S + 86_399
+        assert not clock.is_due()
+        clock.now_s = lambda: NOW_S + 86_400
+        assert clock.is_due()
+        clock.now_s = lambda: told_s
+        clock.doubt()
+        assert clock.is_due()
+
+    with_clock(check, Servers(a=NOW_S))
+
+
 def test_the_next_server_is_asked_after_a_refusal():
     def check(clock, path, console):
         run(clock.set())

@@ -74,7 +74,7 @@ class World:
                 }
             )
         )
-        self.client.clock.is_set = lambda: True
+        self.client.clock.is_due = lambda: False
         self.client._open_stream = self._open_link
         self.client._backoff._draw = lambda: b"\0\0"
 

@@ -1,0 +1,34 @@
+"""firmware/package.json and manifest.py bring every module of the device package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+FIRMWARE = Path(__file__).resolve().parent.parent.parent / "firmware"
+
+
+def test_mip_installs_every_module_and_no_other_file() -> None:
+    package = json.loads((FIRMWARE / "package.json").read_text("utf-8"))
+    folders = ("keyfob", "apps")
+    modules = {
+        path.relative_to(FIRMWARE).as_posix()
+        for name in folders
+        for path in (FIRMWARE / name).rglob("*.py")
+    }
+    assert {target for target, _ in package["urls"]} == modules
+    assert all(target == source for target, source in package["urls"])
+
+
+def test_the_versions_agree() -> None:
+    version = json.loads((FIRMWARE / "package.json").read_text("utf-8"))["version"]
+    assert f'__version__ = "{version}"' in (FIRMWARE / "keyfob/__init__.py").read_text("utf-8")
+    assert f'metadata(version="{version}"' in (FIRMWARE / "manifest.py").read_text("utf-8")
+
+
+def test_no_secret_and_no_certificate_lies_in_the_firmware() -> None:
+    command = ["grep", "-rlE", "BEGIN (EC |RSA )?PRIVATE KEY|BEGIN CERT", "--include=*.py", "."]
+    found = subprocess.run(command, cwd=FIRMWARE, capture_output=True, text=True, check=False)
+    # stream.py writes the PEM header of certificates for engines that read PEM.
+    assert found.stdout.split() == ["./keyfob/stream.py"]
