@@ -21,6 +21,7 @@ from keyfob.backoff import Backoff
 from keyfob.clock import Clock
 from keyfob.errors import KeyfobError, is_stop
 from keyfob.events import emit, emit_error, now_ms
+from keyfob.inbox import Inbox, Message, Messages
 from keyfob.mqtt import packets, session
 from keyfob.pki.certificate import Certificate
 from keyfob.wifi import Wifi
@@ -28,17 +29,8 @@ from keyfob.wifi import Wifi
 _CONNACK_LIMIT_MS = const(15_000)
 _PUBACK_LIMIT_MS = const(30_000)
 _TICK_MS = const(500)
-_INBOX_MESSAGES = const(8)
-
-
-class Message:
-    """A received message: ``topic``, ``payload`` (bytes), ``qos``, ``retain``."""
-
-    def __init__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        self.topic = topic
-        self.payload = payload
-        self.qos = qos
-        self.retain = retain
+# Fixed header, length of the topic, packet identifier, and QoS of a subscription.
+_PACKET_OVERHEAD_BYTES = const(10)
 
 
 class Client:
@@ -49,6 +41,7 @@ class Client:
         self._device_id = config["device_id"]
         self._broker = config["broker"]
         self._payload_bytes = limits["payload_bytes"]
+        self._tx_bytes = limits["tx_bytes"]
         self._inflight = limits["inflight"]
         self.status_topic = "devices/%s/status" % self._device_id
         self._wifi = Wifi(config["wifi"])
@@ -60,9 +53,8 @@ class Client:
         self._sending = asyncio.Lock()
         self._is_connected = asyncio.Event()
         self._changed = asyncio.Event()  # the reader ended, or an acknowledgement came
-        self._pending: dict[
-            int, _Pending
-        ] = {}  # packet identifier -> _Pending: QoS 1, not acknowledged
+        # Packet identifier -> publish of QoS 1 that is not acknowledged.
+        self._pending: dict[int, _Pending] = {}
         self._subscriptions: list[Inbox] = []
         self._failure: KeyfobError | None = None
 
@@ -102,13 +94,14 @@ class Client:
         if len(payload) > self._payload_bytes:
             detail = "payload of %d bytes, limit %d" % (len(payload), self._payload_bytes)
             raise KeyfobError("mqtt.too-large", detail)
+        self._check_fits(len(topic.encode()) + len(payload))
         if qos:
             await self._publish_acknowledged(topic, payload, retain)
         else:
             await self._publish_once(topic, payload, retain)
         emit("publish", topic=topic, bytes=len(payload))
 
-    async def subscribe(self, topic_filter: str, qos: int = 1) -> "Inbox":
+    async def subscribe(self, topic_filter: str, qos: int = 1) -> Inbox:
         """Ask for messages of ``topic_filter``, now and after every reconnect.
 
         Returns their `Inbox` at once; the broker is asked as soon as there is a
@@ -117,6 +110,7 @@ class Client:
         inbox = self._find_inbox(topic_filter)
         if not inbox:
             packets.check_filter(topic_filter)
+            self._check_fits(len(topic_filter.encode()))
             inbox = Inbox(topic_filter, min(qos, 1))
             self._subscriptions.append(inbox)
         if self._is_connected.is_set() and not (inbox.is_granted or inbox.packet_id):
@@ -126,9 +120,15 @@ class Client:
                 self._fail(error)  # asked again by the next connection
         return inbox
 
-    def messages(self, topic_filter: str) -> "Messages":
+    def messages(self, topic_filter: str) -> Messages:
         """The messages of ``topic_filter``, for ``async for``; subscribes if need be."""
         return Messages(self, topic_filter)
+
+    def _check_fits(self, size: int) -> None:
+        # Before it waits in a queue, where it would end one connection after the other.
+        if size + _PACKET_OVERHEAD_BYTES > self._tx_bytes:
+            detail = "topic and payload of %d bytes, buffer %d" % (size, self._tx_bytes)
+            raise KeyfobError("mqtt.too-large", detail)
 
     # -- publishing ----------------------------------------------------------------------
 
@@ -140,6 +140,7 @@ class Client:
                 return
             except KeyfobError as error:
                 self._fail(error)
+                await asyncio.sleep_ms(_TICK_MS)  # until the connection is dropped
 
     async def _publish_acknowledged(self, topic: str, payload: bytes, retain: bool) -> None:
         while len(self._pending) >= self._inflight:
@@ -281,7 +282,7 @@ class Client:
         for packet_id in unacknowledged:
             await self._send_pending(packet_id, self._pending[packet_id])
 
-    async def _ask_subscription(self, inbox: "Inbox") -> None:
+    async def _ask_subscription(self, inbox: Inbox) -> None:
         inbox.packet_id = self._session.take_id(session.SUBACK)
         async with self._sending:
             await self._write(
@@ -373,47 +374,6 @@ class Client:
         if self._stream:
             self._stream.close()
             self._stream = None
-
-
-class Inbox:
-    """The messages of one topic filter, the latest few; the oldest goes when it is full."""
-
-    def __init__(self, topic_filter: str, qos: int) -> None:
-        self.topic_filter = topic_filter
-        self.qos = qos
-        self.packet_id = 0  # of the SUBSCRIBE that waits for its SUBACK
-        self.is_granted = False
-        self._messages: list[Message] = []
-        self._arrived = asyncio.Event()
-
-    def put(self, message: Message) -> None:
-        if len(self._messages) >= _INBOX_MESSAGES:
-            lost = self._messages.pop(0)
-            emit_error(KeyfobError("mqtt.inbox-full", "dropped one of " + lost.topic))
-        self._messages.append(message)
-        self._arrived.set()
-
-    async def get(self) -> Message:
-        """The oldest message, as soon as there is one."""
-        while not self._messages:
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._messages.pop(0)
-
-
-class Messages:
-    """Asynchronous iterator over one inbox; see `Client.messages`."""
-
-    def __init__(self, client: Client, topic_filter: str) -> None:
-        self._client = client
-        self._topic_filter = topic_filter
-
-    def __aiter__(self) -> "Messages":
-        return self
-
-    async def __anext__(self) -> Message:
-        inbox = await self._client.subscribe(self._topic_filter)
-        return await inbox.get()
 
 
 def _draw() -> bytes:

@@ -279,6 +279,21 @@ def test_what_cannot_be_sent_is_refused_before_it_waits():
     assert code_of(run, client.publish("a/#", b"")) == "mqtt.bad-topic"
     assert code_of(run, client.publish("a", bytes(2049))) == "mqtt.too-large"
     assert code_of(run, client.subscribe("a/#/b")) == "mqtt.bad-topic"
+    assert code_of(run, client.publish("a" * 2040, bytes(2048))) == "mqtt.too-large"
+    assert code_of(run, client.subscribe("a" * 4090)) == "mqtt.too-large"
+    assert client._subscriptions == []
+
+
+def test_a_publish_of_qos_0_survives_a_session_that_failed():
+    async def test(client, first, second):
+        await client.connected()
+        first.say(b"\xd1\x00")  # malformed
+        await settle(5)
+        await client.publish(READING, b"21.5", qos=0)
+        assert second.written[-1] == b"\x30\x19\x00\x13devices/dev/reading21.5"
+
+    console = play(test, Link(CONNACK), Link(CONNACK))
+    assert console.named("mqtt.down")[0]["code"] == "mqtt.malformed"
 
 
 def test_leaving_says_offline_and_disconnects():

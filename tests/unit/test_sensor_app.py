@@ -8,7 +8,7 @@ import neopixel
 from device_support import Console, code_of, run
 
 from apps import sensor
-from keyfob.client import Message
+from keyfob.inbox import Message
 
 PREFIX = "devices/dev"
 
