@@ -26,7 +26,7 @@ def command(host_client, topic):
 
 
 def test_readings_arrive_in_order_with_the_time(board, host_client, topic) -> None:
-    board.connected()
+    board.needs_sensor()
     first, second = (
         json.loads(host_client.wait_message(f"{topic}/reading").payload) for _ in range(2)
     )
@@ -79,7 +79,7 @@ def test_colour_follows_the_temperature(board, host_client, topic, command) -> N
 
 
 def test_period_is_changed_by_command(board, host_client, topic, command) -> None:
-    board.connected()
+    board.needs_sensor()
     assert command(period_s=2)["period_s"] == 2
     host_client.wait_message(f"{topic}/reading")
     began = json.loads(host_client.wait_message(f"{topic}/reading").payload)["t"]

@@ -31,7 +31,7 @@ def test_survives_two_quick_resets(board, broker) -> None:
     board.reset()
     board.wait_event("boot")
     board.wait_event("mqtt.up")
-    board.wait_event("publish")
+    broker.wait_log(f"Sending CONNACK to {board.device_id} ")
     assert board.events("mqtt.down") == []
     assert broker.relay.live == 1
 

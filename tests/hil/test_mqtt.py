@@ -53,7 +53,8 @@ def test_command_sent_while_the_board_is_away_arrives_when_it_is_back(
     board, broker, host_client
 ) -> None:
     board.connected()
-    board.wait_event("publish")  # so its subscription is in force, too
+    host_client.publish(f"devices/{board.device_id}/command", json.dumps({"period_s": 2}))
+    board.wait_event("command")  # so its subscription is in force
     broker.relay.fail(Fault("cut"))
     board.wait_event("mqtt.down")
     host_client.publish(f"devices/{board.device_id}/command", json.dumps({"color": [1, 2, 3]}))
@@ -67,7 +68,7 @@ def test_command_sent_while_the_board_is_away_arrives_when_it_is_back(
 
 
 def test_reading_that_was_not_acknowledged_is_sent_again(board, broker, host_client) -> None:
-    board.connected()
+    board.needs_sensor()
     reading = f"devices/{board.device_id}/reading"
     last = json.loads(host_client.wait_message(reading).payload)["seq"]
     broker.relay.fail(Fault("cut"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from keyfob_host.hil.bench import KEEPALIVE_S
@@ -77,18 +79,21 @@ def test_link_that_breaks_in_the_handshake_is_told_and_tried_again(board, broker
     board.wait_event("mqtt.up")
 
 
-def test_slow_link_is_enough(board, broker) -> None:
-    broker.relay.fail(Fault("throttle", bytes_per_s=2000))
+@pytest.mark.parametrize(
+    "fault",
+    [Fault("throttle", bytes_per_s=2000), Fault("delay", delay_s=0.3)],
+    ids=["2000-bytes-a-second", "300-ms-each-way"],
+)
+def test_slow_link_is_enough_to_connect_and_obey(board, broker, host_client, fault) -> None:
+    broker.relay.fail(fault)
     board.reset()
     board.wait_event("mqtt.up")
-    board.wait_event("publish")
-
-
-def test_long_round_trips_are_enough(board, broker) -> None:
-    broker.relay.fail(Fault("delay", delay_s=0.3))
-    board.reset()
-    board.wait_event("mqtt.up")
-    board.wait_event("publish")
+    host_client.publish(f"devices/{board.device_id}/command", json.dumps({"color": [3, 1, 4]}))
+    host_client.wait_message(
+        f"devices/{board.device_id}/state",
+        lambda one: json.loads(one.payload)["color"] == [3, 1, 4] and not one.retain,
+        timeout_s=20,
+    )
 
 
 def test_wrong_wifi_password_is_told(board) -> None:

@@ -147,6 +147,16 @@ class BenchBoard:
             self.reset()
             self.wait_event("mqtt.up", timeout_s)
 
+    def needs_sensor(self, timeout_s: float = 10.0) -> None:
+        """Return once it published a reading; skip on a real board whose sensor is not wired."""
+        __tracebackhide__ = True
+        self.connected()
+        if self.log.find("publish", lambda one: one["topic"].endswith("/reading"), timeout_s):
+            return
+        if self.ref.virtual is None and self.events("app.sensor-failed"):
+            pytest.skip(f"no DHT22 answers on its pin {self._own_settings.app['dht_pin']}")
+        raise self._evidence.failure(f"it published no reading within {timeout_s:g} s")
+
     # -- what it says
 
     def mark(self) -> None:
