@@ -130,7 +130,9 @@ class Clock:
         machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
         self._is_set = True
         self._due_s = unix_s + _ASK_EVERY_S
-        emit("clock.set", unix_s=unix_s, server=server, offset_ms=(unix_s - before_s) * 1000)
+        # A clock at its epoch was not off by decades, it was never set.
+        offset_ms = None if before_s < _BUILT_S else (unix_s - before_s) * 1000
+        emit("clock.set", unix_s=unix_s, server=server, offset_ms=offset_ms)
         self._keep(unix_s)
 
     def keep(self) -> None:

@@ -65,6 +65,9 @@ def load(path: str = PATH) -> dict:
     except OSError as error:
         raise KeyfobError("config.missing", "%s: %s" % (path, error))
     try:
+        # MicroPython before 1.26 takes a text that breaks off for one that is whole.
+        if text.rstrip()[-1:] != b"}":
+            raise ValueError("does not end with }")
         settings = json.loads(text.decode())
     except (ValueError, UnicodeError) as error:
         raise KeyfobError("config.not-json", "%s: %s" % (path, error))

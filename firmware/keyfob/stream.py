@@ -42,7 +42,7 @@ async def connect(host: str, port: int, identity, clock) -> "Stream":
     Errors: clock.never-set, store.*, x509.*, tls.*.
     """
     now_s = clock.now_s()
-    chain = Chain(host, now_s)
+    chain = Chain(host, now_s, identity)
     context = _make_context(identity, chain)
     raw = await _connect_tcp(host, port)
     stream = None
@@ -126,7 +126,7 @@ class Stream:
             try:
                 count = self._tls.readinto(byte)
             except ValueError as error:
-                raise self._chain.error or reasons.refusal(str(error), self._chain.evidence())
+                raise self._chain.error or reasons.refusal(str(error), self._chain)
             except OSError as error:
                 raise self._handshake_error(error)
             if count is None and not watch.is_over:

@@ -34,6 +34,7 @@ def test_validity_is_read_as_cryptography_wrote_it(start: datetime, length_s: in
     end = start + timedelta(seconds=length_s)
     certificate = Certificate(make(start, end, []))
     assert certificate.version == 3
+    assert certificate.issuer == certificate.subject == "x"
     assert certificate.not_before_s == int(start.timestamp())
     assert certificate.not_after_s == int(end.timestamp())
 

@@ -23,18 +23,29 @@ TEXTS = {
 }
 
 
+class Anchors:
+    """An identity whose only trust anchor cannot be read."""
+
+    def names(self, stem):
+        return [stem + ".der"]
+
+    def read(self, name):
+        return b"not DER"
+
+
 def test_each_text_of_the_engine_has_a_code():
     for text in TEXTS:
-        error = reasons.refusal(text, "seen, wanted")
+        error = reasons.refusal(text, Chain("broker.test", 0, Anchors()))
         assert error.code == TEXTS[text], text
-        assert "seen, wanted" in error.detail
+        want = "ca.der (x509.malformed)" if error.code == "x509.untrusted" else "broker.test"
+        assert want in error.detail
 
 
 def test_of_several_reasons_the_most_specific_is_told():
     untrusted = "The certificate is not correctly signed by the trusted CA\n"
     for text in TEXTS:
         if TEXTS[text] != "x509.refused":
-            assert reasons.refusal(untrusted + text, "").code == TEXTS[text]
+            assert reasons.refusal(untrusted + text, Chain("x", 0, Anchors())).code == TEXTS[text]
 
 
 def test_alerts_are_told_by_name_or_by_number():
@@ -59,14 +70,14 @@ def test_numbers_become_codes_with_the_stage_as_evidence():
 
 
 def test_a_chain_that_cannot_be_read_is_refused():
-    chain = Chain("broker.test", 1_800_000_000)
+    chain = Chain("broker.test", 1_800_000_000, Anchors())
     assert chain.see(b"\x30\x03\x02\x01\x00", 0) != 0
     assert chain.error.code == "x509.malformed"
     assert not chain.was_judged
 
 
 def test_a_refused_chain_stays_refused():
-    chain = Chain("broker.test", 1_800_000_000)
+    chain = Chain("broker.test", 1_800_000_000, Anchors())
     chain.see(b"", 1)
     first = chain.error
     assert chain.see(b"", 0) != 0 and first.code == "x509.malformed"

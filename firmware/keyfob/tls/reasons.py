@@ -49,15 +49,12 @@ _NUMBERS = {
 }
 
 
-def refusal(text: str, evidence: str) -> KeyfobError:
-    """The error for mbedTLS's verdict ``text`` on the broker's chain.
-
-    ``evidence``: what the certificate says, and what was expected.
-    """
+def refusal(text: str, chain) -> KeyfobError:
+    """The error for mbedTLS's verdict ``text`` on ``chain`` (`keyfob.tls.chain.Chain`)."""
     for part, code in _REFUSALS:
         if part in text:
-            return KeyfobError(code, evidence)
-    return KeyfobError("x509.refused", text.replace("\n", "; ") + evidence)
+            return KeyfobError(code, chain.evidence(code))
+    return KeyfobError("x509.refused", text.replace("\n", "; ") + chain.evidence(""))
 
 
 def alert(number: int) -> KeyfobError:
