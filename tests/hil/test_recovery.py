@@ -87,7 +87,7 @@ def test_link_that_breaks_in_the_handshake_is_told_and_tried_again(board, broker
 def test_slow_link_is_enough_to_connect_and_obey(board, broker, host_client, fault) -> None:
     broker.relay.fail(fault)
     board.reset()
-    board.wait_event("mqtt.up")
+    board.connected()
     host_client.publish(f"devices/{board.device_id}/command", json.dumps({"color": [3, 1, 4]}))
     host_client.wait_message(
         f"devices/{board.device_id}/state",

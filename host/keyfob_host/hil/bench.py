@@ -153,7 +153,11 @@ class Bench:
         self.broker.start_all()
         self._ntp = [stack.enter_context(NtpServer(options.address)) for _ in range(2)]
         self.board = BenchBoard(
-            ref, self.ca.authority.issue_device(DEVICE_ID), self._settings(), self.evidence
+            ref,
+            self.ca.authority.issue_device(DEVICE_ID),
+            self._settings(),
+            self.evidence,
+            self.broker.wait_subscribed,
         )
         stack.callback(self.board.close)
         self.evidence.add("board console", self.board.log.tail)

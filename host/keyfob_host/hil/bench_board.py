@@ -40,11 +40,16 @@ _ROOM_TEMPERATURE_C, _ROOM_HUMIDITY_PERCENT = 21.0, 40.0
 
 class BenchBoard:
     """One for the run. ``identity`` and ``settings`` are the bench's own, and `restore` gives
-    each story a board that has them.
+    each story a board that has them. ``wait_subscribed`` is `BenchBroker.wait_subscribed`.
     """
 
     def __init__(
-        self, ref: BoardRef, identity: Identity, settings: Settings, evidence: Evidence
+        self,
+        ref: BoardRef,
+        identity: Identity,
+        settings: Settings,
+        evidence: Evidence,
+        wait_subscribed: Callable[[str], None],
     ) -> None:
         self.ref = ref
         self.device_id = identity.name
@@ -54,6 +59,7 @@ class BenchBoard:
         self._own_identity = identity
         self._own_settings = settings
         self._evidence = evidence
+        self._wait_subscribed = wait_subscribed
         self._console: Console | None = None
         self._undo: list[Callable[[], None]] = []
         self._must_provision = True
@@ -139,13 +145,18 @@ class BenchBoard:
             console.write(b"\x02import machine; machine.reset()\r")
 
     def connected(self, timeout_s: float = EVENT_TIMEOUT_S) -> None:
-        """Return once it is connected to the broker; it is reset if it was not about to be."""
+        """Return once it is connected to the broker and takes commands.
+
+        It is reset if it was not about to connect by itself.
+        """
         __tracebackhide__ = True
-        if self.log.is_connected():
-            return
-        if not (self.log.is_starting() and self.log.find("mqtt.up", None, _START_S)):
+        is_up = self.log.is_connected() or (
+            self.log.is_starting() and self.log.find("mqtt.up", None, _START_S) is not None
+        )
+        if not is_up:
             self.reset()
             self.wait_event("mqtt.up", timeout_s)
+        self._wait_subscribed(self.device_id)
 
     def needs_sensor(self, timeout_s: float = 10.0) -> None:
         """Return once it published a reading; skip on a real board whose sensor is not wired."""

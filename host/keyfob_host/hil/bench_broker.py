@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from keyfob_host.pki.identity import Identity
 from keyfob_host.relay import TcpRelay
 
 _POLL_S = 0.02
+_STARTS = " starting\n"  # the end of mosquitto's first line
 
 
 class BenchBroker:
@@ -129,12 +130,25 @@ class BenchBroker:
         """mosquitto's log since the last `mark`; a story begins with one."""
         return self._mosquitto.log()[self._mark :]
 
-    def wait_log(self, pattern: str, timeout_s: float = 10) -> re.Match[str]:
-        """Wait until the regular expression ``pattern`` is found in `log`."""
+    def wait_subscribed(self, client_id: str) -> None:
+        """Wait until ``client_id`` has a subscription: before that, a message to it is lost.
+
+        A session outlives connections, so this looks back to mosquitto's last start.
+        """
+        __tracebackhide__ = True
+        self.wait_log(f"Sending SUBACK to {client_id}$", text=self._since_start)
+
+    def _since_start(self) -> str:
+        return self._mosquitto.log().rpartition(_STARTS)[2]
+
+    def wait_log(
+        self, pattern: str, timeout_s: float = 10, *, text: Callable[[], str] | None = None
+    ) -> re.Match[str]:
+        """Wait until the regular expression ``pattern`` is found in `log` (or in ``text()``)."""
         __tracebackhide__ = True
         end = time.monotonic() + timeout_s
         while True:
-            found = re.search(pattern, self.log(), re.MULTILINE)
+            found = re.search(pattern, (text or self.log)(), re.MULTILINE)
             if found:
                 return found
             if time.monotonic() > end:
