@@ -89,8 +89,7 @@ class Demo:
 
     def prepare(self) -> None:
         """End what an earlier run left, and begin with an empty bench."""
-        for board in running(self.home):
-            board.down()
+        self.end_boards()
         leftover = MosquittoBroker.attach(self.home.broker_dir)
         if leftover is not None:
             leftover.stop()
@@ -98,6 +97,10 @@ class Demo:
             if self.home.root.exists():
                 shutil.rmtree(self.home.root)
         self.home.ensure()
+
+    def end_boards(self) -> None:
+        for board in running(self.home):
+            board.down()
 
     def make_identities(self) -> None:
         with self.step("certificate authority") as notes:
@@ -147,8 +150,8 @@ class Demo:
 
     def power_on(self) -> None:
         with self.step("power on a virtual ESP32 with erased flash") as notes:
+            self.stack.callback(self.end_boards)
             self.board = VirtualBoard.up(self.home, KIND, BOARD)
-            self.stack.callback(self.board.down)
             self.ref = open_board(KIND, name=BOARD, home=self.home)
             with Console(self.ref.stream_url) as console:
                 notes.append(f"its ROM says: {console.wait_line('invalid header')}")
@@ -193,6 +196,7 @@ class Demo:
         with self.step("a command goes to the board, its effect is seen") as notes:
             topic = f"devices/{DEVICE}/command"
             command = '{"color":[0,0,255]}'
+            self.wait_subscribed()
             self.client.publish(topic, command)
             state = self.client.wait_message(
                 f"devices/{DEVICE}/state",
@@ -210,6 +214,20 @@ class Demo:
                 fix="make monitor BOARD=virtual-esp32",
                 status=ExitStatus.BOARD,
             )
+
+    def wait_subscribed(self) -> None:
+        """Wait for the board's subscription: what is sent before it, nobody would get."""
+        end = time.monotonic() + _EVENT_TIMEOUT_S
+        while f"Sending SUBACK to {DEVICE}" not in self.broker.log():
+            if time.monotonic() > end:
+                raise KeyfobHostError(
+                    "demo.not-subscribed",
+                    "the board did not subscribe to its commands",
+                    evidence=f"no SUBACK to {DEVICE} in {self.broker.log_path}",
+                    fix=f"cat {self.broker.log_path}",
+                    status=ExitStatus.NETWORK,
+                )
+            time.sleep(0.02)
 
     def break_it(self, breakage: Breakage) -> dict[str, Any]:
         """Make the mistake, and show what the board says of it."""

@@ -20,7 +20,7 @@ from typing import Any
 from keyfob_host.boards import load_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.home import Home
-from keyfob_host.virtual.control import ask
+from keyfob_host.virtual.control import WANTED, ask
 
 _END_S = 10.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
@@ -210,18 +210,22 @@ class VirtualBoard:
                 (self.folder / "flash.bin").unlink(missing_ok=True)
             log = (self.folder / "supervisor.log").open("wb")
         read, write = os.pipe()
+        heard, said = os.pipe()
         arguments = [str(self.home.root), self.name, kind, str(write)]
         with log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "keyfob_host.virtual.supervisor", *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                stdin=heard, stdout=log, stderr=log, cwd="/",
                 pass_fds=[write], start_new_session=True,
             )  # fmt: skip
         os.close(write)
-        with os.fdopen(read, "rb") as pipe:
+        os.close(heard)
+        # Interrupted anywhere from here on, its input closes and the process ends by itself.
+        with os.fdopen(read, "rb") as pipe, os.fdopen(said, "wb") as wanted:
             answer = json.loads(pipe.read() or b"{}")
-        if answer.get("ok"):
-            return True
+            if answer.get("ok"):
+                wanted.write(WANTED)
+                return True
         process.wait()
         told = answer.get("error")
         if told and told["code"] == "board.already-up":

@@ -18,6 +18,9 @@ from typing import Any
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 
+# What the starter of a board says on its standard input once it knows that it answers.
+WANTED = b"w"
+
 _MAX_LINE = 1 << 20
 _ANSWER_S = 30.0
 

@@ -2,7 +2,9 @@
 
 Started by `keyfob_host.virtual.board.VirtualBoard.up`. It holds everything a board
 is made of and lives until it is told to end, gets SIGTERM, or its flash image is
-removed; the MicroPython process never outlives it.
+removed; the MicroPython process never outlives it. Whoever starts it says on standard
+input that the board is wanted; a starter that is interrupted or killed before that
+leaves no board behind.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ async def _run(home: Home, name: str, kind_name: str, ready: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, over.set)
     _tell(ready, {"ok": True})
+    if not await _is_wanted():
+        over.set()
     inode = image.stat().st_ino
     try:
         while not over.is_set():
@@ -84,6 +88,19 @@ def _lock(folder: Path) -> int:
             status=ExitStatus.BOARD,
         ) from None  # fmt: skip
     return handle
+
+
+async def _is_wanted() -> bool:
+    """Whether the starter lives to say so, once it knows that the board answers."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
+    )
+    try:
+        return await reader.read(1) == control.WANTED
+    finally:
+        transport.close()
 
 
 def _tell(ready: int, answer: dict[str, object]) -> None:
