@@ -2,7 +2,7 @@
 
 A kind is data: chip, flash layout, serial port, heap, limits, TLS engine. What is
 read here is checked for shape and range; whether the chip on the cable is the one
-the file names is for `keyfob_host.flash` to ask the chip itself.
+the file names is for `keyfob_host.flash.flashing` to ask the chip itself.
 """
 
 from __future__ import annotations

@@ -23,16 +23,16 @@ from keyfob_host.boards import BoardRef, load_kind, open_board
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.console import Console
 from keyfob_host.device_errors import load_device_errors
-from keyfob_host.device_settings import Settings
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
-from keyfob_host.flash import flash_board
+from keyfob_host.flash.flashing import flash_board
+from keyfob_host.flash.images import demo_image
 from keyfob_host.home import Home
-from keyfob_host.images import demo_image
 from keyfob_host.mqtt_host import HostClient
 from keyfob_host.ntp import Mode, NtpServer
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
-from keyfob_host.provision import provision_board
+from keyfob_host.provision.provisioning import provision_board
+from keyfob_host.provision.settings import Settings
 from keyfob_host.sync import sync_board
 from keyfob_host.ui import Ui
 from keyfob_host.virtual.board import VirtualBoard, running

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from virtual_rig import IMAGE_OFFSET, wait_for_log
 
+from keyfob_host.flash.images import demo_image
 from keyfob_host.home import Home
-from keyfob_host.images import demo_image
 from keyfob_host.virtual import VirtualBoard, running
 
 

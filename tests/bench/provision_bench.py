@@ -9,8 +9,8 @@ from pathlib import Path
 from littlefs import LittleFS
 
 from keyfob_host.boards import BoardRef, open_board
+from keyfob_host.flash.images import demo_image
 from keyfob_host.home import Home
-from keyfob_host.images import demo_image
 from keyfob_host.virtual import VirtualBoard
 from keyfob_host.virtual.flash import Flash, read_partitions
 

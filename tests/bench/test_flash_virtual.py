@@ -20,9 +20,9 @@ import pytest
 from keyfob_host.boards import BoardRef, load_kind, open_board
 from keyfob_host.console import Console
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.flash import flash_board, identify
+from keyfob_host.flash.flashing import flash_board, identify
+from keyfob_host.flash.images import demo_image
 from keyfob_host.home import Home
-from keyfob_host.images import demo_image
 from keyfob_host.virtual import VirtualBoard
 
 OFFSET = 0x1000

@@ -15,10 +15,10 @@ import pytest
 from provision_bench import board_files, powered_board
 
 from keyfob_host.boards import BoardRef
-from keyfob_host.device_identity import slot_files
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.authority import Authority
-from keyfob_host.provision import Settings, provision_board
+from keyfob_host.provision.identity import slot_files
+from keyfob_host.provision.provisioning import Settings, provision_board
 from keyfob_host.transport import prompt
 
 BROKER = ("--broker", "broker.keyfob.test:18883", "--ntp", "ntp.keyfob.test:11123")

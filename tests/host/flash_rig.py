@@ -17,7 +17,7 @@ from pathlib import Path
 from esp32_mock_bootloader.server import BootloaderConnection, FlashImage, handle_client
 
 from keyfob_host.boards import BoardRef, load_kind
-from keyfob_host.images import demo_image
+from keyfob_host.flash.images import demo_image
 
 # Where the parts of the real image start, in the file (it is written at 0x1000).
 TABLE, APPLICATION = 0x7000, 0xF000

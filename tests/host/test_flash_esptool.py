@@ -17,9 +17,9 @@ import pytest
 
 from keyfob_host.boards import BoardRef, load_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.esptool_run import EsptoolRun, run_esptool
-from keyfob_host.flash import flash_board
-from keyfob_host.flash_faults import explain_run
+from keyfob_host.flash.esptool_run import EsptoolRun, run_esptool
+from keyfob_host.flash.failures import explain_run
+from keyfob_host.flash.flashing import flash_board
 
 OFFSET = 0x1000
 

@@ -14,8 +14,8 @@ import pytest
 
 from keyfob_host.boards import BoardKind, load_kind
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.esp_image import read_header, read_partitions
-from keyfob_host.firmware_file import check_firmware
+from keyfob_host.flash.esp_image import read_header, read_partitions
+from keyfob_host.flash.firmware_file import check_firmware
 
 ESP32 = load_kind("esp32")
 ESP8266 = load_kind("esp8266")

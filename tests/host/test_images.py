@@ -14,8 +14,8 @@ import pytest
 
 from keyfob_host.boards import BoardKind, Image, load_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.flash.images import default_image, demo_image
 from keyfob_host.home import Home
-from keyfob_host.images import default_image, demo_image
 
 CONTENT = b"\xe9an image" * 1000
 MEMBER = "pkg/firmware.bin"
@@ -79,7 +79,7 @@ def test_two_at_once_both_get_it_and_leave_one_file(kind: BoardKind, tmp_path: P
     code = (
         "import sys; from dataclasses import replace\n"
         "from keyfob_host.boards import Image, load_kind\n"
-        "from keyfob_host.images import default_image\n"
+        "from keyfob_host.flash.images import default_image\n"
         f"kind = replace(load_kind('virtual-esp32'), image={kind.image!r})\n"
         "print(default_image(kind, on_step=lambda text: print('fetching')))\n"
     )

@@ -17,14 +17,14 @@ from unix_board import UnixBoard
 
 from keyfob_host.boards import load_kind
 from keyfob_host.data import data_path
-from keyfob_host.device_identity import check_identity, manifest_text, slot_files
-from keyfob_host.device_settings import Settings, parse_set, settings_text, split_host_port
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.mpy import board_files
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
-from keyfob_host.provision import find_identity, provision_files
+from keyfob_host.provision.identity import check_identity, manifest_text, slot_files
+from keyfob_host.provision.provisioning import find_identity, provision_files
+from keyfob_host.provision.settings import Settings, parse_set, settings_text, split_host_port
 from keyfob_host.sync import sync_files
 from keyfob_host.transport import Transport, connect
 

@@ -8,9 +8,9 @@ import click
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from keyfob_host.boards import DEFAULT_KIND, BoardRef, open_board
-from keyfob_host.flash import Flashed, describe, flash_board
+from keyfob_host.flash.flashing import Flashed, describe, flash_board
+from keyfob_host.flash.images import default_image
 from keyfob_host.home import find_home
-from keyfob_host.images import default_image
 from keyfob_host.ui import Ui
 
 _WORDS = {

@@ -10,11 +10,16 @@ from pathlib import Path
 import rich_click as click
 
 from keyfob_host.boards import DEFAULT_KIND, open_board
-from keyfob_host.device_settings import parse_set
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
 from keyfob_host.home import find_home
-from keyfob_host.provision import Settings, bench_settings, find_identity, provision_board
+from keyfob_host.provision.provisioning import (
+    Settings,
+    bench_settings,
+    find_identity,
+    provision_board,
+)
+from keyfob_host.provision.settings import parse_set
 from keyfob_host.transport import Via
 from keyfob_host.ui import Ui
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from keyfob_host.boards import BoardRef, load_kind, open_board
 from keyfob_host.broker import MosquittoBroker
-from keyfob_host.device_settings import BENCH_PASSWORD, BENCH_SSID
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.flash import flash_board
+from keyfob_host.flash.flashing import flash_board
+from keyfob_host.flash.images import default_image
 from keyfob_host.hil.bench_board import BenchBoard
 from keyfob_host.hil.bench_broker import BenchBroker
 from keyfob_host.hil.bench_ca import BenchCa
@@ -23,10 +23,10 @@ from keyfob_host.hil.evidence import Evidence
 from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
 from keyfob_host.hil.lock import board_lock, lock_path
 from keyfob_host.home import Home, find_home
-from keyfob_host.images import default_image
 from keyfob_host.ntp import Mode, NtpServer
 from keyfob_host.ports import port_not_given
-from keyfob_host.provision import Settings
+from keyfob_host.provision.provisioning import Settings
+from keyfob_host.provision.settings import BENCH_PASSWORD, BENCH_SSID
 from keyfob_host.sync import sync_board
 from keyfob_host.virtual import VirtualBoard
 

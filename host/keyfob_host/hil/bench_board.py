@@ -19,14 +19,14 @@ import pytest
 
 from keyfob_host.boards import BoardRef
 from keyfob_host.console import Console, Event
-from keyfob_host.esptool_run import run_esptool
-from keyfob_host.flash import flash_board
+from keyfob_host.flash.esptool_run import run_esptool
+from keyfob_host.flash.flashing import flash_board
+from keyfob_host.flash.images import default_image
 from keyfob_host.hil.event_log import EventLog, Predicate
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.hil.interrupts import interrupts_unwrapped
-from keyfob_host.images import default_image
 from keyfob_host.pki.identity import Identity
-from keyfob_host.provision import Settings, provision_board
+from keyfob_host.provision.provisioning import Settings, provision_board
 from keyfob_host.sync import sync_board
 from keyfob_host.transport import Transport, open_transport
 from keyfob_host.virtual import VirtualBoard
@@ -99,8 +99,8 @@ class BenchBoard:
     def provision(self, identity: Identity | None = None, **settings: Any) -> None:
         """Give it ``identity`` and settings, and reset it; what is not given is the bench's own.
 
-        ``settings`` are fields of `keyfob_host.provision.Settings`: ``broker="host:8883"``,
-        ``wifi_password="wrong"``. The next story starts with the bench's own again.
+        ``settings`` are fields of `keyfob_host.provision.settings.Settings`:
+        ``broker="host:8883"``, ``wifi_password="wrong"``. The next story starts with the bench's own again.
         Nothing is checked: a board is given here what a broker must refuse.
         """
         given = replace(self._own_settings, **settings)

@@ -3,7 +3,7 @@
 `open_transport` gives a `Transport` (exec, eval, read, write, hash, reset) over
 mpremote or over ampy; `keyfob_host.transport.files` builds everything else on exec.
 Nothing here knows what Keyfob's files mean: that is `keyfob_host.sync` and
-`keyfob_host.provision`.
+`keyfob_host.provision.provisioning`.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keyfob_host.device_identity import MANIFEST, check_identity, manifest_text, slot_files
-from keyfob_host.device_settings import Settings, settings_text
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.identity import Identity
+from keyfob_host.provision.identity import MANIFEST, check_identity, manifest_text, slot_files
+from keyfob_host.provision.settings import Settings, settings_text
 from keyfob_host.transport import Transport, Via, files, open_transport
 
 if TYPE_CHECKING:

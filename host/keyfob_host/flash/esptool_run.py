@@ -2,7 +2,7 @@
 
 One process at a time, in a session of its own, so that Ctrl-C reaches Keyfob alone,
 which then ends esptool and says what state the board is in. What esptool's words
-mean is for `keyfob_host.flash_faults`.
+mean is for `keyfob_host.flash.failures`.
 """
 
 from __future__ import annotations

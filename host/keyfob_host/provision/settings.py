@@ -2,7 +2,7 @@
 
 Values given win over the board's present ones; limits and engine always come from the
 board kind. Bounds are checked by the board itself, with the code that will read the
-file (see `keyfob_host.provision`). No setting here is about verification.
+file (see `keyfob_host.provision.provisioning`). No setting here is about verification.
 """
 
 from __future__ import annotations

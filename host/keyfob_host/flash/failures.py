@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from keyfob_host.boards import BoardRef
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.esptool_run import EsptoolRun
+from keyfob_host.flash.esptool_run import EsptoolRun
 from keyfob_host.ports import port_busy, port_missing, port_not_permitted
 
 _SLOW_BAUD = 115200

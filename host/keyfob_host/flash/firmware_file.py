@@ -1,7 +1,7 @@
 """The file a person wants to flash: is it whole, of the right kind, for this board?
 
 Everything here is judged from the file and the board file alone, before a port is
-opened. Not checked: what the chip on the cable is (see `keyfob_host.flash`), and
+opened. Not checked: what the chip on the cable is (see `keyfob_host.flash.flashing`), and
 whether the program in a sound image works.
 """
 
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from keyfob_host.boards import BoardKind, kind_names, load_kind
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.esp_image import (
+from keyfob_host.files import read_bounded
+from keyfob_host.flash.esp_image import (
     Header,
     ImageFault,
     Partition,
@@ -22,7 +23,6 @@ from keyfob_host.esp_image import (
     read_header,
     read_partitions,
 )
-from keyfob_host.files import read_bounded
 
 MAX_FIRMWARE_BYTES = 16 << 20
 _APPLICATION, _FACTORY, _OTA_0 = 0, 0x00, 0x10

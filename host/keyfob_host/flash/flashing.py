@@ -1,6 +1,6 @@
 """Write a firmware image to a board with stock esptool, and refuse early.
 
-The file is judged first (`keyfob_host.firmware_file`), then the port, then the chip
+The file is judged first (`keyfob_host.flash.firmware_file`), then the port, then the chip
 itself is asked what it is and how much flash it has; only then is anything erased.
 esptool compares the flash's MD5 with the file's after writing; where it does not say
 so, it is asked to verify. Not checked: that the firmware then boots.
@@ -18,9 +18,9 @@ from pathlib import Path
 
 from keyfob_host.boards import BoardKind, BoardRef, kind_names, load_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.esptool_run import EsptoolRun, Progress, run_esptool
-from keyfob_host.firmware_file import Firmware, check_firmware, too_small
-from keyfob_host.flash_faults import explain_run
+from keyfob_host.flash.esptool_run import EsptoolRun, Progress, run_esptool
+from keyfob_host.flash.failures import explain_run
+from keyfob_host.flash.firmware_file import Firmware, check_firmware, too_small
 
 _CONNECT_BAUD = 115200  # the ROM finds the rate itself; this one every adapter can do
 _CHIP = re.compile(r"(?:Connected to|Detecting chip type\.*) *(ESP[\w-]+)")
@@ -67,7 +67,7 @@ def flash_board(
     without it, only what the image covers is written. ``on_progress`` gets stage
     and per cent. Errors: those of `check_firmware` and `BoardRef.check_free`,
     ``flash.wrong-chip``, ``flash.too-small``, ``flash.interrupted`` and those of
-    `keyfob_host.flash_faults`; each says whether the flash was touched.
+    `keyfob_host.flash.failures`; each says whether the flash was touched.
     """
     started = time.monotonic()
     firmware = check_firmware(path, ref.kind, expected_sha256=expected_sha256)

@@ -1,0 +1,1 @@
+"""Flashing: the image is judged first, then the chip, then esptool writes and verifies."""

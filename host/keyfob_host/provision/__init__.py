@@ -1,0 +1,1 @@
+"""Provisioning: a device's identity and settings, judged here, written whole there."""
