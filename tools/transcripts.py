@@ -3,20 +3,19 @@
 
 A transcript is a fenced block of the language ``console``; each of its lines that
 begins with ``$ `` is a command, the lines after it what the command printed (both
-streams). All blocks of one file run in order, in one scratch ``KEYFOB_HOME``, with
-the checkout as the folder. Numbers, fingerprints and times differ from run to run,
+streams). All blocks of one file run in order, in one scratch folder with a copy of the
+file in it; ``make`` runs in the checkout. Numbers, fingerprints and times differ from run to run,
 so they are folded before the comparison: what must agree is every word.
 
     tools/transcripts.py --check README.md    exit 1 and a diff where it is not true
     tools/transcripts.py --write README.md    put in what the commands print today
-
-A block marked ``console real-board`` needs a board on the desk and is not run.
 """
 
 import argparse
 import difflib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,11 +26,11 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TIMEOUT_S = 300
 
 
-def run(command: str, home: str) -> list[str]:
-    """The lines ``command`` prints, without colour and trailing blanks."""
+def run(command: str, folder: str) -> list[str]:
+    """The lines ``command`` prints in ``folder``, without colour and trailing blanks."""
     environment = {
         **os.environ,
-        "KEYFOB_HOME": home,
+        "KEYFOB_HOME": f"{folder}/.keyfob",
         "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
         "NO_COLOR": "1",
         "COLUMNS": "100",
@@ -42,7 +41,7 @@ def run(command: str, home: str) -> list[str]:
     done = subprocess.run(  # noqa: S602 (the README's own commands, as a person types them)
         command,
         shell=True,
-        cwd=ROOT,
+        cwd=ROOT if command.startswith("make") else folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -50,7 +49,7 @@ def run(command: str, home: str) -> list[str]:
         timeout=TIMEOUT_S,
         text=True,
     )
-    text = done.stdout.replace(home, ".keyfob").replace(str(ROOT) + "/", "")
+    text = done.stdout.replace(folder + "/", "").replace(str(ROOT) + "/", "")
     return [line.rstrip() for line in text.rstrip("\n").split("\n")]
 
 
@@ -75,8 +74,9 @@ def main() -> int:
     parser.add_argument("file", type=Path, default=ROOT / "README.md", nargs="?")
     options = parser.parse_args()
     old = options.file.read_text()
-    with tempfile.TemporaryDirectory(prefix="keyfob-readme-") as home:
-        new = BLOCK.sub(lambda match: _again(match.group(1), home), old)
+    with tempfile.TemporaryDirectory(prefix="keyfob-readme-") as folder:
+        shutil.copy(options.file, folder)
+        new = BLOCK.sub(lambda match: _again(match.group(1), folder), old)
     if options.write:
         options.file.write_text(new)
         return 0
@@ -92,10 +92,10 @@ def main() -> int:
     return 1
 
 
-def _again(block: str, home: str) -> str:
+def _again(block: str, folder: str) -> str:
     lines = []
     for command in commands_of(block):
-        lines += [f"$ {command}", *run(command, home)]
+        lines += [f"$ {command}", *run(command, folder)]
     return "```console\n" + "\n".join(lines) + "\n```"
 
 

@@ -13,6 +13,7 @@ from keyfob_host.console import Console, Event, matches, parse_event
 from keyfob_host.device_errors import DeviceError, load_device_errors
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.serial_stream import printable
+from keyfob_host.transport import open_transport
 from keyfob_host.ui import Ui
 
 
@@ -20,6 +21,7 @@ from keyfob_host.ui import Ui
 @click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
 @click.option("--port", help="Serial port of a real board.")
 @click.option("--name", help="Name of a virtual board, if not its kind.")
+@click.option("--reset", is_flag=True, help="Restart the board first.")
 @click.option("--events-only", is_flag=True, help="Leave out what is no event.")
 @click.option("--for", "for_s", type=click.FloatRange(0, min_open=True), help="End after SECONDS.")
 @click.option("--until", help="End with this event, e.g. mqtt.up or error.*")
@@ -29,20 +31,27 @@ def monitor(
     kind: str,
     port: str | None,
     name: str | None,
+    reset: bool,
     events_only: bool,
     for_s: float | None,
     until: str | None,
 ) -> None:
     """Show the board's console and events until Ctrl-C.
 
-    With --json (before the command's name), events only, one JSON object a line. With
-    --until and --for, exit status 5 says that the event did not come in time.
+    With --json, events only, one JSON object a line. With --until and --for, exit status
+    5 says that the event did not come in time.
     """
     ref = open_board(kind, port, name=name)
     ref.check_free()
     errors = load_device_errors()
+    if reset and ref.virtual is None:
+        # Through its prompt: not every adapter has the lines to EN.
+        with open_transport(ref, "mpremote") as board:
+            board.reset()
     with Console(ref.stream_url, baud=ref.kind.serial.baud) as console:
         ui.step(f"console of {ref.name} on {console.port}; Ctrl-C ends it")
+        if reset and ref.virtual is not None:
+            ref.virtual.reset()
         try:
             for line in console.follow(for_s):
                 event = parse_event(line)
