@@ -100,8 +100,8 @@ class BenchBoard:
         """Give it ``identity`` and settings, and reset it; what is not given is the bench's own.
 
         ``settings`` are fields of `keyfob_host.provision.settings.Settings`:
-        ``broker="host:8883"``, ``wifi_password="wrong"``. The next story starts with the bench's own again.
-        Nothing is checked: a board is given here what a broker must refuse.
+        ``broker="host:8883"``, ``wifi_password="wrong"``. The next story starts with the
+        bench's own again. Nothing is checked: a board is given here what a broker must refuse.
         """
         given = replace(self._own_settings, **settings)
         self.identity = identity or self._own_identity
