@@ -56,22 +56,31 @@ class Console:
 
     def output(self, data: bytes) -> None:
         """Bytes that the process printed."""
+        # What was typed a moment before the REPL began may have been answered by it
+        # already (a terminal hands on its input in its own time): the rest is output.
         if self.phase is Phase.BANNER:
             self._held += data
-            if self._held.endswith(_PROMPT):
-                self._their_banner = bytes(self._held[: -len(_PROMPT)])
+            banner, found, rest = bytes(self._held).partition(_PROMPT)
+            if found:
+                self._their_banner = banner
                 self._held.clear()
                 self._banner_seen()
+                self._more(rest)
         elif self.phase is Phase.RAW_BANNER:
             self._held += data
-            if self._held.endswith(_RAW_BANNER + b">"):
-                text = bytes(self._held[self._held.index(_RAW_BANNER) :])
+            _, found, rest = bytes(self._held).partition(_RAW_BANNER + b">")
+            if found:
                 self._held.clear()
-                self._to_repl(text)
+                self._to_repl(found)
+                self._more(rest)
         else:
             self._tail = (self._tail + data)[-4:]
             self._held += data
             self._release(keep=self.phase is Phase.REPL)
+
+    def _more(self, rest: bytes) -> None:
+        if rest:
+            self.output(rest)
 
     def repl_follows(self) -> None:
         """The program ended: what is printed next is the REPL's banner."""

@@ -30,6 +30,7 @@ _LFLAG, _CC = 3, 6
 _CODE_RUNS = termios.ECHOK
 _CTRL_C_GAP_S = 0.1  # a second SIGINT before the first was seen ends the process
 _CTRL_C_SETTLE_S = 0.006
+_ARRIVAL_S = 0.1
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
@@ -52,6 +53,7 @@ class ChipProcess:
         self._on_exit = on_exit
         self._last_sigint_s = 0.0
         self._killed = False
+        self._typed = 0  # bytes, since the last `unread_input`
         self.master, self._slave = os.openpty()
         _make_raw(self._slave)
         os.set_blocking(self.master, False)
@@ -75,15 +77,25 @@ class ChipProcess:
     def write(self, data: bytes) -> None:
         """Type ``data``; what does not fit into the terminal's buffer is lost, as on a UART."""
         with contextlib.suppress(OSError):
-            os.write(self.master, data)
+            self._typed += os.write(self.master, data)
 
     def unread_input(self) -> bytes:
-        """Take back what was typed and not read yet."""
+        """Take back what was typed to the program and not read by it.
+
+        What is written to a terminal arrives at its other end a little later, so this
+        waits until all is there; or, because the program may have read some, a moment.
+        """
+        unread = bytearray()
+        deadline = time.monotonic() + _ARRIVAL_S
         os.set_blocking(self._slave, False)
         try:
-            return os.read(self._slave, 1 << 16)
-        except OSError:
-            return b""
+            while True:
+                with contextlib.suppress(OSError):
+                    unread += os.read(self._slave, 1 << 16)
+                if len(unread) >= self._typed or time.monotonic() > deadline:
+                    self._typed = 0
+                    return bytes(unread)
+                time.sleep(0.0005)
         finally:
             os.set_blocking(self._slave, True)
 
