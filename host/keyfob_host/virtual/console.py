@@ -168,7 +168,10 @@ class Console:
 
     async def _interrupt(self, chip: ChipProcess) -> None:
         if not await chip.interrupt(self.quiet_s):
-            chip.write(_CTRL_C)
+            if self.phase in (Phase.BANNER, Phase.RAW_BANNER):
+                self._queue[:0] = _CTRL_C  # the program ended meanwhile; the REPL's turn comes
+            else:
+                chip.write(_CTRL_C)
         asyncio.get_running_loop().call_soon(self._pump)
 
 

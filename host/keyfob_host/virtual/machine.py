@@ -22,7 +22,7 @@ from keyfob_host.virtual.clock import BoardClock, forget_process
 from keyfob_host.virtual.console import Console
 from keyfob_host.virtual.download import Downloader
 from keyfob_host.virtual.flash import Flash, Partition
-from keyfob_host.virtual.micropython import command, find_micropython
+from keyfob_host.virtual.micropython import command, ctrl_c_signal, find_micropython
 from keyfob_host.virtual.network import Network
 from keyfob_host.virtual.peripherals import Peripherals
 from keyfob_host.virtual.process import ChipProcess
@@ -118,13 +118,13 @@ class Machine:
         self.peripherals.reset()
 
     def _end_process(self) -> None:
+        if self.chip:
+            self.chip.kill()  # before its line closes: it must not see that
+            forget_process(self.chip.pid)
+            self.chip = None
         if self._rpc:
             self._rpc.close()
             self._rpc = None
-        if self.chip:
-            self.chip.kill()
-            forget_process(self.chip.pid)
-            self.chip = None
         self._console = None
 
     def _start(self, cause: rom.Cause, *, download: bool = False) -> None:
@@ -162,9 +162,12 @@ class Machine:
             environment,
             console.output,
             self._process_ended,
+            ctrl_c_signal(self._program),
         )
         console.chip = self.chip
-        rpc = RpcServer(self.chip.wire, self.flash, self._find_call, self.power_cut)
+        rpc = RpcServer(
+            self.chip.wire, self.flash, self._find_call, self.power_cut, self.chip.take_ctrl_c
+        )
         console.quiet_s = lambda: rpc.idle_s
         self._console, self._rpc, self._raw_repl = console, rpc, raw_repl
 

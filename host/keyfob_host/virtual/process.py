@@ -13,6 +13,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -28,9 +29,10 @@ _LFLAG, _CC = 3, 6
 # MicroPython's REPL sets the terminal's local modes to 0 while it reads. This one
 # does nothing without ICANON, and so tells "code runs" from "the REPL reads".
 _CODE_RUNS = termios.ECHOK
-_CTRL_C_GAP_S = 0.1  # a second SIGINT before the first was seen ends the process
-_CTRL_C_SETTLE_S = 0.006
-_ARRIVAL_S = 0.1
+_SIGINT_GAP_S = 0.1  # a second SIGINT before the first was seen may end the process
+_SETTLE_S = 0.006
+_POLL_S = 0.001
+_STOP_S = 1.0
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
@@ -38,7 +40,8 @@ class ChipProcess:
     """One run of the program, from start to exit.
 
     ``on_output`` gets the console's bytes, ``on_exit`` the return code (negative: the
-    signal) after the last of them, unless `kill` ended it.
+    signal) after the last of them, unless `kill` ended it. ``ctrl_c`` is the signal that
+    interrupts its code (`micropython.ctrl_c_signal`).
     """
 
     def __init__(
@@ -47,13 +50,15 @@ class ChipProcess:
         environment: dict[str, str],
         on_output: Callable[[bytes], None],
         on_exit: Callable[[int], None],
+        ctrl_c: signal.Signals,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_output = on_output
         self._on_exit = on_exit
-        self._last_sigint_s = 0.0
+        self._ctrl_c = ctrl_c
+        self._wanted = False  # a Ctrl-C waits
+        self._last_signal_s = 0.0
         self._killed = False
-        self._typed = 0  # bytes, since the last `unread_input`
         self.master, self._slave = os.openpty()
         _make_raw(self._slave)
         os.set_blocking(self.master, False)
@@ -77,27 +82,12 @@ class ChipProcess:
     def write(self, data: bytes) -> None:
         """Type ``data``; what does not fit into the terminal's buffer is lost, as on a UART."""
         with contextlib.suppress(OSError):
-            self._typed += os.write(self.master, data)
+            os.write(self.master, data)
 
     def unread_input(self) -> bytes:
-        """Take back what was typed to the program and not read by it.
-
-        What is written to a terminal arrives at its other end a little later, so this
-        waits until all is there; or, because the program may have read some, a moment.
-        """
-        unread = bytearray()
-        deadline = time.monotonic() + _ARRIVAL_S
-        os.set_blocking(self._slave, False)
-        try:
-            while True:
-                with contextlib.suppress(OSError):
-                    unread += os.read(self._slave, 1 << 16)
-                if len(unread) >= self._typed or time.monotonic() > deadline:
-                    self._typed = 0
-                    return bytes(unread)
-                time.sleep(0.0005)
-        finally:
-            os.set_blocking(self._slave, True)
+        """Take back what was typed and not read yet."""
+        count = self._unread()
+        return os.read(self._slave, count) if count else b""
 
     def drain(self) -> None:
         """Pass on what the process has printed so far."""
@@ -124,38 +114,61 @@ class ChipProcess:
         self.process.wait()
         self._close()
 
+    def take_ctrl_c(self) -> bool:
+        """Whether a Ctrl-C waits; it is the caller's then, who answers a call with it."""
+        wanted, self._wanted = self._wanted, False
+        return wanted
+
     async def interrupt(self, quiet_s: Callable[[], float]) -> bool:
         """Ctrl-C: interrupt running code, or return False: a REPL reads, type it.
 
         ``quiet_s`` says for how long the process has asked nothing of the supervisor;
-        while it asks, it takes no interrupt though code runs.
+        while it asks, it takes no signal, but see `take_ctrl_c`.
         """
-        since = time.monotonic()
-        while self.process.poll() is None:
+        self._wanted = True
+        waits_since = None
+        while self._wanted and self.process.poll() is None:
             now = time.monotonic()
-            if self._takes_sigint():
-                if now - self._last_sigint_s >= _CTRL_C_GAP_S and self._signal_safely():
-                    self._last_sigint_s = now
-                    return True
-            elif (
-                self._repl_reads()
-                and not self._unread()  # else it has yet to see what was typed before
-                and min(now - since, quiet_s()) >= _CTRL_C_SETTLE_S
-            ):
+            if not self._waits_for_input(quiet_s):
+                waits_since = None
+            elif now - (waits_since := waits_since or now) >= _SETTLE_S:
+                self._wanted = False
                 return False
-            await asyncio.sleep(0.001)
+            gap_s = _SIGINT_GAP_S if self._ctrl_c is signal.SIGINT else 0.0
+            if (
+                now - self._last_signal_s >= gap_s
+                and self._takes_ctrl_c()
+                and self._signal_safely(quiet_s)
+            ):
+                self._last_signal_s = now
+                break
+            await asyncio.sleep(_POLL_S)
+        self._wanted = False
         return True
+
+    def _waits_for_input(self, quiet_s: Callable[[], float]) -> bool:
+        """Whether the REPL has read all that was typed, and sleeps until there is more."""
+        return (
+            not self._takes_ctrl_c()
+            and self._repl_reads()
+            and not self._unread()
+            and quiet_s() > 0
+            and self._state() in "S?"
+        )
 
     def _repl_reads(self) -> bool:
         return not termios.tcgetattr(self._slave)[_LFLAG] & _CODE_RUNS
 
     def _unread(self) -> int:
         """How many typed bytes the process has not read yet."""
+        # A terminal hands its input on in its own time (on Linux a work queue does), and
+        # FIONREAD counts what has arrived; polling waits for the rest.
+        select.select([self._slave], [], [], 0)
         count = fcntl.ioctl(self._slave, termios.FIONREAD, b"\0" * 4)
         return int.from_bytes(count, sys.byteorder)
 
-    def _takes_sigint(self) -> bool:
-        """Whether a handler is installed: MicroPython installs one while code runs only."""
+    def _takes_ctrl_c(self) -> bool:
+        """Whether SIGINT has a handler: MicroPython installs it while Ctrl-C interrupts."""
         if sys.platform != "linux":
             return not self._repl_reads()
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -164,27 +177,33 @@ class ChipProcess:
             return bool(caught >> (signal.SIGINT - 1) & 1)
         return False
 
-    def _signal_safely(self) -> bool:
-        """SIGINT, unless the handler was removed meanwhile: without one it kills."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGSTOP)
-            self._wait_until_stopped()
+    def _state(self) -> str:
+        """``S`` asleep, ``R`` running, ``T`` stopped, … and ``?`` where there is no /proc."""
         try:
-            takes = self._takes_sigint()
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return "?"
+
+    def _signal_safely(self, quiet_s: Callable[[], float]) -> bool:
+        """Signal, unless it takes none any more or has begun to ask the supervisor."""
+        try:
+            os.kill(self.pid, signal.SIGSTOP)
+            takes = self._stopped() and self._takes_ctrl_c() and quiet_s() > 0
             if takes:
-                os.kill(self.pid, signal.SIGINT)
+                os.kill(self.pid, self._ctrl_c)
             os.kill(self.pid, signal.SIGCONT)
         except ProcessLookupError:
             return True
         return takes
 
-    def _wait_until_stopped(self) -> None:
-        with contextlib.suppress(OSError):  # no /proc: the gap stays, a few microseconds wide
-            for _ in range(200):
-                state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-                if state in "TtZX":
-                    return
-                time.sleep(0.0001)
+    def _stopped(self) -> bool:
+        """Wait until it has stopped: on a busy machine that takes its turn."""
+        deadline = time.monotonic() + _STOP_S
+        while (state := self._state()) not in "TtZX?":
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.0001)
+        return state not in "ZX"
 
     def _wait(self) -> None:
         code = self.process.wait()

@@ -18,7 +18,7 @@ _here = sys.path[0] + "/"
 def run(main):
     """Boot, with ``main`` as the globals of boot.py, main.py and the REPL."""
     _wire.connect(int(sys.argv[1]))
-    _wire.hold_ctrl_c(True)
+    _wire.hold_ctrl_c()
     facts = _wire.call("hello")
 
     import esp32
@@ -46,18 +46,39 @@ def run(main):
     main["__name__"] = "__main__"
     _sys.atexit(lambda: _sweep(main))
 
-    try:
+    with _Guard() as guard:
         _mount(esp32)
-    except KeyboardInterrupt as error:
-        _print_exception(error)
+    if guard.error is not None:
+        _print_exception(guard.error)
     _wire.call("mounted")
-    _wire.hold_ctrl_c(False)
     finished = _run_file("boot.py", main)
     if finished and not facts["raw_repl"]:
         _run_file("main.py", main)
-    _wire.hold_ctrl_c(True)
-    _wire.call("repl")  # from here on the console carries the REPL's banner
-    _wire.ctrl_c = 3
+    _wire.repl_follows()  # from here on the console carries the REPL's banner
+
+
+class _Guard:
+    """Catches what ends the body into ``error``; from its end on, Ctrl-C is held off.
+
+    There is no gap: an ``except`` clause branches, and where it branches the next
+    KeyboardInterrupt is raised, out of the clause; `__exit__` holds Ctrl-C off first.
+    """
+
+    error = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        _wire.hold_ctrl_c()
+        self.error = error
+        try:
+            for _ in "x":  # branches: one that came at the last moment is raised here
+                pass
+        except KeyboardInterrupt as late:
+            if error is None:
+                self.error = late
+        return True
 
 
 def _run_file(name, main):
@@ -66,20 +87,21 @@ def _run_file(name, main):
         vfs_os.stat(name)
     except OSError:
         return True
-    try:
+    with _Guard() as guard:
+        _wire.let_ctrl_c()
         execfile(name, main)
+    if guard.error is None:
         return True
-    except SystemExit:
+    if isinstance(guard.error, SystemExit):
         _sweep(main)
         _wire.call("soft_reset")
-    except BaseException as error:
-        _print_exception(error)
+    _print_exception(guard.error)
     return False
 
 
 def _sweep(main):
     """A soft reset frees the heap, and with it closes the files that a program left open."""
-    _wire.hold_ctrl_c(True)
+    _wire.hold_ctrl_c()
     main.clear()
     _sys.modules.clear()
     gc.collect()
@@ -125,7 +147,7 @@ def _corrupted():
     import time
 
     _wire.call("mounted")
-    _wire.hold_ctrl_c(False)
+    _wire.let_ctrl_c()
     while True:
         print(
             "The filesystem appears to be corrupted. If you had important data there, you\n"

@@ -1,9 +1,12 @@
 """The line from the MicroPython process to its supervisor: one request, one answer.
 
 A request is an operation, a number and a payload; the answer a status and a payload
-(see ``rpc.py`` on the other side). Ctrl-C must not end a request half-way, or the
-next one would read the rest of its answer; so it is held off meanwhile, as a real
-chip holds it off while it programs its flash.
+(see ``rpc.py`` on the other side). A KeyboardInterrupt in the middle of a request would
+leave the next one with the rest of its answer, and one in the middle of `program` would
+also leave LittleFS, which calls it, half-way through. MicroPython raises it only where
+the bytecode jumps and where a system call is interrupted. So between asking and having
+the answer nothing here branches or loops, and the supervisor does not signal while a
+request is under way: it answers a call that Ctrl-C may end with a mark.
 """
 
 import json
@@ -13,10 +16,14 @@ import struct
 _CALL = const(0)
 _PROGRAM = const(1)
 _ERASE = const(2)
+_HELD_CALL = const(3)
+_REWRITE = const(4)
+_EIO = const(5)
+_ANSWER_BYTES = const(8192)
 
 _file = None
-# What Ctrl-C does between requests: 3 interrupts, -1 is held off (while booting).
-ctrl_c = -1
+# How calls are made: of code that Ctrl-C interrupts, or does not (while booting).
+_operation = _HELD_CALL
 
 
 def connect(descriptor):
@@ -27,79 +34,81 @@ def connect(descriptor):
 
 _head = bytearray(9)
 _answer = bytearray(8)
-
-
-def _send(data):
-    sent = _file.write(data)
-    while sent < len(data):
-        sent += _file.write(memoryview(data)[sent:])
-
-
-def _receive(buffer):
-    got = _file.readinto(buffer)
-    while got < len(buffer):
-        more = _file.readinto(memoryview(buffer)[got:])
-        if not more:
-            raise OSError(5)  # the supervisor is gone, and this process with it
-        got += more
+# Made once: making room between the parts of an answer may collect garbage, and with it
+# close forgotten files, whose last writes would come in between.
+_text = bytearray(_ANSWER_BYTES)
 
 
 def _ask(operation, number, payload):
-    """Send a request and receive the head of its answer.
-
-    Allocates nothing: LittleFS calls this in the middle of its work, and garbage
-    collection there would close forgotten files, and with them enter it again.
-    """
+    """Send a request, receive the answer. No branch, no loop, no allocation: see above."""
     struct.pack_into("<BII", _head, 0, operation, number, len(payload))
-    _send(_head)
-    if payload:
-        _send(payload)
-    _receive(_answer)
+    _answer[0] = _EIO  # if the supervisor is gone, and this process with it
+    _file.write(_head)
+    _file.write(payload)
+    _file.readinto(_answer)
+    _file.readinto(_text, _answer[4] | _answer[5] << 8)
+
+
+def _succeeded(status):
+    pass
+
+
+def _failed(status):
+    raise OSError(status)
+
+
+_RESULT = (_succeeded, _failed)
 
 
 def _check():
     status = _answer[0] | _answer[1] << 8
-    if status:
-        raise OSError(status)
+    _RESULT[status != 0](status)
 
 
 def program(offset, data):
     """Program the flash at ``offset``."""
-    micropython.kbd_intr(-1)
-    try:
-        _ask(_PROGRAM, offset, data)
-    finally:
-        micropython.kbd_intr(ctrl_c)
+    _ask(_PROGRAM, offset, data)
+    _check()
+
+
+def rewrite(offset, data):
+    """Program the flash at ``offset``, whose sectors are erased and otherwise kept."""
+    _ask(_REWRITE, offset, data)
     _check()
 
 
 def erase(offset):
     """Erase the sector at ``offset``."""
-    micropython.kbd_intr(-1)
-    try:
-        _ask(_ERASE, offset, b"")
-    finally:
-        micropython.kbd_intr(ctrl_c)
+    _ask(_ERASE, offset, b"")
     _check()
 
 
 def call(name, **arguments):
     """Ask the supervisor; the answer is what its ``rpc_NAME`` returned."""
     arguments["op"] = name
-    micropython.kbd_intr(-1)
-    try:
-        _ask(_CALL, 0, json.dumps(arguments).encode())
-        data = bytearray(struct.unpack_from("<I", _answer, 4)[0])
-        if data:
-            _receive(data)
-    finally:
-        micropython.kbd_intr(ctrl_c)
+    _ask(_operation, 0, json.dumps(arguments).encode())
+    if _answer[2]:
+        raise KeyboardInterrupt
     _check()
-    return json.loads(data)
+    return json.loads(_text[: _answer[4] | _answer[5] << 8])
 
 
-def hold_ctrl_c(hold):
-    """Hold Ctrl-C off (while booting), or let it interrupt."""
-    global ctrl_c
-    ctrl_c = -1 if hold else 3
-    micropython.kbd_intr(ctrl_c)
+def hold_ctrl_c():
+    """Hold Ctrl-C off. No branch: whoever calls this is safe from when it returns."""
+    global _operation
+    micropython.kbd_intr(-1)
+    _operation = _HELD_CALL
+
+
+def let_ctrl_c():
+    """Let Ctrl-C interrupt."""
+    global _operation
+    _operation = _CALL
+    micropython.kbd_intr(3)
+
+
+def repl_follows():
+    """The program is over; from now on the REPL says when Ctrl-C interrupts."""
+    global _operation
+    call("repl")
+    _operation = _CALL

@@ -51,41 +51,73 @@ class Partition:
     def info(self):
         return self._info + (False,)
 
+    # The file systems call the next three in the middle of their work, where a
+    # KeyboardInterrupt would leave them half-way; hence no branch and no loop in them
+    # (see _wire.py).
+
     def readblocks(self, block, buf, offset=0):
-        _flash.seek(self._at(block, offset, len(buf)))
+        at = block * self._block + offset
+        _FIT[at + len(buf) <= self._info[3]]()
+        _flash.seek(self._info[2] + at)
         _flash.readinto(buf)
 
     def writeblocks(self, block, buf, offset=None):
-        at = self._at(block, offset or 0, len(buf))
-        if offset is None:
-            start = at - at % _SECTOR
-            end = -(-(at + len(buf)) // _SECTOR) * _SECTOR
-            _flash.seek(start)
-            whole = bytearray(_flash.read(end - start))
-            whole[at - start : at - start + len(buf)] = buf
-            for sector in range(start, end, _SECTOR):
-                _wire.erase(sector)
-            at, buf = start, whole
-        _wire.program(at, buf)
+        whole = offset is None
+        at = block * self._block + _OFFSET[whole](offset)
+        _FIT[at + len(buf) <= self._info[3]]()
+        _WRITE[whole](self._info[2] + at, buf)
 
     def ioctl(self, op, arg):
-        if op in (1, 2, 3):
-            return 0
-        if op == 4:
-            return self._info[3] // self._block
-        if op == 5:
-            return self._block
-        if op == 6:
-            if self._block != _SECTOR:
-                return -22
-            _wire.erase(self._at(arg, 0, _SECTOR))
-            return 0
+        return _IOCTL.get(op, _nothing)(self, arg)
 
-    def _at(self, block, offset, size):
-        start = block * self._block + offset
-        if start + size > self._info[3]:
-            raise OSError(22)
-        return self._info[2] + start
+
+def _nothing(*_):
+    pass
+
+
+def _given(offset):
+    return offset
+
+
+def _none(offset):
+    return 0
+
+
+def _refuse():
+    raise OSError(22)
+
+
+def _sync(part, arg):
+    return 0
+
+
+def _count(part, arg):
+    return part._info[3] // part._block
+
+
+def _block_size(part, arg):
+    return part._block
+
+
+def _erase_block(part, arg):
+    return _ERASE[part._block == _SECTOR](part, arg)
+
+
+def _erase_sector(part, arg):
+    _FIT[(arg + 1) * _SECTOR <= part._info[3]]()
+    _wire.erase(part._info[2] + arg * _SECTOR)
+    return 0
+
+
+def _cannot_erase(part, arg):
+    return -22
+
+
+_FIT = (_refuse, _nothing)
+_OFFSET = (_given, _none)
+_WRITE = (_wire.program, _wire.rewrite)
+_ERASE = (_cannot_erase, _erase_sector)
+_IOCTL = {1: _sync, 2: _sync, 3: _sync, 4: _count, 5: _block_size, 6: _erase_block}
 
 
 class NVS:
