@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from keyfob_host import daemon
 from keyfob_host.broker_failures import did_not_answer, did_not_start, find_mosquitto
 from keyfob_host.broker_probe import probe
@@ -131,7 +133,7 @@ class MosquittoBroker:
         runs.
         """
         program = find_mosquitto()
-        cert_der = Identity.read(self.identity_dir).cert_der()
+        identity = Identity.read(self.identity_dir)
         load_certs(self.ca_pem_path, "the CA certificate")
         self._end_leftover()
         self._prepare_log()
@@ -140,7 +142,7 @@ class MosquittoBroker:
             if chosen:
                 self.port = free_port(self.host)
             try:
-                self._run(program, cert_der, timeout_s)
+                self._run(program, identity, timeout_s)
             except KeyfobHostError as error:
                 # Somebody took the free port in between: only then is another one tried.
                 if error.code != "broker.port-taken" or not chosen or attempt == _PORT_TRIES:
@@ -163,10 +165,17 @@ class MosquittoBroker:
     def reload(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """SIGHUP, then wait until the certificate now in ``identity_dir`` is served.
 
-        mosquitto rereads certificate, key and ACL, but not the CA file.
+        mosquitto rereads certificate, key and ACL, but not the CA file. A key of another
+        type (EC or RSA) is added to the one it has, and each client is served the one it
+        prefers; so for that it is restarted.
         """
-        cert_der = Identity.read(self.identity_dir).cert_der()
+        identity = Identity.read(self.identity_dir)
+        cert_der = identity.cert_der()
         if self._process is None or self.pid is None:
+            self.start(timeout_s=timeout_s)
+            return
+        if self._process.extra.get("key_type") != _key_type(identity):
+            self.stop()
             self.start(timeout_s=timeout_s)
             return
         seen = len(self._read_log(0))
@@ -179,7 +188,7 @@ class MosquittoBroker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _run(self, program: str, cert_der: bytes, timeout_s: float) -> None:
+    def _run(self, program: str, identity: Identity, timeout_s: float) -> None:
         """Start once on `port` and wait; on any failure, Ctrl-C included, nothing runs."""
         conf = self.folder / _CONF
         write_atomic(self.folder / _ACL, _ACL_TEXT, mode=0o600)
@@ -201,10 +210,11 @@ class MosquittoBroker:
                 "persistence": self.persistence,
                 "host_identity_dir": str(self.host_identity_dir or ""),
                 "log_start": self._log_start,
+                "key_type": _key_type(identity),
             },
         )
         with _ended_on_failure(process):
-            self._wait(process, cert_der, log_start, timeout_s)
+            self._wait(process, identity.cert_der(), log_start, timeout_s)
             self._process = process
 
     def _wait(self, process: Detached, cert_der: bytes, log_start: int, timeout_s: float) -> None:
@@ -284,6 +294,10 @@ class MosquittoBroker:
                 return file.read().decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
+
+
+def _key_type(identity: Identity) -> str:
+    return "rsa" if isinstance(identity.key, rsa.RSAPrivateKey) else "ec"
 
 
 @contextmanager

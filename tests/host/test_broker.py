@@ -134,6 +134,21 @@ def test_a_reload_serves_the_new_certificate(bench: Bench) -> None:
         assert broker.pid == pid  # the probe inside saw the new certificate
 
 
+@pytest.mark.parametrize("key_types", [("p256", "rsa2048"), ("rsa2048", "p256")])
+def test_a_reload_serves_a_key_of_another_type(bench: Bench, key_types: tuple[str, str]) -> None:
+    """OpenSSL holds a key of each type and prefers one of them: it must hold the new one only."""
+    for key_type in key_types:
+        made = bench.authority.issue_broker("broker.keyfob.test", key_type=key_type)
+        made.write(bench.identity, force=True)
+        bench.broker.reload()  # the first one starts it
+        port = bench.broker.port
+        found = MosquittoBroker.attach(bench.broker.folder)
+        assert found is not None
+        found.reload()  # the same key again, and nothing to restart for
+        assert (found.pid, found.port) == (bench.broker.pid, port)
+    assert bench.broker.log().count(" starting\n") == 2
+
+
 def test_another_process_finds_it_and_ends_it(bench: Bench) -> None:
     program = (
         "import sys; from pathlib import Path\n"

@@ -94,15 +94,9 @@ class BenchBroker:
 
     def show(self, identity: Identity) -> None:
         """Serve ``identity`` from now on; returns once it is served. Live connections may end."""
-        same_type = type(identity.key) is type(self._shown.key)
         identity.write(self._identity_dir, force=True)
         self._shown = identity
-        if same_type:
-            self._mosquitto.reload()
-        else:
-            # On SIGHUP mosquitto puts a key of another type beside the one it has, and
-            # goes on serving whichever the client likes better.
-            self._mosquitto.restart()
+        self._mosquitto.reload()
 
     @contextmanager
     def client(self) -> Iterator[HostClient]:
