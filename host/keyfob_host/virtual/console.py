@@ -143,6 +143,10 @@ class Console:
         del self._queue[_MAX_QUEUED:]
         self._pump()
 
+    def unsent(self) -> bytes:
+        """What was typed and not handed on."""
+        return bytes(self._queue)
+
     def booting(self) -> None:
         """The program is ours now; Ctrl-C may reach it."""
         self.phase = Phase.BOOTING

@@ -152,7 +152,7 @@ class Machine:
         self._partitions = start.partitions
         self._run(raw_repl=False)
 
-    def _run(self, *, raw_repl: bool) -> None:
+    def _run(self, *, raw_repl: bool, typed: bytes = b"") -> None:
         """Start the MicroPython process."""
         self.state, self.reason = "running", ""
         environment = {"PATH": os.defpath, **self.clock.environment()}
@@ -169,6 +169,7 @@ class Machine:
             self.chip.wire, self.flash, self._find_call, self.power_cut, self.chip.take_ctrl_c
         )
         console.quiet_s = lambda: rpc.idle_s
+        console.input(typed)
         self._console, self._rpc, self._raw_repl = console, rpc, raw_repl
 
     def banner(self) -> str:
@@ -182,9 +183,10 @@ class Machine:
         raw = console is not None and console.ended_in_raw_repl()
         if console:
             console.flush()
+        typed = (chip.left if chip else b"") + (console.unsent() if console else b"")
         self._end_process_after(chip)
         if code == 0:
-            self._soft_reset(raw)
+            self._soft_reset(raw, typed)
             return
         how = (
             f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit status {code}"
@@ -201,11 +203,12 @@ class Machine:
             forget_process(chip.pid)
         self.chip = self._console = None
 
-    def _soft_reset(self, raw_repl: bool) -> None:
+    def _soft_reset(self, raw_repl: bool, typed: bytes) -> None:
+        """Run the program anew; ``typed`` is still in the UART's buffer."""
         self._print(b"MPY: soft reboot\r\n")
         self._cause = _SOFT_RESET
         self.peripherals.soft_reset()
-        self._run(raw_repl=raw_repl)
+        self._run(raw_repl=raw_repl, typed=typed)
 
     def power_cut(self) -> None:
         """The supply failed during a flash operation."""
@@ -292,13 +295,16 @@ class Machine:
 
     def rpc_soft_reset(self) -> None:
         """SystemExit in boot.py or main.py."""
+        typed = b""
         if self.chip:
             self.chip.drain()
+            typed = self.chip.unread_input()
         if self._console:
             self._console.flush()
+            typed += self._console.unsent()
         raw = self._raw_repl
         self._end_process()
-        self._soft_reset(raw)
+        self._soft_reset(raw, typed)
 
     def rpc_reset(self) -> None:
         if self.chip:

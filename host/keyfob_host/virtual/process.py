@@ -59,6 +59,7 @@ class ChipProcess:
         self._wanted = False  # a Ctrl-C waits
         self._last_signal_s = 0.0
         self._killed = False
+        self.left = b""  # what it had not read when it ended by itself
         self.master, self._slave = os.openpty()
         _make_raw(self._slave)
         os.set_blocking(self.master, False)
@@ -214,6 +215,7 @@ class ChipProcess:
         if self._killed:
             return
         self.drain()
+        self.left = self.unread_input()
         self._killed = True
         self._close()
         self._on_exit(code)
