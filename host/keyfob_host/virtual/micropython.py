@@ -17,7 +17,7 @@ _LAUNCHER = Path(__file__).resolve().with_name("launch.py")
 _WHEEL_LIBRARY = "micropython_run"
 # The modules that play the port live in the same heap as the program; on a real
 # board they are machine code in flash. Measured with micropython.mem_info().
-_PORT_HEAP_BYTES = 45 << 10
+_PORT_HEAP_BYTES = 55 << 10
 
 
 def find_micropython() -> Path:
