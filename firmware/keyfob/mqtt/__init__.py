@@ -11,13 +11,14 @@ The surface that stands on it:
     ``unsubscribe(filter)``, ``messages(filter, …)``. ``payload`` is bytes, or
     ``(length, reader)`` with ``reader.readinto(view)`` (plain or async).
 
-The outbox that a client takes has
+The outbox that a client takes (`keyfob.outbox`) has
     ``put(topic, payload, qos, retain)``: durable when it returns; raises mqtt.outbox-full.
-    ``next()``: the oldest message that it has not handed out since ``rewind()``, as
-    ``(token, topic, payload, qos, retain, packet_id, is_released)``, or None.
-    ``packet_id`` is 0 for one never sent; ``is_released``: its PUBREC came before.
-    ``taken(token, packet_id)``: about to be sent with that identifier for the first
-    time; durable when it returns at QoS 2.
+    ``next()``: the oldest message, once until ``done`` or ``rewind()``, as ``(token,
+    topic, payload, qos, retain, packet_id, was_sent, is_released)``, or None.
+    ``packet_id`` is the outbox's own, 0xFF00 and above, where a session takes none: so
+    it needs no second write, is the same after a power cut, and meets nothing that the
+    broker remembers of messages that were not stored. ``was_sent``: it may have been
+    (DUP); ``is_released``: its PUBREC came before, so PUBREL is what is to be sent.
     ``released(token)``: PUBREC came; durable when it returns. ``done(token)``:
     PUBACK or PUBCOMP came. ``rewind()``: called once, by the client, when it starts.
     Stored messages go out one at a time, in their order.
