@@ -150,7 +150,7 @@ class Client:
         outgoing = session.Outgoing(topic, payload, qos, retain, size)
         if properties:
             outgoing.properties = properties
-        need = self._check_fits(topic, 0 if size >= 0 else len(payload), properties)
+        need = self.check_fits(topic, 0 if size >= 0 else len(payload), properties)
         if store:
             self._outbox.put(topic, payload, qos, retain)
             self._drain.wake()
@@ -176,7 +176,7 @@ class Client:
             if inbox.topic_filter == topic_filter:
                 return inbox
         packets.check_filter(topic_filter)
-        self._check_fits(topic_filter, 0, how.get("properties"))
+        self.check_fits(topic_filter, 0, how.get("properties"))
         bound = self._config["limits"].get("inbox", _INBOX_MESSAGES)
         inbox = Inbox(self, topic_filter, qos, bound)
         if how:
@@ -204,7 +204,7 @@ class Client:
                 self.resume()
                 return
 
-    def _check_fits(self, topic: str, size: int, properties) -> int:
+    def check_fits(self, topic: str, size: int, properties) -> int:
         # Before it waits in a queue, where it would end one connection after the other.
         need = len(topic.encode()) + size + _PACKET_OVERHEAD_BYTES
         if properties and self.session.version > 4:

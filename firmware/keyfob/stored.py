@@ -12,7 +12,6 @@ from keyfob.events import emit_error
 from keyfob.mqtt.session import PUBACK, PUBREC, Outgoing
 
 _PUBCOMP = const(7)
-_PACKET_OVERHEAD_BYTES = const(10)
 _RETRY_MS = const(10_000)
 
 
@@ -47,7 +46,12 @@ class Drain:
 
     async def run(self) -> None:
         while True:
-            outgoing, self._first = self._first or self._next(), None
+            try:
+                outgoing, self._first = self._first or self._next(), None
+            except KeyfobError as error:
+                emit_error(error, _RETRY_MS)  # the flash fails
+                await asyncio.sleep_ms(_RETRY_MS)
+                continue
             if not outgoing:
                 self._more.clear()
                 await self._more.wait()
@@ -56,8 +60,10 @@ class Drain:
                 if outgoing.awaits:
                     await self._client.acknowledged(outgoing)
                 else:
-                    size = len(outgoing.topic.encode()) + len(outgoing.payload)
-                    await self._client.send(outgoing, size + _PACKET_OVERHEAD_BYTES)
+                    # Stored under other settings, it may be too large for these.
+                    size = len(outgoing.payload)
+                    need = self._client.check_fits(outgoing.topic, size, None)
+                    await self._client.send(outgoing, need)
             except KeyfobError as error:
                 emit_error(error)  # refused for good: the ones behind must not wait for it
             while not self._is_done(outgoing):
