@@ -205,6 +205,7 @@ class Client:
                 return
 
     def check_fits(self, topic: str, size: int, properties) -> int:
+        """Bytes of buffer that a packet needs at most. Errors: mqtt.too-large."""
         # Before it waits in a queue, where it would end one connection after the other.
         need = len(topic.encode()) + size + _PACKET_OVERHEAD_BYTES
         if properties and self.session.version > 4:

@@ -58,6 +58,8 @@ class Drain:
                 continue
             try:
                 if outgoing.awaits:
+                    # Before, what comes is the connection's own: its CONNACK.
+                    await self._client.connected()
                     await self._client.acknowledged(outgoing)
                 else:
                     # Stored under other settings, it may be too large for these.
