@@ -213,13 +213,17 @@ class Outbox:
 
     def _finish_head(self) -> None:
         head = self._head
+        segment, is_next = head.segment, self._marks[_SKIPPED] < head.seq
         self._mark(_DONE, max(head.seq, self._marks[_SKIPPED]))
         self.count -= 1
         self.size -= head.size
         self._is_given = self._may_be_sent = False
         try:
             head.seek(self._marks[_DONE] + 1)
-            self._remove_consumed()
+            if not (head.seq and is_next):
+                self._remove_consumed()
+            elif head.segment != segment:
+                os.remove(_path(self._folder, segment))
         except OSError as error:
             raise self._failed(error)
 
@@ -300,7 +304,10 @@ class _Cursor:
                 self._seek_inside(least)
             if self.seq:
                 return
-            segment = _segment_after(self._folder, self.segment)
+            # Almost always the numbers go on; to look through the folder costs more.
+            segment = self.seen + 1
+            if segment <= self.segment or not _exists(_path(self._folder, segment)):
+                segment = _segment_after(self._folder, self.segment)
             if not segment:
                 return
             self.segment = segment
@@ -385,6 +392,14 @@ def _segment_after(folder: str, segment: int) -> int:
         if error.errno != errno.ENOENT:
             raise
     return best
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
 
 
 def _make_folder(folder: str) -> None:

@@ -120,8 +120,8 @@ class Shell:
                 self.refuse("There is no command %r." % name, "help")
         except KeyfobError as error:
             self.show_error(error.code, error.detail)
-        except MemoryError:
-            self.refuse("The board has no memory left for that.", "Ctrl-D restarts the board.")
+        except MemoryError as error:
+            self.refuse("No memory is left: %s." % error, "exit, then Ctrl-D: a restart frees it")
         except OSError as error:
             self.refuse("The board answers %s." % error, "Try again; help lists the commands.")
         gc.collect()
