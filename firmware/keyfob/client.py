@@ -40,6 +40,7 @@ _INBOX_MESSAGES = const(8)
 _CONNACK_LIMIT_MS = const(15_000)
 _QUICK_MS = const(5_000)
 _MOST_QUICK = const(5)
+_TICKS_MASK = const(0x3FFF_FFFF)
 
 
 class Client:
@@ -74,6 +75,11 @@ class Client:
         self._turn_ms = 0
         self._flusher = None
         self._outbox = outbox
+        self._quick = None  # the stream, while all is well with it
+        self._good_topic = ""
+        self._route: list[Inbox] = []  # where messages of `_route_topic` go
+        self._route_topic = ""
+        self.full = 0  # inboxes that are full
         self._reset_writing()
         self._drain = self._drain_task = None
         if outbox:
@@ -140,7 +146,21 @@ class Client:
         way. Errors: mqtt.bad-topic, mqtt.too-large, mqtt.publish-timeout,
         mqtt.interrupted, and the broker's refusals in 5.0 (mqtt.not-authorized, …).
         """
-        packets.check_topic(topic)
+        if topic != self._good_topic:
+            packets.check_topic(topic)
+            self._good_topic = topic
+        if qos == 1 and self._quick and not (store or properties or limit_ms):
+            now_ms = time.ticks_ms()
+            packet_id = self.session.put_quick(now_ms, topic, payload, retain)
+            if packet_id:
+                if not self._send_quick(packet_id):
+                    await self.acknowledged(
+                        self._send_on(now_ms, packet_id, topic, payload, retain)
+                    )
+                elif (now_ms - self._turn_ms) & _TICKS_MASK > _TURN_MS:
+                    self._turn_ms = now_ms
+                    await asyncio.sleep_ms(0)
+                return
         size = -1
         if isinstance(payload, tuple):
             size, payload = payload
@@ -186,6 +206,7 @@ class Client:
         if topic_filter in self._unwanted:
             self._unwanted.remove(topic_filter)
         self._inboxes.append(inbox)
+        self._route_topic = ""
         self._ask()
         return inbox
 
@@ -198,6 +219,7 @@ class Client:
         for inbox in self._inboxes:
             if inbox.topic_filter == topic_filter:
                 self._inboxes.remove(inbox)
+                self._route_topic = ""
                 inbox.close()
                 self._unwanted.append(topic_filter)
                 self._ask()
@@ -237,6 +259,41 @@ class Client:
         elif outgoing.error:
             raise outgoing.error
 
+    def _send_quick(self, packet_id: int) -> bool:
+        """Write what `put_quick` put, and read; whether that was all of its PUBACK.
+
+        The usual case, where nothing else is on its way, with as few steps as can be.
+        """
+        state, stream = self.session, self._quick
+        size = state.quick_end
+        try:
+            count = stream.write_now(self._tx[:size])
+            if count != size:
+                state.tx_end, self._at = size, count or 0
+                self._blocked, self._blocked_ms = size, time.ticks_ms()
+            elif stream.poll(_INLINE_MS):
+                rx = state.rx
+                count = stream.read_now(rx)
+                if count == 4 and rx[0] == 64 and rx[1] == 2 and rx[2] << 8 | rx[3] == packet_id:
+                    return True
+                state.received(count or 0)
+        except KeyfobError as error:
+            self.fail(error)
+        return False
+
+    def _send_on(self, now_ms: int, packet_id: int, topic: str, payload, retain: bool):
+        """As it was not that simple, treat it like every other message."""
+        outgoing = session.Outgoing(topic, payload, 1, retain)
+        outgoing.packet_id = packet_id
+        outgoing.awaits = session.PUBACK
+        outgoing.sent_ms = now_ms
+        self.session.inflight.append(outgoing)
+        if self._blocked:
+            self._flush_soon()
+        if not self._failure:
+            self._read_now()
+        return outgoing
+
     async def _wait_for_room(self) -> None:
         if self._is_connected.is_set():
             self._changed.clear()
@@ -274,10 +331,11 @@ class Client:
 
     async def acknowledged(self, outgoing: session.Outgoing) -> None:
         """Return when the broker has it; raise what kept it from that."""
-        if len(self.session.inflight) == 1 and self.stream and not self._failure:
-            if self.stream.poll(_INLINE_MS):
-                self._read_now()
+        stream = None if self._failure or outgoing.is_done else self.stream
+        if stream and len(self.session.inflight) == 1 and stream.poll(_INLINE_MS):
+            self._read_now()
         if not outgoing.is_done:
+            self.resume()  # what comes may be behind messages that nobody takes
             outgoing.event = asyncio.Event()
             await outgoing.event.wait()
         if outgoing.error:
@@ -371,6 +429,7 @@ class Client:
         except KeyfobError:
             return  # no connection, or no room in the buffer: asked again
         if state.tx_end:
+            self.resume()
             self._flush_soon()
 
     # -- the connection --------------------------------------------------------------------
@@ -489,6 +548,8 @@ class Client:
             await self._resend(outgoing)
         await self.flush()
         self._is_connected.set()
+        if state.version == 4 and self._payload_bytes >= 128:
+            self._quick = self.stream
         self._changed.set()
         if self._drain:
             self._drain.wake()
@@ -556,45 +617,50 @@ class Client:
             else:
                 await self.stream.readable()
 
-    async def read_inline(self) -> None:
-        """Read what is there already, for a task that would wait for it otherwise."""
+    def read_inline(self) -> bool:
+        """Read what is there already, for a task that would wait for it otherwise.
+
+        True if others must get a turn first.
+        """
         self.resume()
-        if self._is_connected.is_set() and self._may_read():
+        if not self._failure and self._is_connected.is_set():
             self._read_now()
-            now_ms = time.ticks_ms()
-            if session.since(self._turn_ms, now_ms) > _TURN_MS:
-                self._turn_ms = now_ms
-                await asyncio.sleep_ms(0)
+        now_ms = time.ticks_ms()
+        if (now_ms - self._turn_ms) & _TICKS_MASK > _TURN_MS:
+            self._turn_ms = now_ms
+            return True
+        return False
 
     def _may_read(self) -> bool:
         """Not while an inbox is full or a piece of payload is not taken, unless the
         application waits for something that comes behind."""
         if self._incoming and self._incoming.chunk:
             return False
-        if self.session.awaits_answer():
-            return True
-        for inbox in self._inboxes:
-            if inbox.is_full():
-                return False
-        return True
+        return not self.full or self.session.awaits_answer()
 
     def _read_now(self) -> bool:
         """Read and handle without waiting; whether there was anything."""
-        state, came = self.session, False
+        state, came, is_drained = self.session, False, False
         try:
-            while self._may_read():
+            while not (self.full or self._incoming) or self._may_read():
                 event = state.next_event()
-                if event:
-                    came = True
+                if event == session.PUBLISH:
+                    self._deliver(state)
+                elif event:
                     self._handle(event)
-                    continue
-                count = self.stream.read_now(state.room())
-                if not count:
+                elif is_drained:
                     break
-                came = True
-                state.received(count)
-            if state.pack():
-                self.flush_now() or self._flush_soon()
+                else:
+                    room = state.room()
+                    count = self.stream.read_now(room)
+                    if not count:
+                        break
+                    came = True
+                    state.received(count)
+                    # The engine has no more of that record; the next makes it readable.
+                    is_drained = count < len(room)
+            if state.pack() and not self.flush_now():
+                self._flush_soon()
         except KeyfobError as error:
             self.fail(error)
         except MemoryError as error:
@@ -603,9 +669,7 @@ class Client:
 
     def _handle(self, event: int) -> None:
         state = self.session
-        if event == session.PUBLISH:
-            self._deliver()
-        elif event == session.PUBACK:
+        if event == session.PUBACK:
             self._finish(state.outgoing)
         elif event == session.PUBREC:
             if self._drain:
@@ -636,45 +700,55 @@ class Client:
             outgoing.event.set()
         self._changed.set()
 
-    def _deliver(self) -> None:
-        state = self.session
-        topic, properties = state.topic, state.properties
+    def _deliver(self, state: session.Session) -> None:
+        topic = state.topic
+        if topic != self._route_topic:
+            self._route = []
+            for inbox in self._inboxes:
+                if packets.matches(inbox.topic_filter, topic):
+                    self._route.append(inbox)
+            self._route_topic = topic
         message = None
-        for inbox in self._inboxes:
-            if not packets.matches(inbox.topic_filter, topic):
-                continue
-            if properties and not inbox.is_meant(properties):
-                continue
-            if state.left and not inbox.takes_streams:
-                continue
-            if not message:
-                message = self._make_message(state)
-            inbox.put(message)
-        if not message or not message.holders:
-            if state.left and not message:
-                emit_error(KeyfobError("mqtt.too-large", "%d bytes of %s" % (state.size, topic)))
-            if state.receipt:
-                state.handled(state.receipt)
+        if not (state.left or state.properties):
+            message = Message(topic, state.payload, state.qos, state.retain)
+            message.receipt = state.receipt
+            for inbox in self._route:
+                inbox.put(message)
+        else:
+            message = self._deliver_more(state)
+        if state.receipt and not message.holders:
+            state.handled(state.receipt)
 
-    def _make_message(self, state: session.Session) -> Message:
+    def _deliver_more(self, state: session.Session) -> Message:
+        """A message that comes in pieces, or has properties."""
         if state.left:
             from keyfob.streamed import StreamedMessage
 
-            message = self._incoming = StreamedMessage(self, state)
+            message = StreamedMessage(self, state)
         else:
             message = Message(state.topic, state.payload, state.qos, state.retain)
         message.receipt = state.receipt
-        if state.properties:
-            message.properties = state.properties
+        message.properties = state.properties
+        for inbox in self._route:
+            if inbox.is_meant(message) and not (state.left and not inbox.takes_streams):
+                inbox.put(message)
+        if state.left:
+            if message.holders:
+                self._incoming = message
+            else:
+                detail = "%d bytes of %s" % (state.size, state.topic)
+                emit_error(KeyfobError("mqtt.too-large", detail))
         return message
 
     def fail(self, error: KeyfobError) -> None:
         """End the connection; the first error is the cause, those after it follow from it."""
         self._failure = self._failure or error
+        self._quick = None
         self._is_connected.clear()
         self._ended.set()
 
     def _drop(self) -> None:
+        self._quick = None
         self._is_connected.clear()
         self._reset_writing()
         if self._incoming:

@@ -48,29 +48,35 @@ class Inbox:
         self._arrived = asyncio.Event()
         self._taken: Message | None = None
 
-    def is_full(self) -> bool:
-        return len(self._messages) >= self._bound
-
     def put(self, message: Message) -> None:
-        if not message.qos and len(self._messages) >= self._bound:
+        messages = self._messages
+        if len(messages) >= self._bound and not message.qos:
             emit_error(KeyfobError("mqtt.inbox-full", "dropped one of " + message.topic))
             return
         message.holders += 1
-        self._messages.append(message)
-        self._arrived.set()
+        messages.append(message)
+        if len(messages) == self._bound:
+            self._client.full += 1
+        if len(messages) == 1:
+            self._arrived.set()
 
     async def get(self) -> Message:
         """The oldest message, as soon as there is one; the one before is acknowledged."""
+        messages = self._messages
         if self._taken:
             self.acknowledge()
-        if not self._messages:
+        if not messages:
             # Without a change of tasks, which costs more than everything else here.
-            await self._client.read_inline()
-            while not self._messages:
+            if self._client.read_inline() and messages:
+                await asyncio.sleep_ms(0)
+            while not messages:
                 self._arrived.clear()
                 await self._arrived.wait()
-        message = self._taken = self._messages.pop(0)
-        if len(self._messages) + 1 == self._bound:
+        message = messages.pop(0)
+        if message.receipt:
+            self._taken = message
+        if len(messages) + 1 == self._bound:
+            self._client.full -= 1
             self._client.resume()
         return message
 
@@ -82,13 +88,15 @@ class Inbox:
             if not message.holders:
                 self._client.handled(message)
 
-    def is_meant(self, properties: dict) -> bool:
+    def is_meant(self, message: Message) -> bool:
         """Whether the broker sent it for this subscription, as far as it says so (5.0)."""
-        identifiers = properties.get("subscription_identifier")
+        identifiers = (message.properties or {}).get("subscription_identifier")
         return not (self.identifier and identifiers) or self.identifier in identifiers
 
     def close(self) -> None:
         """Drop what waits, and stop the handler."""
+        if len(self._messages) >= self._bound:
+            self._client.full -= 1
         while self._messages or self._taken:
             self.acknowledge()
             if self._messages:

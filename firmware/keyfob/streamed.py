@@ -125,7 +125,7 @@ class StreamedMessage(Message):
             if not self._left:
                 raise StopAsyncIteration
             self._arrived.clear()
-            await self._client.read_inline()
+            self._client.read_inline()
             if not self.chunk:
                 await self._arrived.wait()
         self._left -= len(self.chunk)

@@ -159,6 +159,12 @@ def check_topic(topic: str) -> None:
         raise KeyfobError("mqtt.bad-topic", repr(topic))
 
 
+def check_received(topic: str) -> None:
+    """The same, of a topic name that the broker sent. Errors: mqtt.malformed."""
+    if "+" in topic or "#" in topic:
+        raise malformed("topic name of length", len(topic))
+
+
 def check_filter(topic_filter: str) -> None:
     """A topic filter, section 4.7.1: wildcards fill whole levels, # ends it.
 

@@ -35,6 +35,7 @@ _FAILED = const(3)
 _ACK_LIMIT_MS = const(20_000)  # PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK
 _PING_LIMIT_MS = const(20_000)
 _MOST_HELD = const(256)
+_MOST_ID = const(0xFEFF)  # packet identifiers above are the outbox's, see `keyfob.outbox`
 # The identifiers above are those of stored messages (`keyfob.outbox`).
 _LAST_ID = const(0xFEFF)
 _TICKS_MASK = const(0x3FFF_FFFF)
@@ -78,10 +79,12 @@ class Session:
         self.most_inflight = window
         self._window = window
         self._rx = bytearray(rx_bytes)
-        self._view = memoryview(self._rx)
+        self.rx = memoryview(self._rx)  # for `put_quick`'s caller; others take `room`
         self._asked: list[list] = []  # [packet identifier, type awaited, sent at]
         self._receipts: list[list] = []  # [packet identifier, QoS, is handled], in order
         self._held: list[int] = []  # identifiers of QoS 2 from PUBLISH to PUBREL
+        self._name = b""  # topic of the last PUBLISH, as bytes
+        self.topic = ""
         self._last_id = 0
         self.keepalive_ms = 0
         self._reset()
@@ -128,6 +131,37 @@ class Session:
             outgoing.awaits = PUBREC if outgoing.qos == 2 else PUBACK
             self.inflight.append(outgoing)
         outgoing.sent_ms = self._sent_ms = now_ms
+
+    def put_quick(self, now_ms: int, topic: str, payload, retain: bool) -> int:
+        """Put a short PUBLISH of QoS 1 if nothing else is on its way either way.
+
+        Its packet identifier, or 0 if it is to go the usual way (`publish`). The caller
+        sends ``tx[:quick_end]`` at once, and either finds its PUBACK to be all that
+        comes into `rx`, or makes it one of `inflight`.
+        """
+        name = topic.encode()
+        size = len(name)
+        if isinstance(payload, tuple) or self._state != _OPEN or self._start != self._end:
+            return 0
+        end = size + len(payload) + 6
+        if end > 129 or end > len(self.tx) or self.inflight or self._asked:
+            return 0
+        if self.tx_end or self._replies or self.left:
+            return 0
+        self._start = self._end = 0
+        packet_id = self._last_id = self._last_id % _MOST_ID + 1
+        tx, at = self.tx, size + 4
+        tx[0] = 0x32 | retain
+        tx[1] = end - 2
+        tx[2] = 0
+        tx[3] = size
+        tx[4:at] = name
+        tx[at] = packet_id >> 8
+        tx[at + 1] = packet_id & 255
+        tx[at + 2 : end] = payload
+        self.quick_end = end
+        self._sent_ms = now_ms
+        return packet_id
 
     def _put_publish(self, first: int, outgoing: Outgoing, payload, size: int) -> None:
         self.tx_end = packets.put_publish(
@@ -222,10 +256,7 @@ class Session:
         for outgoing in self.inflight:
             if outgoing.packet_id == packet_id:
                 return True
-        for asked in self._asked:
-            if asked[0] == packet_id:
-                return True
-        return False
+        return any(asked[0] == packet_id for asked in self._asked)
 
     # -- time limits ---------------------------------------------------------------------
 
@@ -281,9 +312,9 @@ class Session:
         if self._start:
             rest = self._end - self._start
             if rest:
-                self._rx[:rest] = self._view[self._start : self._end]
+                self._rx[:rest] = self.rx[self._start : self._end]
             self._start, self._end = 0, rest
-        return self._view[self._end :]
+        return self.rx[self._end :]
 
     def received(self, count: int) -> None:
         """``count`` bytes were written to the start of `room`."""
@@ -298,15 +329,13 @@ class Session:
         Errors: mqtt.malformed, mqtt.unexpected, mqtt.too-large, and for a refusing
         CONNACK its return code's (mqtt.not-authorized, …).
         """
-        if self._state == _FAILED:
-            raise KeyfobError("mqtt.unexpected", "session failed before")
         try:
             if self.left:
                 return self._next_part()
-            event = -1
-            while event < 0:
+            while True:
                 event = self._next()
-            return event
+                if event >= 0:
+                    return event
         except KeyfobError:
             self._state = _FAILED
             raise
@@ -315,7 +344,7 @@ class Session:
         count = min(self.left, self._end - self._start)
         if not count:
             return 0
-        self.payload = self._view[self._start : self._start + count]
+        self.payload = self.rx[self._start : self._start + count]
         self._start += count
         self.left -= count
         return PART
@@ -324,6 +353,8 @@ class Session:
         """The next event; 0 for want of bytes; -1 if the packet makes no event."""
         rx, start, have = self._rx, self._start, self._end
         if have - start < 2:
+            if self._state == _FAILED:
+                self._unexpected(0)
             return 0
         size = rx[start + 1]
         at = start + 2
@@ -341,10 +372,10 @@ class Session:
             # More than the buffer holds: read the head as soon as the buffer is full.
             if have - start < len(rx):
                 return 0
+        if kind == PUBLISH and self._state == _OPEN:
+            return self._read_publish(first & 15, at, end)
         if self._state != (_WAITS_FOR_CONNACK if kind == CONNACK else _OPEN):
             self._unexpected(kind)
-        if kind == PUBLISH:
-            return self._read_publish(first & 15, at, end)
         self._start = end
         if first & 15 != (2 if kind == _PUBREL else 0):
             raise packets.malformed("flags of packet type %d" % kind, first & 15)
@@ -366,41 +397,47 @@ class Session:
         raise KeyfobError("mqtt.unexpected", "packet type %d in state %d" % (kind, self._state))
 
     def _read_publish(self, flags: int, at: int, end: int) -> int:
-        qos = flags >> 1 & 3
-        if qos == 3 or flags & 14 == 8:
-            raise packets.malformed("PUBLISH flags", flags)
-        size = packets.read_u16(self._rx, at, end)
+        rx, have = self._rx, self._end
+        if at + 2 > end:
+            raise packets.malformed("PUBLISH of length", end - at)
+        size = rx[at] << 8 | rx[at + 1]
         at += 2
         behind = at + size
-        packet_id = 0
+        qos = flags >> 1 & 3
         if behind + (2 if qos else 0) > end:
             raise packets.malformed("topic of length", size)
-        have = min(end, self._end)
-        if behind + (2 if qos else 0) > have:
+        if end < have:
+            have = end
+        elif behind + (2 if qos else 0) > have:
             self._check_size(0, behind)
-        self.topic = packets.read_text(self._view, at, size)
+        # Most messages are of the topic of the one before.
+        if not size or rx[at:behind] != self._name:
+            self.topic = packets.read_text(self.rx, at, size)
+            if size:
+                packets.check_received(self.topic)
+            self._name = bytes(rx[at:behind])
         at = behind
-        if qos:
-            packet_id = packets.read_packet_id(self._rx, at, end)
+        packet_id = 0
+        if flags & 14:
+            if qos == 3 or not qos:
+                raise packets.malformed("PUBLISH flags", flags)
+            packet_id = packets.read_packet_id(rx, at, end)
             at += 2
-        at = self._read_publish_properties(at, end, have)
+        if self.version > 4 or not size:
+            at = self._read_publish_properties(at, end, have)
         self.size = end - at
-        self.payload = bytes(self._view[at:end]) if end == have else self._view[at:have]
+        self.payload = bytes(self.rx[at:end]) if end == have else self.rx[at:have]
         self.left = end - have
         self._start = have
         self.qos = qos
-        self.retain = bool(flags & 1)
-        self.receipt = None
+        self.retain = flags & 1 == 1
         if not qos:
+            self.receipt = None
             return PUBLISH
         return self._hold(packet_id, qos, flags & 8)
 
     def _read_publish_properties(self, at: int, end: int, have: int) -> int:
-        try:
-            packets.check_topic(self.topic)
-        except KeyfobError:
-            raise packets.malformed("topic name of length", len(self.topic))
-        return at
+        raise packets.malformed("topic name of length", 0)
 
     def _hold(self, packet_id: int, qos: int, is_dup: int) -> int:
         """Keep what is owed for a PUBLISH; it is no event if it came before."""

@@ -108,7 +108,7 @@ class Session5(session.Session):
         )
 
     def _decode(self, at: int, end: int, kind: int, have: int = 0) -> int:
-        at, self.properties = properties.decode(self._view, at, end, have or end, kind)
+        at, self.properties = properties.decode(self.rx, at, end, have or end, kind)
         return at
 
     def _read_publish_properties(self, at: int, end: int, have: int) -> int:
@@ -122,7 +122,10 @@ class Session5(session.Session):
             elif alias not in self._aliases_in:
                 raise KeyfobError("mqtt.topic-alias-unknown", "%d" % alias)
             self.topic = self._aliases_in[alias]
-        return super()._read_publish_properties(at, end, have)
+            self._name = b""
+        if not self.topic:
+            raise packets.malformed("topic name of length", 0)
+        return at
 
     def _hold(self, packet_id: int, qos: int, is_dup: int) -> int:
         event = super()._hold(packet_id, qos, is_dup)
