@@ -26,6 +26,7 @@ def main() -> None:
         print("shell() tells more, and what can be done; Ctrl-D restarts.")
     except KeyboardInterrupt:
         print("The application was stopped. shell() opens the shell; Ctrl-D restarts.")
+        raise
     finally:
         # After Ctrl-C the loop still holds our tasks; the REPL gets a fresh one.
         asyncio.new_event_loop()
