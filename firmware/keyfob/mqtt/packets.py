@@ -198,7 +198,7 @@ def matches(topic_filter: str, topic: str) -> bool:
     return len(wanted) == len(levels)
 
 
-def read_remaining_length(buffer: bytearray, at: int, end: int) -> tuple:
+def read_remaining_length(buffer, at: int, end: int) -> tuple:
     """(offset behind it, its value) of the variable byte integer at ``at``, section 2.2.3.
 
     (0, 0) if ``buffer[at:end]`` is too short to tell. Errors: mqtt.malformed.
@@ -216,14 +216,14 @@ def read_remaining_length(buffer: bytearray, at: int, end: int) -> tuple:
     return 0, 0
 
 
-def read_u16(buffer: bytearray, at: int, end: int) -> int:
+def read_u16(buffer, at: int, end: int) -> int:
     """Errors: mqtt.malformed if the packet ends before."""
     if at + 2 > end:
         raise malformed("ends within a 16-bit number", end - at)
     return buffer[at] << 8 | buffer[at + 1]
 
 
-def read_packet_id(buffer: bytearray, at: int, end: int) -> int:
+def read_packet_id(buffer, at: int, end: int) -> int:
     """A packet identifier, which is never 0 (section 2.2.1)."""
     packet_id = read_u16(buffer, at, end)
     if not packet_id:

@@ -426,7 +426,7 @@ class Session:
         if self.version > 4 or not size:
             at = self._read_publish_properties(at, end, have)
         self.size = end - at
-        self.payload = bytes(self.rx[at:end]) if end == have else self.rx[at:have]
+        self.payload = bytes(self.rx[at:end]) if end == have else self.rx[at:have]  # type: ignore
         self.left = end - have
         self._start = have
         self.qos = qos
@@ -451,8 +451,8 @@ class Session:
             if len(self._held) >= _MOST_HELD:
                 raise KeyfobError("mqtt.unexpected", "%d messages of QoS 2" % _MOST_HELD)
             self._held.append(packet_id)
-        self.receipt = [packet_id, qos, False]
-        self._receipts.append(self.receipt)
+        self.receipt = [packet_id, qos, False]  # type: ignore
+        self._receipts.append(self.receipt)  # type: ignore
         return PUBLISH
 
     def _skip(self) -> int:
