@@ -132,7 +132,6 @@ class Host:
 
     def __init__(self, port: int, topic_filter: str = "up/#", version: int = 4) -> None:
         self.seen: Counter[tuple[str, str]] = Counter()
-        self._changed = threading.Condition()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5 if version == 5 else paho.MQTTv311
         )
@@ -148,21 +147,17 @@ class Host:
         assert ready.wait(5)
 
     def _see(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
-        with self._changed:
-            self.seen[message.topic, message.payload.decode()] += 1
-            self._changed.notify_all()
+        self.seen[message.topic, message.payload.decode()] += 1
 
     def wait_for(self, topic: str, numbers: range, limit_s: float = 20.0) -> Counter[int]:
         """Until each of ``numbers`` came on ``topic``; how often each."""
 
-        def counts() -> Counter[int]:
-            return Counter({n: self.seen[topic, str(n)] for n in numbers})
-
-        with self._changed:
-            arrived = self._changed.wait_for(lambda: all(counts().values()), limit_s)
-        missing = [number for number, count in counts().items() if not count]
-        assert arrived, f"{topic}: {len(missing)} missing: {missing[:20]}"
-        return counts()
+        deadline = time.monotonic() + limit_s
+        missing = list(numbers)
+        while missing := [number for number in missing if not self.seen[topic, str(number)]]:
+            assert time.monotonic() < deadline, f"{topic}: {len(missing)} missing: {missing[:20]}"
+            time.sleep(0.02)
+        return Counter({number: self.seen[topic, str(number)] for number in numbers})
 
     def publish(self, topic: str, number: int, qos: int) -> None:
         info = self._client.publish(topic, str(number), qos)
