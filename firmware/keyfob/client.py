@@ -32,7 +32,7 @@ from keyfob.uplink import Uplink
 _WRITE_LIMIT_MS = const(15_000)
 _TICK_MS = const(500)
 _POLL_MS = const(5)
-_INLINE_MS = const(2)  # how long a publish holds up the others for its PUBACK
+_INLINE_MS = const(5)  # how long a publish holds up the others for its PUBACK
 _TURN_MS = const(20)  # after that long without any change of tasks, others get a turn
 # Fixed header, length of the topic, packet identifier, and QoS of a subscription.
 _PACKET_OVERHEAD_BYTES = const(10)
@@ -488,7 +488,7 @@ class Client:
                 task.cancel()
             self._say_why()
             self._drop()
-        why = self.uplink.ended(self._failure) or self._failure
+        why = _any(self.uplink.ended(_any(self._failure)) or self._failure)
         if up_ms < 0:
             return why, -1
         emit("mqtt.down", code=why.code, detail=why.detail)

@@ -35,6 +35,7 @@ _FAILED = const(3)
 _ACK_LIMIT_MS = const(20_000)  # PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK
 _PING_LIMIT_MS = const(20_000)
 _MOST_HELD = const(256)
+_QUICK_BYTES = const(128)  # every buffer is as large, and the remaining length is one byte
 _MOST_ID = const(0xFEFF)  # packet identifiers above are the outbox's, see `keyfob.outbox`
 # The identifiers above are those of stored messages (`keyfob.outbox`).
 _LAST_ID = const(0xFEFF)
@@ -139,16 +140,15 @@ class Session:
         sends ``tx[:quick_end]`` at once, and either finds its PUBACK to be all that
         comes into `rx`, or makes it one of `inflight`.
         """
+        if self.inflight or self.tx_end or self._asked or self._replies or self.left:
+            return 0
         name = topic.encode()
         size = len(name)
-        if isinstance(payload, tuple) or self._state != _OPEN or self._start != self._end:
-            return 0
         end = size + len(payload) + 6
-        if end > 129 or end > len(self.tx) or self.inflight or self._asked:
+        if end > _QUICK_BYTES or self._start != self._end or isinstance(payload, tuple):
             return 0
-        if self.tx_end or self._replies or self.left:
-            return 0
-        self._start = self._end = 0
+        if self._end:
+            self._start = self._end = 0
         packet_id = self._last_id = self._last_id % _MOST_ID + 1
         tx, at = self.tx, size + 4
         tx[0] = 0x32 | retain
