@@ -67,7 +67,7 @@ class Client:
         self.will = (self.status_topic, b"offline", 1, True)
         self.uplink = Uplink(config)
         self.clock = self.uplink.clock
-        self.session = _make_session(config)
+        self.session = make_session(config)
         self._tx = memoryview(self.session.tx)
         self._backoff = Backoff(_draw)
         self.stream = _any(None)
@@ -455,7 +455,7 @@ class Client:
             if self.session.version > 4 and error.code == "mqtt.unacceptable-protocol":
                 emit_error(error)
                 inflight = self.session.inflight
-                self.session = _make_session(self._config, 4)
+                self.session = make_session(self._config, 4)
                 self.session.inflight = inflight
                 self._tx = memoryview(self.session.tx)
                 continue
@@ -537,8 +537,6 @@ class Client:
     async def _restore(self) -> None:
         """Say that we are here, then ask and send again what the last connection left."""
         state = self.session
-        for outgoing in state.inflight:
-            outgoing.sent_ms = _now_ms()
         for inbox in self._inboxes:
             inbox.packet_id = 0
             inbox.is_granted = inbox.is_granted and state.session_present
@@ -767,7 +765,8 @@ class Client:
             self.stream = None
 
 
-def _make_session(config: dict, version: int = 0):
+def make_session(config: dict, version: int = 0):
+    """The session that ``broker.version``, or ``version``, asks for."""
     limits = config["limits"]
     sizes = (limits["rx_bytes"], limits["tx_bytes"], limits["inflight"])
     if (version or config["broker"].get("version")) == 5:

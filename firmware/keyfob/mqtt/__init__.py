@@ -7,21 +7,13 @@ The surface that stands on it:
 `keyfob.client`
     ``Client(config, outbox=None)``, ``async with``, ``is_connected()``, ``connected()``,
     ``publish(topic, payload, qos=1, retain=False, store=False, properties=None,
-    limit_ms=0)``, ``subscribe(filter, qos=1, handler=None, …) -> Inbox``,
-    ``unsubscribe(filter)``, ``messages(filter, …)``. ``payload`` is bytes, or
-    ``(length, reader)`` with ``reader.readinto(view)`` (plain or async).
-
-The outbox that a client takes (`keyfob.outbox`) has
-    ``put(topic, payload, qos, retain)``: durable when it returns; raises mqtt.outbox-full.
-    ``next()``: the oldest message, once until ``done`` or ``rewind()``, as ``(token,
-    topic, payload, qos, retain, packet_id, was_sent, is_released)``, or None.
-    ``packet_id`` is the outbox's own, 0xFF00 and above, where a session takes none: so
-    it needs no second write, is the same after a power cut, and meets nothing that the
-    broker remembers of messages that were not stored. ``was_sent``: it may have been
-    (DUP); ``is_released``: its PUBREC came before, so PUBREL is what is to be sent.
-    ``released(token)``: PUBREC came; durable when it returns. ``done(token)``:
-    PUBACK or PUBCOMP came. ``rewind()``: called once, by the client, when it starts.
-    Stored messages go out one at a time, in their order.
+    limit_ms=0)``, ``messages(filter, qos=1, **how) -> Inbox`` for ``async for``,
+    ``subscribe`` (the same, to be awaited), ``unsubscribe(filter)``. ``payload`` is
+    bytes, or ``(length, reader)`` with ``reader.readinto(view)`` (plain or async).
+`keyfob.blocking`
+    The same without asyncio: ``connect``, ``publish``, ``subscribe``, ``receive``, ….
+`keyfob.outbox`
+    What ``publish(…, store=True)`` keeps; `keyfob.stored` empties it through the client.
 
 The stream that a client takes (`keyfob.stream.connect`) has
     ``read_now(view)``: count, or None if nothing is there; ``write_now(view)``: count,

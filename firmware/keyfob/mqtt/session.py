@@ -106,6 +106,8 @@ class Session:
         self._asked.clear()
         self.keepalive_ms = keepalive_s * 1000
         self._sent_ms = now_ms
+        for outgoing in self.inflight:
+            outgoing.sent_ms = now_ms
         self.tx_end = packets.put_connect(self.tx, 0, client_id, keepalive_s, clean, **more)
         self._state = _WAITS_FOR_CONNACK
 
