@@ -38,7 +38,7 @@ CORE = tuple(
 MORE = tuple(
     f"keyfob/{name}.py"
     for name in (
-        "outbox", "stored", "streamed", "subscription",
+        "blocking", "outbox", "stored", "streamed", "subscription",
         "mqtt/properties", "mqtt/reasons", "mqtt/session5",
     )
 )  # fmt: skip
