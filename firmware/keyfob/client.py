@@ -157,11 +157,12 @@ class Client:
         if topic != self._good_topic:
             packets.check_topic(topic)
             self._good_topic = topic
-        if qos == 1 and self._quick and not (store or properties or limit_ms):
-            now_ms = _now_ms()
-            packet_id = self.session.put_quick(now_ms, topic, payload, retain)
+        stream = self._quick
+        if stream and qos == 1 and not (store or properties or limit_ms):
+            state, now_ms = self.session, _now_ms()
+            packet_id = state.put_quick(now_ms, topic, payload, retain)
             if packet_id:
-                if not self._send_quick(packet_id):
+                if not self._send_quick(state, stream, packet_id):
                     await self.acknowledged(
                         self._send_on(now_ms, packet_id, topic, payload, retain)
                     )
@@ -267,12 +268,11 @@ class Client:
         elif outgoing.error:
             raise outgoing.error
 
-    def _send_quick(self, packet_id: int) -> bool:
+    def _send_quick(self, state, stream, packet_id: int) -> bool:
         """Write what `put_quick` put, and read; whether that was all of its PUBACK.
 
         The usual case, where nothing else is on its way, with as few steps as can be.
         """
-        state, stream = self.session, self._quick
         size = state.quick_end
         try:
             count = stream.write_now(self._tx[:size])
