@@ -20,7 +20,7 @@ wifi = $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID) $(if $(KEYFOB_WIFI_PASSWORD),-
 bench = $(if $(BENCH_ADDRESS),--bench-address $(BENCH_ADDRESS)) $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo certs broker board flash sync provision monitor hil down test test-all lint clean
+.PHONY: help setup demo certs broker board flash sync provision monitor hil down test test-all bench lint clean
 
 help: ## this page
 	@echo "Keyfob gives a MicroPython board an identity, proves that it works, keeps it connected."
@@ -77,6 +77,9 @@ test: setup lint ## every test (long sweeps as a sample)
 test-all: setup lint ## every test, long sweeps and fuzz runs included
 	@$(PYTEST) -n 2
 	@$(KEYFOB) hil run --board virtual-esp32
+
+bench: setup ## the MQTT client beside umqtt.simple, measured (WRITE=1: to tools/RESULTS.md)
+	@.venv/bin/python tools/bench_mqtt.py $(if $(WRITE),--write) $(if $(MQTT_AS),--mqtt-as $(MQTT_AS))
 
 lint: setup ## ruff, mypy, and the device code against the ports' own stubs
 	@.venv/bin/ruff check .

@@ -6,6 +6,13 @@ from keyfob import board, config, events
 from keyfob.errors import KeyfobError
 
 
+def shell(line: str = "") -> None:
+    """For the REPL: ``shell()`` prompts for commands, ``shell("date")`` runs one."""
+    from keyfob import shell as module
+
+    module.start(line)
+
+
 def main() -> None:
     board.emit_boot()
     try:
@@ -16,6 +23,10 @@ def main() -> None:
     except KeyfobError as error:
         # Settings that cannot work: only a person can mend them, over this console.
         events.emit_error(error)
+        print("shell() tells more, and what can be done; Ctrl-D restarts.")
+    except KeyboardInterrupt:
+        print("The application was stopped. shell() opens the shell; Ctrl-D restarts.")
+        raise
     finally:
         # After Ctrl-C the loop still holds our tasks; the REPL gets a fresh one.
         asyncio.new_event_loop()

@@ -64,7 +64,7 @@ class Sensor:
             if reading:
                 self._show(reading["temperature_c"])
                 reading["t"] = client.clock.now_s()
-                await client.publish(self._prefix + "/reading", json.dumps(reading).encode())
+                await self._publish(client, "/reading", reading)
             await self._pause()
 
     async def obey(self, client: Client) -> None:
@@ -75,8 +75,12 @@ class Sensor:
             except (ValueError, UnicodeError, KeyfobError) as error:
                 emit("app.bad-command", detail=str(error))
                 continue
-            state = json.dumps(self.state).encode()
-            await client.publish(self._prefix + "/state", state, retain=True)
+            await self._publish(client, "/state", self.state, retain=True)
+
+    async def _publish(self, client: Client, name: str, fields: dict, retain: bool = False) -> None:
+        topic, payload = self._prefix + name, json.dumps(fields).encode()
+        await client.publish(topic, payload, retain=retain)
+        emit("publish", topic=topic, bytes=len(payload))
 
     def _read(self):
         try:

@@ -36,12 +36,25 @@ def _schema() -> dict:
             "host": (str, 1, 253, _REQUIRED),
             "port": (int, 1, 65535, 8883),
             "keepalive_s": (int, 5, 3600, 30),
+            "version": (int, 4, 5, 4),  # protocol level: 4 is MQTT 3.1.1
+            "username": (str, 0, 64, ""),
+            "password": (str, 0, 128, ""),
+            "session_expiry_s": (int, 0, _MAX_S, 86_400),
+            "will_delay_s": (int, 0, _MAX_S, 0),
         },
         "limits": {
             "rx_bytes": (int, 128, 65536, 4096),
             "tx_bytes": (int, 128, 65536, 4096),
             "payload_bytes": (int, 16, 65536, 2048),
             "inflight": (int, 1, 64, 4),
+            "inbox": (int, 1, 64, 8),
+            "packet_bytes": (int, 0, 268_435_460, 0),  # 0: as much as rx_bytes
+            "topic_aliases": (int, 0, 64, 4),
+        },
+        "outbox": {
+            "messages": (int, 1, 1000, 100),
+            "bytes": (int, 256, 0x10_0000, 16_384),
+            "when_full": (str, 1, 16, "refuse"),
         },
         "tls": {"engine": (str, 1, 16, "mbedtls")},
     }
@@ -96,6 +109,10 @@ def check(settings: object) -> dict:
     if checked["tls"]["engine"] != "mbedtls":
         engine = checked["tls"]["engine"]
         raise KeyfobError("config.bad-value", "tls.engine: %r, want mbedtls" % engine)
+    when_full = checked["outbox"]["when_full"]
+    if when_full not in ("refuse", "drop-oldest"):
+        detail = "outbox.when_full: %r, want refuse or drop-oldest" % when_full
+        raise KeyfobError("config.bad-value", detail)
     for server in checked["ntp"]["servers"]:
         split_server(server)
     if checked["limits"]["payload_bytes"] + 64 > checked["limits"]["tx_bytes"]:

@@ -4,6 +4,8 @@ Cause, fix and source of every code stand in ``errors.txt``; a code is
 ``place.what``. The detail is the evidence: what was seen, against what was expected.
 """
 
+import sys
+
 # Codes of these places mean that files on the board or in the broker must change
 # before another attempt can succeed.
 _STOP_PLACES = ("config", "store", "x509")
@@ -19,6 +21,8 @@ _STOP_CODES = (
     "mqtt.not-authorized",
     "mqtt.subscribe-refused",
     "mqtt.unacceptable-protocol",
+    "mqtt.short-payload",
+    "mqtt.handler-failed",
 )
 
 
@@ -40,8 +44,8 @@ def is_stop(code: str) -> bool:
     The other class, *wait and retry*, is the network's and the clock's. A fatal
     alert is the broker's judgement of this board, so all of those stop.
     """
-    return (
-        code[: code.find(".")] in _STOP_PLACES
-        or code in _STOP_CODES
-        or code.startswith("tls.alert")
-    )
+    if code[: code.find(".")] in _STOP_PLACES or code in _STOP_CODES:
+        return True
+    # Those of MQTT 5.0 are kept where they are raised; not loaded, not raised.
+    reasons = sys.modules.get("keyfob.mqtt.reasons")
+    return code.startswith("tls.alert") or bool(reasons and code in reasons.STOP_CODES)

@@ -2,18 +2,21 @@
 
 import asyncio
 
-from micropython import const
-
 from keyfob.errors import KeyfobError
 from keyfob.events import emit_error
 
-_INBOX_MESSAGES = const(8)
-
 
 class Message:
-    """A received message: ``topic``, ``payload`` (bytes), ``qos``, ``retain``."""
+    """A received message: ``topic``, ``payload`` (bytes), ``qos``, ``retain``.
 
-    def __init__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    ``properties``: a dict of what an MQTT 5.0 broker sent with it, or None.
+    """
+
+    receipt = None  # the session's, if it is to be acknowledged
+    holders = 0  # inboxes that are not done with it
+    properties: dict | None = None
+
+    def __init__(self, topic: str, payload, qos: int, retain: bool) -> None:
         self.topic = topic
         self.payload = payload
         self.qos = qos
@@ -21,41 +24,101 @@ class Message:
 
 
 class Inbox:
-    """The messages of one topic filter, the latest few; the oldest goes when it is full."""
+    """The messages of one topic filter, for ``async for`` or `get`.
 
-    def __init__(self, topic_filter: str, qos: int) -> None:
+    A message is acknowledged when the next one is asked for: what the loop did with
+    it is done then. While the inbox is full the broker is not read from; only where the
+    application itself waits for an answer of the broker's is a QoS 0 message dropped
+    (mqtt.inbox-full), as waiting would never end.
+    """
+
+    packet_id = 0  # of the SUBSCRIBE that waits for its SUBACK
+    is_granted = False
+    takes_streams = False
+    identifier = 0  # subscription identifier, MQTT 5.0
+    properties = None
+    task = None  # runs the handler
+
+    def __init__(self, client, topic_filter: str, options: int, bound: int) -> None:
         self.topic_filter = topic_filter
-        self.qos = qos
-        self.packet_id = 0  # of the SUBSCRIBE that waits for its SUBACK
-        self.is_granted = False
+        self.options = options
+        self._client = client
+        self._bound = bound
         self._messages: list[Message] = []
         self._arrived = asyncio.Event()
+        self._taken: Message | None = None
 
     def put(self, message: Message) -> None:
-        if len(self._messages) >= _INBOX_MESSAGES:
-            lost = self._messages.pop(0)
-            emit_error(KeyfobError("mqtt.inbox-full", "dropped one of " + lost.topic))
-        self._messages.append(message)
-        self._arrived.set()
+        messages = self._messages
+        if len(messages) >= self._bound and not message.qos:
+            emit_error(KeyfobError("mqtt.inbox-full", "dropped one of " + message.topic))
+            return
+        message.holders += 1
+        messages.append(message)
+        if len(messages) == self._bound:
+            self._client.full += 1
+        if len(messages) == 1:
+            self._arrived.set()
 
     async def get(self) -> Message:
-        """The oldest message, as soon as there is one."""
-        while not self._messages:
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._messages.pop(0)
+        """The oldest message, as soon as there is one; the one before is acknowledged."""
+        messages = self._messages
+        if self._taken:
+            self.acknowledge()
+        if not messages:
+            # Without a change of tasks, which costs more than everything else here.
+            if self._client.read_inline() and messages:
+                await asyncio.sleep_ms(0)
+            while not messages:
+                self._arrived.clear()
+                await self._arrived.wait()
+        message = messages.pop(0)
+        if message.receipt:
+            self._taken = message
+        if len(messages) + 1 == self._bound:
+            self._client.full -= 1
+            self._client.resume()
+        return message
 
+    def acknowledge(self) -> None:
+        """The application is done with the message that it got last."""
+        message, self._taken = self._taken, None
+        if message:
+            message.holders -= 1
+            if not message.holders:
+                self._client.handled(message)
 
-class Messages:
-    """Asynchronous iterator over one inbox; see `Client.messages`."""
+    def is_meant(self, message: Message) -> bool:
+        """Whether the broker sent it for this subscription, as far as it says so (5.0)."""
+        properties = message.properties or {}
+        identifiers = properties.get("subscription_identifier", ())
+        return not (self.identifier and identifiers) or self.identifier in identifiers
 
-    def __init__(self, client, topic_filter: str) -> None:
-        self._client = client
-        self._topic_filter = topic_filter
+    def close(self) -> None:
+        """Drop what waits, and stop the handler."""
+        if len(self._messages) >= self._bound:
+            self._client.full -= 1
+        while self._messages or self._taken:
+            self.acknowledge()
+            if self._messages:
+                self._taken = self._messages.pop(0)
+        if self.task:
+            self.task.cancel()
 
-    def __aiter__(self) -> "Messages":
+    def __aiter__(self) -> "Inbox":
         return self
 
-    async def __anext__(self) -> Message:
-        inbox = await self._client.subscribe(self._topic_filter)
-        return await inbox.get()
+    __anext__ = get
+
+    async def run(self, handler) -> None:
+        """Give every message to ``handler``, a function or a coroutine function."""
+        while True:
+            message = await self.get()
+            try:
+                result = handler(message)
+                if result is not None:
+                    await result
+            except Exception as error:
+                # Acknowledged all the same, or it would come again for ever.
+                detail = "%s: %r" % (message.topic, error)
+                emit_error(KeyfobError("mqtt.handler-failed", detail))

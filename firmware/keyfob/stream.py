@@ -29,7 +29,6 @@ from keyfob.tls.tap import Tap
 
 _CONNECT_LIMIT_MS = const(10_000)
 _HANDSHAKE_LIMIT_MS = const(30_000)
-_WRITE_LIMIT_MS = const(15_000)
 _POLL_MS = const(5)
 _DATAGRAM_BYTES = const(128)
 
@@ -96,6 +95,8 @@ class Stream:
         self._chain = chain
         self._context = context
         self._readable = asyncio.StreamReader(raw)
+        self._poller = select.poll()
+        self._poller.register(raw, select.POLLIN)
         gc.collect()  # the engine wants its record buffers in one piece each
         try:
             # The socket does not block, so the handshake is driven by reading.
@@ -164,44 +165,41 @@ class Stream:
         suite, version = self._tls.cipher()
         return version, suite
 
-    async def read(self, view: memoryview) -> int:
-        """Read at least one byte into ``view``; the count. Errors: tls.closed, tls.*.
+    def read_now(self, view: memoryview):
+        """Bytes read into ``view``, None if there are none. Errors: tls.closed, tls.*.
 
-        The engine is asked until it has nothing left before the socket is waited for:
-        bytes that it holds decrypted make no socket readable.
+        Ask until it is None before `readable`: bytes that the engine holds decrypted
+        make no socket readable.
         """
-        while True:
-            try:
-                count = self._tls.readinto(view)
-            except OSError as error:
-                raise reasons.os_error(error, "reading")
-            if count:
-                return count
-            if count == 0:
-                raise KeyfobError("tls.closed", "by the broker")
-            await self._readable.read(0)
+        try:
+            count = self._tls.readinto(view)
+        except OSError as error:
+            raise reasons.os_error(error, "reading")
+        if count == 0:
+            raise KeyfobError("tls.closed", "by the broker")
+        return count
 
-    async def write(self, view: memoryview) -> None:
-        """Write all of ``view``, as one record if the engine's buffer holds it.
+    def write_now(self, view: memoryview):
+        """How much of ``view`` was taken, None if nothing: then the same ``view`` is to be
+        written again, as mbedTLS wants it. One record, if its buffer holds it.
+        Errors: tls.*."""
+        if self._is_closed:
+            raise KeyfobError("tls.closed", "while writing")
+        try:
+            return self._tls.write(view)
+        except OSError as error:
+            raise reasons.os_error(error, "writing")
 
-        One caller at a time: mbedTLS wants a write that would block repeated as it
-        was. Errors: tls.write-timeout, tls.*.
-        """
-        at = 0
-        started_ms = time.ticks_ms()
-        while at < len(view):
-            if self._is_closed:
-                raise KeyfobError("tls.closed", "while writing")
-            try:
-                count = self._tls.write(view[at:])
-            except OSError as error:
-                raise reasons.os_error(error, "writing")
-            if count:
-                at += count
-            elif time.ticks_diff(time.ticks_ms(), started_ms) > _WRITE_LIMIT_MS:
-                raise KeyfobError("tls.write-timeout", "%d of %d bytes" % (at, len(view)))
-            else:
-                await asyncio.sleep_ms(_POLL_MS)
+    def poll(self, limit_ms: int) -> bool:
+        """Whether the socket is readable; waits for it so long at most, and holds up
+        every other task."""
+        for _ in self._poller.ipoll(limit_ms):
+            return True
+        return False
+
+    async def readable(self) -> None:
+        """Return when the socket may be readable."""
+        await self._readable.read(0)
 
     def close(self) -> None:
         """Close engine and socket. MicroPython sends no close_notify; MQTT has DISCONNECT."""

@@ -24,12 +24,13 @@ from typing import Literal, TypeVar
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 
 Direction = Literal["up", "down"]
-Kind = Literal["cut", "half-close", "stall", "delay", "throttle"]
+Kind = Literal["cut", "half-close", "stall", "delay", "throttle", "split"]
 
 _CHUNK_BYTES = 16384
 _HEAD_BYTES = 16384
 _END_S = 2.0
 _TICK_S = 0.05  # a throttled link passes its bytes in portions this far apart
+_PIECE_S = 0.002  # so long after each piece of a split, that the receiver reads it alone
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, not FIN
 _DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
 _Result = TypeVar("_Result")
@@ -44,6 +45,7 @@ class Fault:
     ``stall``       nothing passes from there on, and nothing is closed
     ``delay``       every portion from there on arrives ``delay_s`` later
     ``throttle``    from there on ``bytes_per_s`` pass
+    ``split``       from there on everything arrives, in pieces of ``piece_bytes``
     """
 
     kind: Kind
@@ -51,6 +53,7 @@ class Fault:
     at_byte: int = 0
     delay_s: float = 0.0
     bytes_per_s: int = 0
+    piece_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.at_byte < 0 or self.delay_s < 0:
@@ -59,6 +62,8 @@ class Fault:
             raise ValueError(f"delay_s belongs to the delay, and a delay needs it: {self}")
         if (self.kind == "throttle") != (self.bytes_per_s > 0):
             raise ValueError(f"bytes_per_s belongs to the throttle, and it needs it: {self}")
+        if (self.kind == "split") != (self.piece_bytes > 0):
+            raise ValueError(f"piece_bytes belongs to the split, and it needs it: {self}")
 
     def acts_on(self, direction: Direction, passed: int) -> bool:
         """Whether it is in force for the next byte of ``direction``."""
@@ -278,6 +283,8 @@ class TcpRelay:
                 writer.write(part)
                 await writer.drain()
                 data = data[len(part) :]
+                if self._fault and self._fault.kind == "split":
+                    await self._interrupted(_PIECE_S)
         if not writer.is_closing() and writer.can_write_eof():
             writer.write_eof()
 
@@ -293,6 +300,8 @@ class TcpRelay:
         if fault.kind == "throttle":
             part = data[: max(1, int(fault.bytes_per_s * _TICK_S))]
             return part if not await self._interrupted(len(part) / fault.bytes_per_s) else b""
+        if fault.kind == "split":
+            return data[: fault.piece_bytes]
         if fault.kind == "delay":
             return data if not await self._interrupted(fault.delay_s) else b""
         await self._interrupted(None)

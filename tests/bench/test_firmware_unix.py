@@ -295,9 +295,9 @@ def test_a_publish_that_was_never_acknowledged_is_sent_again(
     with _Relay(broker.port) as relay:
         board.settle("localhost", relay.port, ntp.port, keepalive_s=60)
         board.edit(
-            "keyfob/client.py",
-            "_PUBACK_LIMIT_MS = const(30_000)",
-            "_PUBACK_LIMIT_MS = const(1_000)",
+            "keyfob/mqtt/session.py",
+            "_ACK_LIMIT_MS = const(20_000)",
+            "_ACK_LIMIT_MS = const(1_000)",
         )
         board.power_on()
         board.wait_for("publish")

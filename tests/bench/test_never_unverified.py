@@ -186,7 +186,7 @@ def test_an_unset_clock_reaches_no_port(board: Board, listener: Listener, ntp: N
 
 def test_the_stream_itself_refuses_an_unset_clock(board: Board, listener: Listener) -> None:
     # As if a later change forgot to set the clock before connecting.
-    board.edit("keyfob/client.py", "await self.clock.set()", "pass")
+    board.edit("keyfob/uplink.py", "await self.clock.set()", "pass")
     assert board.outcome() == ("clock.never-set", "no NTP reply since boot")
     assert listener.connections == 0
 

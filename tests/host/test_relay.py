@@ -183,6 +183,18 @@ def test_throttle_passes_the_rate_it_was_given(relay: TcpRelay, client: socket.s
     assert 0.4 <= time.monotonic() - started < 2
 
 
+def test_split_delivers_everything_in_pieces_of_that_size(
+    relay: TcpRelay, client: socket.socket
+) -> None:
+    relay.fail(Fault("split", "down", at_byte=10, piece_bytes=3))
+    client.sendall(bytes(range(20)))
+    pieces = [client.recv(100)]
+    while sum(map(len, pieces)) < 20:
+        pieces.append(client.recv(100))
+    assert b"".join(pieces) == bytes(range(20))
+    assert [len(piece) for piece in pieces] == [10, 3, 3, 3, 1]
+
+
 def test_nobody_behind_the_relay_resets_the_client(echo: Echo) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = closed.getsockname()
@@ -219,3 +231,5 @@ def test_a_fault_without_its_measure_is_refused() -> None:
         Fault("delay")
     with pytest.raises(ValueError, match="bytes_per_s"):
         Fault("cut", bytes_per_s=5)
+    with pytest.raises(ValueError, match="piece_bytes"):
+        Fault("split")

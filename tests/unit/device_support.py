@@ -28,6 +28,7 @@ if not IS_MICROPYTHON:
     time.ticks_diff = lambda later, earlier: (
         ((later - earlier + 0x20000000) & 0x3FFFFFFF) - 0x20000000
     )
+    os.ilistdir = lambda folder: ((name,) for name in os.listdir(folder))
     asyncio.sleep_ms = lambda ms: asyncio.sleep(ms / 1000)
     asyncio.wait_for_ms = lambda awaitable, ms: asyncio.wait_for(awaitable, ms / 1000)
 

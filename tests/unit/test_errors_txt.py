@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from keyfob.errors import is_stop
+from keyfob.mqtt import reasons  # noqa: F401 - loaded before any of its codes is raised
 from keyfob_host.device_errors import load_device_errors
 
 ROOT = Path(__file__).resolve().parent.parent.parent

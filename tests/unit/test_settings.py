@@ -39,9 +39,14 @@ def code_with(**sections):
 
 def test_defaults_are_filled_in():
     checked = config.check(settings())
-    assert checked["broker"] == {"host": "broker.test", "port": 8883, "keepalive_s": 30}
-    limits = {"rx_bytes": 4096, "tx_bytes": 4096, "payload_bytes": 2048, "inflight": 4}
-    assert checked["limits"] == limits
+    assert checked["broker"] == {
+        "host": "broker.test", "port": 8883, "keepalive_s": 30, "version": 4,
+        "username": "", "password": "", "session_expiry_s": 86_400, "will_delay_s": 0,
+    }  # fmt: skip
+    assert checked["limits"] == {
+        "rx_bytes": 4096, "tx_bytes": 4096, "payload_bytes": 2048, "packet_bytes": 0,
+        "inflight": 4, "inbox": 8, "topic_aliases": 4,
+    }  # fmt: skip
     assert checked["tls"] == {"engine": "mbedtls"}
     assert checked["ntp"]["min_s"] == 0
     assert checked["app"] == {}

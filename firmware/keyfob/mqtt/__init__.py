@@ -1,1 +1,23 @@
-"""MQTT 3.1.1 without I/O: `packets` is the wire format, `session` the state."""
+"""MQTT 3.1.1 and 5.0 without I/O: `packets` is the wire format, `session` the state.
+
+`session5`, `properties`: what only 5.0 needs; imported when ``broker.version`` is 5.
+
+The surface that stands on it:
+
+`keyfob.client`
+    ``Client(config, outbox=None)``, ``async with``, ``is_connected()``, ``connected()``,
+    ``publish(topic, payload, qos=1, retain=False, store=False, properties=None,
+    limit_ms=0)``, ``messages(filter, qos=1, **how) -> Inbox`` for ``async for``,
+    ``subscribe`` (the same, to be awaited), ``unsubscribe(filter)``. ``payload`` is
+    bytes, or ``(length, reader)`` with ``reader.readinto(view)`` (plain or async).
+`keyfob.blocking`
+    The same without asyncio: ``connect``, ``publish``, ``subscribe``, ``receive``, ….
+`keyfob.outbox`
+    What ``publish(…, store=True)`` keeps; `keyfob.stored` empties it through the client.
+
+The stream that a client takes (`keyfob.stream.connect`) has
+    ``read_now(view)``: count, or None if nothing is there; ``write_now(view)``: count,
+    or None if it would block; both raise `KeyfobError`. ``poll(limit_ms)``: whether it
+    is readable, waiting so long at most; ``await readable()``: return when it may be.
+    ``session()``: (TLS version, cipher suite); ``close()``.
+"""

@@ -32,6 +32,7 @@ _SECTIONS: dict[str, frozenset[str]] = {
     "ntp": frozenset({"servers", "min_s"}),
     "broker": frozenset({"host", "port", "keepalive_s"}),
     "limits": frozenset({"rx_bytes", "tx_bytes", "payload_bytes", "inflight"}),
+    "outbox": frozenset({"messages", "bytes", "when_full"}),
 }
 
 
@@ -68,6 +69,8 @@ def settings_text(
         "tls": {"engine": kind.tls.engine},
         "app": {"name": _DEFAULT_APP, **_section(present, "app"), **given.app},
     }
+    if outbox := _section(present, "outbox"):
+        made["outbox"] = outbox
     for key, value in given.extra.items():
         _set(made, key, value)
     text = json.dumps(made, separators=(",", ":"), ensure_ascii=False).encode()
@@ -123,7 +126,7 @@ def _set(made: dict[str, Any], key: str, value: Any) -> None:
             evidence=f"settings: {', '.join(known)}, app.*", fix="keyfob provision --help",
             status=ExitStatus.USAGE,
         )  # fmt: skip
-    made[section][name] = value
+    made.setdefault(section, {})[name] = value
 
 
 def _wifi(given: Settings, kind: BoardKind, present: dict[str, Any]) -> dict[str, Any]:

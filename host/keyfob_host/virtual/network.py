@@ -103,7 +103,7 @@ class Network:
             if self.status == _GOT_IP:
                 self.status = _BEACON_TIMEOUT
             self._cut()
-        elif self.active and self.wanted:
+        elif self.active and self.wanted and self.status != _GOT_IP:
             self._join(None, None)
 
     # -- the link

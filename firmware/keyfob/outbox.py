@@ -1,0 +1,419 @@
+"""The outbox: messages that survive power loss, on LittleFS below ``/outbox/``.
+
+Records are appended to segment files, one write a message; marks (done, released,
+skipped) to a file of their own; a segment is removed once all of it is consumed.
+LittleFS keeps a file of up to 128 bytes inside its directory, which wears out 15
+times less flash than a block a write, so small messages get segments, and marks a
+file, of that size. A record counts once its digest is whole: what a power cut tears
+is as if it had never been written.
+
+One message is on its way at a time, the oldest. Its packet identifier follows from
+the sequence number in its record, so it is the same after a power cut, and its state
+``released`` is stored before a PUBREL is sent: with a broker that keeps the session,
+a message of QoS 2 arrives once, and one of QoS 1 at most twice, and only the one that
+was on its way (MQTT 3.1.1 section 4.4).
+
+Not here: sending. Not checked: that the broker keeps the session.
+"""
+
+import errno
+import hashlib
+import os
+import struct
+
+from micropython import const
+
+from keyfob.errors import KeyfobError
+from keyfob.events import emit_error
+
+FOLDER = "/outbox"
+# Packet identifiers of stored messages; nobody else may take these.
+FIRST_ID = const(0xFF00)
+
+_INLINE_BYTES = const(128)
+_SEGMENT_BYTES = const(1024)
+# flags 0x50 | QoS << 1 | retain, sequence number, bytes of topic and of payload.
+_HEADER = ">BIHH"
+_HEADER_BYTES = const(9)
+_DIGEST_BYTES = const(4)
+_MARK_BYTES = const(9)
+_MARKS_MOST = const(14)
+_DONE = const(0)
+_RELEASED = const(1)
+_SKIPPED = const(2)
+
+
+class Outbox:
+    """``settings``: the section ``outbox``. `count` messages wait, of `size` bytes.
+
+    Every method may raise mqtt.outbox-failed, the file system's own failure, and be
+    called again; what it was to do is then not done.
+    """
+
+    def __init__(self, settings: dict, folder: str = FOLDER) -> None:
+        self._messages_most = settings["messages"]
+        self._bytes_most = settings["bytes"]
+        self._drops = settings["when_full"] == "drop-oldest"
+        self._folder = folder
+        self.count = self.size = 0
+        self._marks = [0, 0, 0]
+        self._mark_count = 0
+        self._seq = 1  # of the next message
+        self._tail = self._tail_bytes = 0  # the segment that is appended to, 0 for a new one
+        self._is_given = self._may_be_sent = False
+        self._head = _Cursor(folder)
+        try:
+            self._load()
+        except OSError as error:
+            raise self._failed(error)
+
+    def put(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        """Store a message; it is safe on return.
+
+        Errors: mqtt.outbox-full (with ``when_full`` at ``refuse``, or if no message
+        may be dropped), mqtt.too-large.
+        """
+        name = topic.encode()
+        size = _HEADER_BYTES + len(name) + len(payload) + _DIGEST_BYTES
+        if size > self._bytes_most or max(len(name), len(payload)) > 0xFFFF:
+            detail = "record of %d bytes, outbox of %d" % (size, self._bytes_most)
+            raise KeyfobError("mqtt.too-large", detail)
+        while self.count >= self._messages_most or self.size + size > self._bytes_most:
+            if not self._drops:
+                raise self._full()
+            self._drop_oldest()
+        header = struct.pack(
+            _HEADER, 0x50 | qos << 1 | (1 if retain else 0), self._seq, len(name), len(payload)
+        )
+        try:
+            self._append(header, name, payload, size)
+        except OSError as error:
+            self._tail = 0  # whatever is behind its last record stays behind it
+            raise self._failed(error)
+        self.count += 1
+        self.size += size
+        if not self._head.seq:
+            self._head.seek(self._seq)
+        self._seq += 1
+
+    def next(self):
+        """The oldest message, to be sent now; None if there is none or it was given out.
+
+        As (token, topic, payload, QoS, retain, packet identifier, was_sent, is_released).
+        ``was_sent``: it may have been, before a power cut, so it goes out with DUP.
+        ``is_released``: its PUBREC came, so its PUBREL is what is to be sent.
+        """
+        seq = self._head.seq
+        if not seq or self._is_given:
+            return None
+        try:
+            topic, payload, flags = self._head.read()
+        except OSError as error:
+            raise self._failed(error)
+        was_sent = self._may_be_sent
+        self._is_given = self._may_be_sent = True
+        is_released = self._marks[_RELEASED] == seq
+        return (
+            seq, topic, payload, flags >> 1 & 3, bool(flags & 1), FIRST_ID | seq & 0xFF,
+            was_sent, is_released,
+        )  # fmt: skip
+
+    def rewind(self) -> None:
+        """Whoever asked for the oldest message is gone: give it out once more."""
+        self._is_given = False
+
+    def released(self, token: int) -> None:
+        """PUBREC came for the head: from now on only its PUBREL is sent."""
+        if token == self._head.seq:
+            self._mark(_RELEASED, token)
+
+    def done(self, token: int) -> None:
+        """The broker has the head, by PUBACK or PUBCOMP. Nothing if it is another by now."""
+        if token == self._head.seq:
+            self._finish_head()
+
+    # -- when it is full -----------------------------------------------------------------
+
+    def _drop_oldest(self) -> None:
+        # What may be on its way stays: the broker may hold half a handshake about it.
+        victim = self._head
+        if self._may_be_sent or not victim.seq:
+            victim = self._second()
+            if not victim.seq:
+                raise self._full()
+        try:
+            topic = victim.read()[0]
+            if victim is self._head:
+                self._finish_head()
+            else:
+                self._skip(victim)
+        except OSError as error:
+            raise self._failed(error)
+        emit_error(KeyfobError("mqtt.outbox-dropped", topic))
+
+    def _skip(self, victim: "_Cursor") -> None:
+        self._mark(_SKIPPED, victim.seq)
+        self.count -= 1
+        self.size -= victim.size
+        victim.step()
+        self._remove_between(self._head.segment, victim.segment)
+
+    def _second(self) -> "_Cursor":
+        """The oldest message behind the head."""
+        cursor = _Cursor(self._folder, self._head)
+        cursor.seek(max(self._head.seq, self._marks[_SKIPPED]) + 1)
+        return cursor
+
+    def _full(self) -> KeyfobError:
+        return KeyfobError("mqtt.outbox-full", "%d messages, %d bytes" % (self.count, self.size))
+
+    # -- on the flash -----------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Find out what is there: after power-on."""
+        self._read_marks()
+        head = last = self._head
+        head.seek(self._marks[_DONE] + 1)
+        self._may_be_sent = head.seq != 0
+        if head.seq:
+            last = self._second()
+            # Of what was skipped, a power cut may have left the segments.
+            self._remove_between(head.segment, last.segment)
+            self.count = 1
+            self.size = head.size
+            while last.seq:
+                self.count += 1
+                self.size += last.size
+                last.step()
+            # Nothing is appended to a torn record: it would never be found.
+            if os.stat(_path(self._folder, last.segment))[6] == last.at:
+                self._tail = last.segment
+                self._tail_bytes = last.at
+        self._seq = 1 + max(max(self._marks), last.seen, last.segment)
+        if self._seq == 1:
+            # The broker may remember identifiers of an outbox that was erased.
+            self._seq = 1 + os.urandom(1)[0]
+        self._remove_consumed()
+
+    def _append(self, header: bytes, name: bytes, payload: bytes, size: int) -> None:
+        limit = _INLINE_BYTES if size <= _INLINE_BYTES else _SEGMENT_BYTES
+        if not self._tail or self._tail_bytes + size > limit:
+            self._tail = self._seq
+            self._tail_bytes = 0
+            _make_folder(self._folder)
+        with open(_path(self._folder, self._tail), "ab") as file:
+            file.write(header)
+            file.write(name)
+            file.write(payload)
+            digest = hashlib.sha256(header)
+            digest.update(name)
+            digest.update(payload)
+            file.write(digest.digest()[:_DIGEST_BYTES])
+        self._tail_bytes += size
+
+    def _finish_head(self) -> None:
+        head = self._head
+        segment, is_next = head.segment, self._marks[_SKIPPED] < head.seq
+        self._mark(_DONE, max(head.seq, self._marks[_SKIPPED]))
+        self.count -= 1
+        self.size -= head.size
+        self._is_given = self._may_be_sent = False
+        try:
+            head.seek(self._marks[_DONE] + 1)
+            if not (head.seq and is_next):
+                self._remove_consumed()
+            elif head.segment != segment:
+                os.remove(_path(self._folder, segment))
+        except OSError as error:
+            raise self._failed(error)
+
+    def _remove_consumed(self) -> None:
+        if self._head.seq:
+            self._remove_between(0, self._head.segment)
+        else:
+            self._tail = self.count = self.size = 0
+            self._remove_between(0, self._seq)
+
+    def _remove_between(self, after: int, before: int) -> None:
+        while True:
+            after = _segment_after(self._folder, after)
+            if not after or after >= before:
+                return
+            os.remove(_path(self._folder, after))
+
+    # Marks only grow, and the highest of each kind counts; so a mark that is written
+    # twice, or an old one left behind, does no harm.
+
+    def _mark(self, kind: int, seq: int) -> None:
+        new = _pack_mark(kind, seq)
+        path, mode = self._folder + "/marks", "ab"
+        starts_over = self._mark_count >= _MARKS_MOST
+        if starts_over:
+            new = b"".join([_pack_mark(k, self._marks[k]) for k in range(3)]) + new
+            path, mode = path + ".new", "wb"
+        try:
+            with open(path, mode) as file:
+                file.write(new)
+            if starts_over:
+                os.rename(path, self._folder + "/marks")
+        except OSError as error:
+            self._mark_count = _MARKS_MOST
+            raise self._failed(error)
+        self._mark_count = 4 if starts_over else self._mark_count + 1
+        self._marks[kind] = seq
+
+    def _read_marks(self) -> None:
+        file = _open(self._folder + "/marks")
+        if not file:
+            return
+        with file:
+            while True:
+                mark = file.read(_MARK_BYTES)
+                if not mark:
+                    return
+                if mark != _pack_mark(mark[0], _seq_of(mark)) or mark[0] > _SKIPPED:
+                    break
+                self._marks[mark[0]] = max(self._marks[mark[0]], _seq_of(mark))
+                self._mark_count += 1
+        self._mark_count = _MARKS_MOST  # torn: nothing is appended to that
+
+    def _failed(self, error: OSError) -> KeyfobError:
+        return KeyfobError("mqtt.outbox-failed", "%s: %s" % (self._folder, error))
+
+
+class _Cursor:
+    """A place in the segments, and the record there: `seq` (0 for none) and `size`."""
+
+    def __init__(self, folder: str, place=None) -> None:
+        self._folder = folder
+        self._buffer = place._buffer if place else bytearray(64)
+        self.segment = place.segment if place else 0
+        self.at = place.at if place else 0
+        self.seen = 0  # the highest sequence number met on the way
+        self.seq = self.size = 0
+
+    def step(self) -> None:
+        self.at += self.size
+        self.seek(self.seq + 1)
+
+    def seek(self, least: int) -> None:
+        """To the first whole record from here on that has at least this number."""
+        while True:
+            self.seq = 0
+            if self.segment:
+                self._seek_inside(least)
+            if self.seq:
+                return
+            # Almost always the numbers go on; to look through the folder costs more.
+            segment = self.seen + 1
+            if segment <= self.segment or not _exists(_path(self._folder, segment)):
+                segment = _segment_after(self._folder, self.segment)
+            if not segment:
+                return
+            self.segment = segment
+            self.at = 0
+
+    def _seek_inside(self, least: int) -> None:
+        file = _open(_path(self._folder, self.segment))
+        if not file:
+            return  # all consumed
+        with file:
+            file.seek(self.at)
+            while True:
+                size = self._check(file)
+                if not size or self.seq >= least:
+                    return
+                self.at += size
+
+    def _check(self, file) -> int:
+        """Judge the record that begins here; its size, or 0 for none or a torn one."""
+        self.seq = 0
+        view = memoryview(self._buffer)
+        if file.readinto(view[:_HEADER_BYTES]) != _HEADER_BYTES:
+            return 0
+        flags, seq, topic_bytes, payload_bytes = struct.unpack_from(_HEADER, view)
+        if flags & 0xF8 != 0x50:
+            return 0
+        digest = hashlib.sha256(view[:_HEADER_BYTES])
+        left = topic_bytes + payload_bytes
+        while left:
+            count = file.readinto(view[: min(left, len(view))])
+            if not count:
+                return 0
+            digest.update(view[:count])
+            left -= count
+        stored = file.read(_DIGEST_BYTES)
+        if len(stored) < _DIGEST_BYTES:
+            return 0
+        self.size = _HEADER_BYTES + topic_bytes + payload_bytes + _DIGEST_BYTES
+        if stored == digest.digest()[:_DIGEST_BYTES]:
+            self.seq = self.seen = seq
+        else:
+            path = _path(self._folder, self.segment)
+            emit_error(KeyfobError("mqtt.outbox-damaged", "%s, offset %d" % (path, self.at)))
+        return self.size
+
+    def read(self) -> tuple:
+        """(topic, payload, flags) of the record here."""
+        with open(_path(self._folder, self.segment), "rb") as file:
+            file.seek(self.at)
+            header = file.read(_HEADER_BYTES)
+            flags, _, topic_bytes, payload_bytes = struct.unpack(_HEADER, header)
+            topic = file.read(topic_bytes).decode()
+            return topic, file.read(payload_bytes), flags
+
+
+def _open(path: str):
+    """To read from; None if there is no such file."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return None
+
+
+def _path(folder: str, segment: int) -> str:
+    """A segment has the number of its first record."""
+    return "%s/%08x" % (folder, segment)
+
+
+def _segment_after(folder: str, segment: int) -> int:
+    """The next higher number of a segment, 0 if there is none. No list: they may be many."""
+    best = 0
+    try:
+        for entry in os.ilistdir(folder):
+            name = entry[0]
+            if len(name) == 8:
+                number = int(name, 16)
+                if number > segment and (not best or number < best):
+                    best = number
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return best
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.mkdir(folder)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise
+
+
+def _pack_mark(kind: int, seq: int) -> bytes:
+    mark = struct.pack(">BI", kind, seq)
+    return mark + hashlib.sha256(mark).digest()[:_DIGEST_BYTES]
+
+
+def _seq_of(mark: bytes) -> int:
+    return int.from_bytes(mark[1:5], "big")

@@ -1,0 +1,53 @@
+"""The way to the broker: station, clock, identity and verified stream, in that order."""
+
+from keyfob import store, stream
+from keyfob.clock import Clock
+from keyfob.errors import KeyfobError
+from keyfob.events import emit, emit_error
+from keyfob.wifi import Wifi
+
+
+class Uplink:
+    """``config``: the checked settings. ``clock``: the board's, for the application too."""
+
+    def __init__(self, config: dict) -> None:
+        self._config = config
+        self._wifi = Wifi(config["wifi"])
+        self.check_up = self._wifi.check_up
+        self.clock = Clock(config["ntp"], stream.exchange_datagram)
+
+    async def open(self):
+        """A verified stream to the broker (see `keyfob.stream.connect` for its errors)."""
+        await self._wifi.join()
+        if self.clock.is_due():
+            try:
+                await self.clock.set()
+            except KeyfobError as error:
+                if not self.clock.is_set():
+                    raise
+                emit_error(error)  # a clock that was set once goes on by itself
+        identity = store.load(self._config["device_id"])
+        emit("store.loaded", **_facts(identity))
+        broker = self._config["broker"]
+        opened = await stream.connect(broker["host"], broker["port"], identity, self.clock)
+        version, cipher = opened.session()
+        emit("tls.up", version=version, cipher=cipher, host=broker["host"])
+        return opened
+
+    def ended(self, error: KeyfobError) -> KeyfobError:
+        """A connection, or the attempt, ended with ``error``; what is behind that."""
+        if error.code in ("x509.expired", "x509.not-yet-valid"):
+            self.clock.doubt()  # it may be our clock that is wrong
+        try:
+            if not error.code.startswith("wifi."):
+                self.check_up()
+        except KeyfobError as lost:
+            return lost
+        return error
+
+
+def _facts(identity) -> dict:
+    from keyfob.pki.certificate import Certificate
+
+    ends_s = Certificate(identity.read("cert.der")).not_after_s
+    return {"slot": identity.slot, "cert": identity.cert_sha256(), "not_after_s": ends_s}

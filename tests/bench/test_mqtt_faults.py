@@ -1,0 +1,392 @@
+"""The MQTT client when the link or the broker fails: nothing lost, nothing twice, no hang.
+
+The sweeps cut a plain TCP connection at every byte of a story that has all exchanges of
+MQTT 3.1.1 and 5.0 in it, in both directions; `make test` takes a sample of them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mqtt_rig import Device, Host, Plain, leave_session, make_package
+
+from keyfob_host.relay import Fault, TcpRelay
+
+pytestmark = [
+    pytest.mark.mosquitto,
+    pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed"),
+]
+SAMPLE_STRIDE = 53
+STORY_LIMIT_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_package(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
+    with Plain(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+class Story:
+    """Connect to a session with messages waiting, subscribe, publish at each QoS, receive.
+
+    Payloads are numbers: 0 to 9 at QoS 1, from 10 on at QoS 2.
+    """
+
+    def __init__(self, package: Path, broker: Plain, device_id: str, version: int) -> None:
+        self._package, self._broker = package, broker
+        self._id, self._version = device_id, version
+
+    def run(self, port: int, relay: TcpRelay | None = None) -> None:
+        up, down = f"up/{self._id}", f"down/{self._id}"
+        leave_session(self._broker.port, self._id, down, self._version)
+        steps = [
+            ["messages", down, 2], ["messages", "other/" + self._id, 1],
+            ["publish", up, 0, 1, 1], ["publish", up, 10, 1, 2],
+            ["window", up, 1, 2, 1, 2], ["window", up, 11, 2, 2, 2],
+            ["got", 4],
+        ]  # fmt: skip
+        with Host(self._broker.port, up) as host:
+            for number in (0, 1, 10, 11):
+                host.publish(down, number, 1 + number // 10)
+            with Device(self._package, self._id, port, *steps, version=self._version) as device:
+                if relay:
+                    self._clear_after_the_cut(relay, device)
+                device.end(STORY_LIMIT_S)
+                assert all(host.wait_for(up, range(3)).values())
+                assert set(host.wait_for(up, range(10, 13)).values()) == {1}, device.lines
+                got = device.got()
+                assert set(got) == {"0", "1", "10", "11"}, device.lines
+                assert got["10"] == got["11"] == 1, device.lines
+
+    def _clear_after_the_cut(self, relay: TcpRelay, device: Device) -> None:
+        """The fault is met once; a story shorter than that is over without."""
+        deadline = time.monotonic() + STORY_LIMIT_S
+        while not (relay.connections and not relay.connections[0].alive):
+            assert time.monotonic() < deadline, device.lines
+            if device.starting("end"):
+                break
+            time.sleep(0.002)
+        relay.clear()
+
+
+def test_the_story_without_a_fault_has_every_exchange(package: Path, broker: Plain) -> None:
+    for version in (4, 5):
+        with TcpRelay(("127.0.0.1", broker.port)) as relay:
+            Story(package, broker, f"whole-{version}", version).run(relay.port)
+            assert len(relay.connections) == 1
+            kinds = {
+                direction: _packet_types(bytes(relay.connections[0].head[direction]))
+                for direction in ("up", "down")
+            }
+        #   CONNECT, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, DISCONNECT
+        assert kinds["up"] == {1, 3, 4, 5, 6, 7, 8, 14}
+        #   CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK
+        assert kinds["down"] == {2, 3, 4, 5, 6, 7, 9}
+
+
+def _packet_types(stream: bytes) -> set[int]:
+    """Types of the packets, each shorter than 128 bytes."""
+    found, at = set(), 0
+    while at < len(stream):
+        assert stream[at + 1] < 128
+        found.add(stream[at] >> 4)
+        at += 2 + stream[at + 1]
+    return found
+
+
+def _sweep(package: Path, broker: Plain, version: int, direction: str, stride: int) -> int:
+    """Cut at every ``stride``-th byte until the story is shorter; how many cuts there were."""
+    cuts, at_byte = 0, 0
+    while True:
+        with TcpRelay(("127.0.0.1", broker.port)) as relay:
+            relay.fail(Fault("cut", direction, at_byte=at_byte))
+            device_id = f"cut-{version}-{direction}-{at_byte}"
+            Story(package, broker, device_id, version).run(relay.port, relay)
+            if relay.connections[0].passed[direction] < at_byte:
+                return cuts
+        cuts += 1
+        at_byte += stride
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_cut_loses_nothing_and_repeats_no_qos_2(
+    package: Path, broker: Plain, version: int, direction: str
+) -> None:
+    assert _sweep(package, broker, version, direction, SAMPLE_STRIDE) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_cut_at_any_byte_loses_nothing_and_repeats_no_qos_2(
+    package: Path, broker: Plain, version: int, direction: str
+) -> None:
+    cuts = _sweep(package, broker, version, direction, 1)
+    print(f"{cuts} cuts, version {version}, {direction}")
+    assert cuts > 60
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_link_of_single_bytes_changes_nothing(package: Path, broker: Plain, version: int) -> None:
+    with TcpRelay(("127.0.0.1", broker.port)) as relay:
+        relay.fail(Fault("split", piece_bytes=1))
+        Story(package, broker, f"split-{version}", version).run(relay.port)
+        assert len(relay.connections) == 1
+
+
+def _restarts(package: Path, folder: Path, restarts: int) -> None:
+    """Publish on while the broker is killed, again and again; it keeps no session."""
+    broker = Plain(folder / "first")
+    port = broker.port
+    steps = [["messages", "down/r", 1], ["publish", "up/r", 0, 10_000_000, 1]]
+    try:
+        with Host(port, "up/r") as host, Device(package, "restarts", port, *steps) as device:
+            for number in range(restarts):
+                device.wait_event("mqtt.up", number + 1)
+                _wait_for_more(host)
+                broker.stop()
+                device.wait_event("mqtt.down", number + 1)
+                broker = Plain(folder / f"restart-{number}", port=port)
+            device.wait_event("mqtt.up", restarts + 1)
+            deadline = time.monotonic() + 10
+            # It is asked for again, though this broker has never heard of it.
+            while "down/r" not in broker.log():
+                assert time.monotonic() < deadline, "the subscription was not restored"
+                time.sleep(0.05)
+            _wait_for_more(host)
+            assert not [event for event in device.events("error") if event["retry"] == "stop"]
+    finally:
+        broker.stop()
+
+
+def _wait_for_more(host: Host) -> None:
+    """What the killed broker had taken is gone with it; what comes behind arrives."""
+    seen = len(host.seen)
+    deadline = time.monotonic() + 10
+    while len(host.seen) == seen:
+        assert time.monotonic() < deadline, "publishing did not go on"
+        time.sleep(0.01)
+
+
+def test_the_device_outlives_restarts_of_the_broker(package: Path, tmp_path: Path) -> None:
+    _restarts(package, tmp_path, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_device_outlives_100_restarts_of_the_broker(package: Path, tmp_path: Path) -> None:
+    _restarts(package, tmp_path, 100)
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_identifiers_wrap_without_a_loss(package: Path, broker: Plain, qos: int) -> None:
+    topic = f"up/wrap-{qos}"
+    steps = [["connected"], ["last_id", 65_100], ["window", topic, 0, 480, qos, 8]]
+    limits = {"inflight": 8}
+    with (
+        Host(broker.port, topic) as host,
+        Device(package, f"wrap-{qos}", broker.port, *steps, limits=limits) as device,
+    ):
+        device.end()
+        assert set(host.wait_for(topic, range(480)).values()) == {1}
+    sent = re.findall(rf"Received PUBLISH from wrap-{qos} .*, m(\d+), '{topic}'", broker.log())
+    identifiers = [int(identifier) for identifier in sent]
+    assert len(identifiers) == 480
+    assert 0 not in identifiers
+    assert min(identifiers) == 1
+    assert max(identifiers) > 65_101
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_200_000_publishes_across_the_wrap_arrive_once(package: Path, tmp_path: Path) -> None:
+    steps = [["window", "up/many", 0, 200_000, 1, 8]]
+    with (
+        Plain(tmp_path / "broker", "log_type error") as broker,
+        Host(broker.port, "up/many") as host,
+        Device(package, "many", broker.port, *steps, limits={"inflight": 8}) as device,
+    ):
+        device.end(240)
+        assert set(host.wait_for("up/many", range(200_000), 120).values()) == {1}
+        assert not device.events("mqtt.down")
+
+
+def test_ten_idle_keep_alive_periods_are_one_connection(tmp_path: Path, broker: Plain) -> None:
+    least = ('"keepalive_s": (int, 5, 3600, 30)', '"keepalive_s": (int, 1, 3600, 30)')
+    package = make_package(tmp_path / "package", ("config.py", *least))
+    steps = [["connected"], ["sleep", 10_000], ["publish", "up/idle", 0, 1, 1]]
+    with Device(package, "idle", broker.port, *steps, keepalive_s=1) as device:
+        device.end()
+        assert not device.events("mqtt.down")
+    pings = [line for line in broker.log().splitlines() if "PINGREQ from idle" in line]
+    assert 8 <= len(pings) <= 14
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_two_boards_of_one_client_identifier_are_told_so(
+    package: Path, broker: Plain, version: int
+) -> None:
+    name = f"twin-{version}"
+    steps = [["connected"], ["sleep", 60_000]]
+    with (
+        Device(package, name, broker.port, *steps, version=version) as one,
+        Device(package, name, broker.port, *steps, version=version) as other,
+    ):
+        deadline = time.monotonic() + 30
+        told: list[dict] = []
+        while not told:
+            assert time.monotonic() < deadline, one.lines + other.lines
+            told = [
+                event
+                for device in (one, other)
+                for event in device.events("error")
+                if event["code"] == "mqtt.taken-over"
+            ]
+            time.sleep(0.05)
+        assert told[0]["detail"]
+
+
+SHORT = (
+    ("client.py", "_CONNACK_LIMIT_MS = const(15_000)", "_CONNACK_LIMIT_MS = const(1_000)"),
+    ("client.py", "_WRITE_LIMIT_MS = const(15_000)", "_WRITE_LIMIT_MS = const(1_000)"),
+    ("mqtt/session.py", "_ACK_LIMIT_MS = const(20_000)", "_ACK_LIMIT_MS = const(1_000)"),
+    ("mqtt/session.py", "_PING_LIMIT_MS = const(20_000)", "_PING_LIMIT_MS = const(1_000)"),
+)
+MOST_OVER_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package with time limits of a second each."""
+    return make_package(tmp_path_factory.mktemp("hurried"), *SHORT)
+
+
+@pytest.fixture
+def relay(broker: Plain) -> Iterator[TcpRelay]:
+    with TcpRelay(("127.0.0.1", broker.port)) as running:
+        yield running
+
+
+SILENCES = {
+    "silent": Fault("stall"),
+    "hears-nothing": Fault("stall", "up"),
+    "says-nothing": Fault("stall", "down"),
+    "a-byte-a-second": Fault("throttle", bytes_per_s=1),
+}
+
+
+@pytest.mark.parametrize("how", SILENCES)
+def test_a_peer_that_does_not_answer_connect_is_given_up_in_time(
+    hurried: Path, relay: TcpRelay, how: str
+) -> None:
+    relay.fail(SILENCES[how])
+    started_s = time.monotonic()
+    with Device(hurried, f"connect-{how}", relay.port, ["connected"]) as device:
+        assert device.wait_event("error")["code"] == "mqtt.no-connack"
+        assert 1.0 <= time.monotonic() - started_s <= 1.0 + MOST_OVER_S
+        relay.clear()
+        relay.cut()
+        device.end()
+
+
+@pytest.mark.parametrize("how", SILENCES)
+def test_a_publish_ends_in_time_whatever_the_peer_does(
+    hurried: Path, relay: TcpRelay, how: str
+) -> None:
+    topic = f"up/late-{how}"
+    steps = [
+        ["connected"], ["publish", topic, 0, 1, 1], ["sleep", 1_000],
+        ["expect", "mqtt.publish-timeout", 500, topic], ["publish", topic, 1, 1, 1],
+    ]  # fmt: skip
+    with Device(hurried, f"late-{how}", relay.port, *steps) as device:
+        device.wait_for("step 1 ")
+        relay.fail(SILENCES[how])
+        assert 500 <= device.step_ms(3) <= 500 + MOST_OVER_S * 1000
+        waited_s = time.monotonic()
+        assert device.wait_event("mqtt.down")["code"] in ("mqtt.no-puback", "mqtt.no-pingresp")
+        assert time.monotonic() - waited_s <= 1.0 + MOST_OVER_S
+        relay.clear()
+        device.end()
+
+
+def test_an_idle_half_open_link_is_noticed_within_keep_alive(
+    hurried: Path, relay: TcpRelay
+) -> None:
+    with Device(hurried, "half-open", relay.port, ["connected"], ["sleep", 60_000]) as device:
+        device.wait_for("step 0 ")
+        relay.fail(Fault("stall"))
+        started_s = time.monotonic()
+        assert device.wait_event("mqtt.down")["code"] == "mqtt.no-pingresp"
+        # Three quarters of 5 s until the PINGREQ, a second for its answer.
+        assert time.monotonic() - started_s <= 3.75 + 1.0 + MOST_OVER_S
+        relay.clear()
+        device.wait_event("mqtt.up", 2)
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_half_closed_link_is_a_closed_one(hurried: Path, relay: TcpRelay, direction: str) -> None:
+    steps = [["connected"], ["sleep", 500], ["publish", f"up/half-{direction}", 0, 1, 1]]
+    with Device(hurried, f"half-{direction}", relay.port, *steps) as device:
+        device.wait_for("step 0 ")
+        relay.fail(Fault("half-close", direction))
+        assert device.wait_event("mqtt.down", limit_s=MOST_OVER_S)["code"] == "tls.closed"
+        relay.clear()
+        device.end()
+
+
+def test_a_peer_that_takes_no_bytes_is_given_up_in_time(hurried: Path, relay: TcpRelay) -> None:
+    limits = {"tx_bytes": 65_536, "payload_bytes": 60_000}
+    steps = [["connected"], ["bulk", "up/bulk", 300, 60_000], ["sleep", 60_000]]
+    with Device(hurried, "bulk", relay.port, *steps, limits=limits, keepalive_s=60) as device:
+        device.wait_for("step 0 ")
+        relay.fail(Fault("stall", "up"))
+        started_s = time.monotonic()
+        assert device.wait_event("mqtt.down")["code"] == "tls.write-timeout"
+        # It takes a while to fill the buffers of the system.
+        assert time.monotonic() - started_s <= 1.0 + 2 * MOST_OVER_S
+
+
+def test_a_broker_that_hangs_up_before_connack_is_told(hurried: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            listener.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        port = listener.getsockname()[1]
+        with Device(hurried, "hung-up", port, ["connected"]) as device:
+            assert device.wait_event("error")["code"] in ("tls.closed", "tls.reset")
+        thread.join()
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_session_with_many_messages_waiting_gets_each_once(
+    package: Path, broker: Plain, version: int
+) -> None:
+    name = f"waiting-{version}"
+    leave_session(broker.port, name, "down/" + name, version)
+    with Host(broker.port, "none") as host:
+        for number in range(60):
+            host.publish("down/" + name, number, 1 + number % 2)
+    steps = [["messages", "down/" + name, 2], ["got", 60]]
+    with Device(package, name, broker.port, *steps, version=version) as device:
+        device.end()
+        assert device.got() == {str(number): 1 for number in range(60)}
+        assert device.events("mqtt.up")[0]["session_present"] is True
+        order = [int(line.split()[2]) for line in device.starting("got ")]
+        assert order[::2] == sorted(order[::2])

@@ -1,0 +1,108 @@
+"""keyfob.blocking on a scripted broker."""
+
+import time
+
+import network
+from device_support import Console, code_of
+from test_client_session import CONNACK, READING, Link
+
+import keyfob.blocking
+from keyfob.blocking import BlockingClient
+from keyfob.config import check
+
+PRESENT = b"\x20\x02\x01\x00"
+
+if not hasattr(time, "sleep_ms"):
+    time.sleep_ms = lambda ms: time.sleep(ms / 1000)
+
+
+def connected(*says, connack=CONNACK, **limits):
+    """(client, link) after its CONNECT."""
+    network.outcome = network.STAT_GOT_IP
+    settings = {
+        "device_id": "dev", "wifi": {"ssid": "net"}, "ntp": {"servers": ["a"]},
+        "broker": {"host": "broker.test", "keepalive_s": 5}, "limits": limits,
+    }  # fmt: skip
+    with Console():
+        client = BlockingClient(check(settings))
+    link = Link(connack, *says)
+    reconnect(client, link)
+    return client, link
+
+
+def reconnect(client, link):
+    async def open_link():
+        return link
+
+    client._uplink.open = open_link
+    return client.connect()
+
+
+def test_it_publishes_and_returns_with_the_acknowledgement():
+    client, link = connected()
+    link.say(b"\x40\x02\x00\x01")
+    client.publish(READING, b"x")
+    link.say(b"\x50\x02\x00\x02", b"\x70\x02\x00\x02")
+    client.publish("a", b"y", 2)
+    client.publish("a", b"z", 0)
+    assert link.packets()[1:] == [
+        b"\x32\x18\x00\x13devices/dev/reading\x00\x01x", b"\x34\x06\x00\x01a\x00\x02y",
+        b"\x62\x02\x00\x02", b"\x30\x04\x00\x01az",
+    ]  # fmt: skip
+    assert code_of(client.publish, "#", b"") == "mqtt.bad-topic"
+
+
+def test_it_subscribes_and_receives_and_acknowledges_with_the_next_call():
+    client, link = connected()
+    link.say(b"\x90\x03\x00\x01\x01", b"\x32\x06\x00\x01a\x00\x07x")
+    client.subscribe("a")
+    assert client.receive(50).payload == b"x"
+    assert b"\x40\x02\x00\x07" not in link.packets()
+    assert client.receive(20) is None
+    assert b"\x40\x02\x00\x07" in link.packets()
+    link.say(b"\x90\x03\x00\x02\x80")
+    assert code_of(client.subscribe, "b") == "mqtt.subscribe-refused"
+    link.say(b"\xb0\x02\x00\x03")
+    client.unsubscribe("a")
+    client.disconnect()
+    assert link.packets()[-1] == b"\xe0\x00" and link.is_closed
+    assert code_of(client.receive, 10) == "mqtt.not-connected"
+
+
+def test_what_was_on_its_way_is_sent_again_by_the_next_connection():
+    client, link = connected()
+    link.cut()
+    assert code_of(client.publish, "a", b"x") == "tls.closed"
+    second = Link(PRESENT)
+    assert reconnect(client, second)
+    assert second.packets()[1:] == [b"\x3a\x06\x00\x01a\x00\x01x"]
+
+
+def test_time_limits_hold():
+    client, link = connected()
+    link.is_blocked = True
+    steps = [0]
+
+    def fast_ms():
+        steps[0] += 1000
+        return steps[0]
+
+    keyfob.blocking.now_ms, kept = fast_ms, keyfob.blocking.now_ms
+    try:
+        assert code_of(client.publish, "a", b"x") == "tls.write-timeout"
+        assert code_of(reconnect, client, Link()) == "mqtt.no-connack"
+        assert reconnect(client, Link(PRESENT))
+        assert code_of(client.publish, "a", b"x") == "mqtt.no-pingresp"
+    finally:
+        keyfob.blocking.now_ms = kept
+
+
+def test_a_message_above_the_buffer_is_told_and_skipped():
+    packet = b"\x32\x85\x08\x00\x01a\x00\x09" + bytes(1024)
+    client, link = connected(rx_bytes=128)
+    link.say(*[packet[at : at + 50] for at in range(0, len(packet), 50)])
+    link.say(b"\x30\x04\x00\x01az")
+    with Console() as console:
+        assert client.receive(1000).payload == b"z"
+    assert console.named("error")[0]["code"] == "mqtt.too-large"
+    assert b"\x40\x02\x00\x09" in link.packets()

@@ -1,0 +1,92 @@
+"""keyfob.mqtt.properties: blocks of MQTT 5.0 section 2.2.2, laid out by hand."""
+
+from device_support import code_of
+
+from keyfob.mqtt import properties
+from keyfob.mqtt.properties import WILL, decode, encode
+
+CONNECT, CONNACK, PUBLISH, SUBSCRIBE, DISCONNECT = 1, 2, 3, 8, 14
+BLOCKS = (
+    # (packet type, properties, block), one of each form
+    (PUBLISH, None, b"\x00"),
+    (PUBLISH, {"payload_format_indicator": 1}, b"\x02\x01\x01"),
+    (CONNECT, {"receive_maximum": 258}, b"\x03\x21\x01\x02"),
+    (CONNECT, {"session_expiry_interval": 0x01020304}, b"\x05\x11\x01\x02\x03\x04"),
+    (SUBSCRIBE, {"subscription_identifier": [300]}, b"\x03\x0b\xac\x02"),
+    (PUBLISH, {"content_type": "a/b"}, b"\x06\x03\x00\x03a/b"),
+    (PUBLISH, {"correlation_data": b"\xff\0"}, b"\x05\x09\x00\x02\xff\x00"),
+    (
+        DISCONNECT,
+        {"user_property": [("a", "1"), ("a", "")]},
+        b"\x0d\x26\x00\x01a\x00\x011\x26\x00\x01a\x00\x00",
+    ),
+    (WILL, {"will_delay_interval": 5}, b"\x05\x18\x00\x00\x00\x05"),
+)
+
+
+def test_blocks_are_written_as_section_2_2_2_says():
+    for kind, values, block in BLOCKS:
+        assert encode(values, kind) == block, values
+
+
+def test_blocks_are_read_as_they_were_written_wherever_they_stand():
+    for kind, values, block in BLOCKS:
+        view = memoryview(b"xx" + block + b"yy")
+        end = len(view)
+        assert decode(view, 2, end, end, kind) == (end - 2, values)
+
+
+def test_a_length_of_more_than_one_byte_is_written_and_read():
+    values = {"user_property": [("k", "v" * 200)]}
+    block = encode(values, PUBLISH)
+    assert block[:2] == b"\xce\x01"
+    assert decode(memoryview(block), 0, 208, 208, PUBLISH) == (208, values)
+
+
+WRONG = (
+    {"content_type": 5}, {"content_type": b"x"}, {"correlation_data": "x"},
+    {"message_expiry_interval": -1}, {"message_expiry_interval": 1 << 32},
+    {"message_expiry_interval": "x"}, {"content_type": "x" * 65_536},
+    {"user_property": ["x"]}, {"user_property": 5},
+    {"receive_maximum": 5},  # not in a PUBLISH
+    {"content_type": ["a", "b"]}, {"no_such_property": 1}, {"subscription_identifier": [0]},
+)  # fmt: skip
+
+
+def test_what_is_no_property_of_the_packet_is_refused():
+    for values in WRONG:
+        assert code_of(encode, values, PUBLISH) == "mqtt.bad-property", values
+
+
+MALFORMED = (
+    b"", b"\x02\x01", b"\x01\x01",  # lengths
+    b"\x02\x00\x01", b"\x02\x04\x01",  # no such identifier
+    b"\x03\x21\x00\x01",  # of another packet
+    b"\x04\x01\x01\x01\x01",  # twice
+    b"\x04\x03\x00\x05a", b"\x04\x03\x00\x01\xff",  # strings
+    b"\x02\x0b\x00",  # subscription identifier 0
+    b"\x03\x0b\xff\xff", b"\x06\x0b\xff\xff\xff\xff\x01",
+    b"\x80\x80\x80\x80\x01",
+)  # fmt: skip
+
+
+def test_malformed_blocks_are_refused():
+    for block in MALFORMED:
+        size = len(block)
+        assert code_of(decode, memoryview(block), 0, size, size, PUBLISH) == "mqtt.malformed", block
+
+
+def test_a_block_longer_than_what_is_there_is_too_large():
+    view = memoryview(b"\x20" + bytes(9))
+    assert code_of(decode, view, 0, 100, 10, PUBLISH) == "mqtt.too-large"
+
+
+def test_every_name_of_the_table_is_written_and_read():
+    samples = {"1": 1, "2": 2, "4": 4, "v": [7], "s": "s", "b": b"b", "p": [("n", "v")]}
+    for name, form, packets in properties._TABLE.values():
+        kind = 0
+        while not packets >> kind & 1:
+            kind += 1
+        block = encode({name: samples[form]}, kind)
+        size = len(block)
+        assert decode(memoryview(block), 0, size, size, kind) == (size, {name: samples[form]})

@@ -1,0 +1,247 @@
+"""keyfob.mqtt.session5: what MQTT 5.0 adds; packets laid out by hand after its sections."""
+
+from device_support import code_of, refusal
+from test_mqtt_session import facts, feed, publish, sweep, taken
+
+from keyfob.mqtt import session
+from keyfob.mqtt.reasons import _REASONS
+from keyfob.mqtt.session import PUBACK, PUBLISH, SUBACK, UNSUBACK, Outgoing
+from keyfob.mqtt.session5 import Session5
+
+CONNACK = b"\x20\x03\x00\x00\x00"
+MESSAGE = b"\x32\x08\x00\x01a\x00\x0a\x00hi"
+
+
+def config(**more):
+    made = {
+        "broker": {"session_expiry_s": 10, "will_delay_s": 0},
+        "limits": {"inbox": 8, "packet_bytes": 0, "topic_aliases": 2},
+    }
+    for section in more:
+        made[section].update(more[section])
+    return made
+
+
+def begun(rx_bytes=256, tx_bytes=256, **more):
+    made = Session5(rx_bytes, tx_bytes, 8, config(**more))
+    made.start(0, "id", 30, False)
+    return made
+
+
+def opened(rx_bytes=256, tx_bytes=256, connack=CONNACK, **more):
+    made = begun(rx_bytes, tx_bytes, **more)
+    taken(made)
+    feed(made, connack)
+    return made
+
+
+def granting(block):
+    """A CONNACK with these properties."""
+    return bytes([0x20, 3 + len(block), 0, 0, len(block)]) + block
+
+
+def test_connect_offers_what_the_settings_say():
+    packet = taken(begun())
+    head = b"\x00\x04MQTT\x05\x00\x00\x1e"
+    block = b"\x11\x00\x00\x00\x0a\x21\x00\x08\x22\x00\x02\x27\x00\x00\x01\x00"
+    rest = head + bytes([len(block)]) + block + b"\x00\x02id"
+    assert packet == b"\x10" + bytes([len(rest)]) + rest
+
+
+def test_a_will_has_its_delay_and_its_own_properties():
+    made = Session5(64, 128, 8, config(broker={"will_delay_s": 5}))
+    made.start(0, "id", 30, True, will=("t", b"gone", 1, True, {"content_type": "x"}))
+    want = b"\x00\x02id\x09\x03\x00\x01x\x18\x00\x00\x00\x05\x00\x01t\x00\x04gone"
+    assert taken(made)[-len(want) :] == want
+
+
+def test_the_brokers_limits_are_kept():
+    made = opened(connack=granting(b"\x21\x00\x02\x13\x00\x0a\x12\x00\x01z\x27\x00\x00\x00\x20"))
+    assert (made.window, made.keepalive_ms) == (2, 10_000)
+    assert made.granted["assigned_client_identifier"] == "z"
+    error = refusal(publish, made, 1, "a", bytes(22))
+    assert (error.code, error.detail) == ("mqtt.packet-too-large", "33 bytes, the broker takes 32")
+    publish(made, 1, "a", bytes(21))
+    made = opened(connack=granting(b"\x24\x01\x25\x00"))
+    assert code_of(publish, made, 2) == "mqtt.qos-not-supported"
+    assert code_of(made.publish, 0, Outgoing("a", b"", 0, True)) == "mqtt.retain-not-supported"
+    for block in (b"\x21\x00\x00", b"\x27\x00\x00\x00\x00"):
+        assert code_of(feed, begun(), granting(block)) == "mqtt.malformed"
+
+
+def test_each_reason_code_of_a_refusing_connack_has_its_name():
+    for code, name in _REASONS.items():
+        error = refusal(feed, begun(), bytes([0x20, 3, 0, code, 0]))
+        assert (error.code, error.detail) == (name, "CONNACK: reason code 0x%02x" % code)
+
+
+# By number, after MQTT 5.0 table 2-6, so that none of ours is beside its place.
+NAMES = (
+    (0x80, "mqtt.unspecified"), (0x81, "mqtt.found-malformed"),
+    (0x82, "mqtt.found-protocol-error"), (0x83, "mqtt.implementation-specific"),
+    (0x84, "mqtt.unacceptable-protocol"), (0x85, "mqtt.identifier-rejected"),
+    (0x86, "mqtt.bad-credentials"), (0x87, "mqtt.not-authorized"),
+    (0x88, "mqtt.server-unavailable"), (0x89, "mqtt.server-busy"), (0x8A, "mqtt.banned"),
+    (0x8B, "mqtt.server-shutting-down"), (0x8C, "mqtt.bad-authentication-method"),
+    (0x8D, "mqtt.keep-alive-timeout"), (0x8E, "mqtt.taken-over"), (0x8F, "mqtt.filter-invalid"),
+    (0x90, "mqtt.topic-name-invalid"), (0x91, "mqtt.identifier-in-use"),
+    (0x92, "mqtt.identifier-not-found"), (0x93, "mqtt.receive-maximum-exceeded"),
+    (0x94, "mqtt.topic-alias-invalid"), (0x95, "mqtt.packet-too-large"),
+    (0x96, "mqtt.message-rate-too-high"), (0x97, "mqtt.quota-exceeded"),
+    (0x98, "mqtt.administrative-action"), (0x99, "mqtt.payload-format-invalid"),
+    (0x9A, "mqtt.retain-not-supported"), (0x9B, "mqtt.qos-not-supported"),
+    (0x9C, "mqtt.use-another-server"), (0x9D, "mqtt.server-moved"),
+    (0x9E, "mqtt.shared-not-supported"), (0x9F, "mqtt.connection-rate-exceeded"),
+    (0xA0, "mqtt.maximum-connect-time"), (0xA1, "mqtt.identifiers-not-supported"),
+    (0xA2, "mqtt.wildcards-not-supported"),
+)  # fmt: skip
+
+
+def test_a_disconnect_of_the_brokers_is_told_by_its_name():
+    for code, name in NAMES:
+        assert code_of(feed, opened(), bytes([0xE0, 1, code])) == name
+    assert len(NAMES) == len(_REASONS)
+    error = refusal(feed, opened(), b"\xe0\x0c\x9d\x0a\x1f\x00\x01r\x1c\x00\x03b.c")
+    assert error.detail == "DISCONNECT: reason code 0x9d, r, b.c"
+
+
+def test_a_3_1_1_broker_answers_in_its_own_form():
+    assert code_of(feed, begun(), b"\x20\x02\x00\x01") == "mqtt.unacceptable-protocol"
+    assert code_of(feed, begun(), b"\x20\x03\x00\x84\x00") == "mqtt.unacceptable-protocol"
+    assert code_of(feed, begun(), b"\x20\x02\x00\x00") == "mqtt.malformed"
+
+
+def test_auth_is_refused():
+    assert code_of(feed, begun(), b"\xf0\x00") == "mqtt.auth-refused"
+    assert code_of(feed, opened(), b"\xf0\x02\x18\x00") == "mqtt.auth-refused"
+
+
+def test_we_say_why_we_hang_up():
+    made = opened()
+    assert made.farewell("mqtt.malformed") == b"\xe0\x01\x81"
+    assert made.farewell("mqtt.too-large") == b"\xe0\x01\x95"
+    assert made.farewell("tls.closed") == b""
+
+
+def test_publish_has_its_properties():
+    made = opened()
+    outgoing = Outgoing("a", b"x", 1, False)
+    outgoing.properties = {"message_expiry_interval": 60}
+    assert made.size_of(outgoing.properties) == 9
+    made.publish(0, outgoing)
+    assert taken(made) == b"\x32\x0c\x00\x01a\x00\x01\x05\x02\x00\x00\x00\x3cx"
+    publish(made, 0)
+    assert taken(made) == b"\x30\x05\x00\x01a\x00x"
+
+
+def test_topics_get_aliases_as_far_as_both_sides_allow():
+    made = opened(connack=granting(b"\x22\x00\x05"))
+    for want in (
+        b"\x30\x08\x00\x01a\x03\x23\x00\x01x", b"\x30\x07\x00\x00\x03\x23\x00\x01x",
+    ):  # fmt: skip
+        publish(made, 0, "a")
+        assert taken(made) == want
+    publish(made, 0, "b")
+    publish(made, 0, "c")  # only two by our own setting
+    taken(made)
+    publish(made, 0, "c")
+    assert taken(made) == b"\x30\x05\x00\x01c\x00x"
+    made.start(0, "id", 30, False)
+    taken(made)
+    feed(made, granting(b"\x22\x00\x05"))
+    publish(made, 0, "a")  # aliases are of one connection
+    assert taken(made) == b"\x30\x08\x00\x01a\x03\x23\x00\x01x"
+
+
+def test_the_brokers_aliases_stand_for_its_topics():
+    made = opened()
+    first = b"\x30\x07\x00\x01a\x03\x23\x00\x02"
+    again = b"\x30\x06\x00\x00\x03\x23\x00\x02"
+    want = (PUBLISH, "a", b"", 0, False, None)
+    assert feed(made, first + again) == [want, want]
+    for bad in (b"\x30\x06\x00\x00\x03\x23\x00\x01", b"\x30\x07\x00\x01a\x03\x23\x00\x03",
+                b"\x30\x07\x00\x01a\x03\x23\x00\x00"):  # fmt: skip
+        assert code_of(feed, opened(), bad) == "mqtt.topic-alias-unknown"
+    assert code_of(feed, opened(), b"\x30\x03\x00\x00\x00") == "mqtt.malformed"
+
+
+def test_a_received_message_has_its_properties():
+    made = opened()
+    block = b"\x26\x00\x01k\x00\x01v\x0b\x07\x0b\x08"
+    feed(made, b"\x30\x0f\x00\x01a\x0b" + block)
+    assert made.properties == {"user_property": [("k", "v")], "subscription_identifier": [7, 8]}
+    feed(made, b"\x30\x04\x00\x01a\x00")
+    assert made.properties is None
+
+
+def test_a_publish_in_pieces_has_its_properties_in_the_first():
+    made = opened(rx_bytes=32)
+    packet = b"\x32\x73\x00\x01a\x00\x0a\x05\x02\x00\x00\x00\x09" + bytes(104)
+    events = feed(made, packet, 5)
+    assert events[0][0] == PUBLISH
+    assert len(events[0][2]) + sum(len(event[1]) for event in events[1:]) == made.size == 104
+    error = refusal(feed, opened(rx_bytes=32), b"\x30\x73\x00\x01a\x60\x03\x00\x5d" + bytes(109))
+    assert error.code == "mqtt.too-large"
+
+
+def test_acknowledgements_have_reason_codes():
+    made = opened()
+    publish(made, 1)
+    assert feed(made, b"\x40\x02\x00\x01") == [(PUBACK, 1, 0)]
+    publish(made, 1)
+    assert feed(made, b"\x40\x03\x00\x02\x10") == [(PUBACK, 2, 16)]
+    publish(made, 1)
+    assert feed(made, b"\x40\x08\x00\x03\x87\x04\x1f\x00\x01r") == [(PUBACK, 3, 0x87)]
+    assert made.properties == {"reason_string": "r"}
+    publish(made, 2)
+    assert feed(made, b"\x50\x03\x00\x04\x97") == [(PUBACK, 4, 0x97)]  # refused: no PUBREL
+    assert taken(made)[-6:-3] != b"\x62\x02\x00" and made.inflight == []
+
+
+def test_subscriptions_have_options_properties_and_reason_codes():
+    made = opened()
+    made.subscribe(0, "a", 1 | 4 | 8 | 32, {"subscription_identifier": [7]})
+    assert taken(made) == b"\x82\x09\x00\x01\x02\x0b\x07\x00\x01a\x2d"
+    assert feed(made, b"\x90\x04\x00\x01\x00\x01") == [(SUBACK, 1, 1)]
+    made.subscribe(0, "a", 1)
+    assert feed(made, b"\x90\x04\x00\x02\x00\x87") == [(SUBACK, 2, 0x87)]
+    made.subscribe(0, "a", -1)
+    assert taken(made)[-8:] == b"\xa2\x06\x00\x03\x00\x00\x01a"
+    assert feed(made, b"\xb0\x04\x00\x03\x00\x11") == [(UNSUBACK, 3, 17)]
+    made.subscribe(0, "a", 1)
+    assert code_of(feed, made, b"\x90\x04\x00\x04\x00\x11") == "mqtt.malformed"
+
+
+def test_more_messages_than_we_take_at_once_are_unexpected():
+    made = opened(limits={"inbox": 2})
+    feed(made, MESSAGE)
+    feed(made, b"\x32\x06\x00\x01a\x00\x0b\x00")
+    assert code_of(feed, made, b"\x32\x06\x00\x01a\x00\x0c\x00") == "mqtt.unexpected"
+
+
+def test_events_come_byte_by_byte_as_at_once():
+    data = MESSAGE + b"\x40\x04\x00\x01\x00\x00" + b"\x30\x09\x00\x01a\x05\x02\x00\x00\x00\x01"
+    results = []
+    for piece in (1, 2, 3, 7, 100):
+        made = opened()
+        publish(made)
+        results.append(feed(made, data, piece))
+        assert facts(made, session.PINGRESP) == (session.PINGRESP,)
+    assert results == [results[0]] * 5
+    assert [event[0] for event in results[0]] == [PUBLISH, PUBACK, PUBLISH]
+
+
+SEEDS = (
+    CONNACK, MESSAGE, b"\x30\x04\x00\x01a\x00", b"\x40\x02\x00\x01", b"\x40\x03\x00\x01\x87",
+    b"\x90\x04\x00\x01\x00\x01", b"\xe0\x01\x8e", b"\xf0\x00", b"\xd0\x00",
+    b"\x30\x0f\x00\x01a\x0b\x26\x00\x01k\x00\x01v\x0b\x07\x0b\x08",
+    b"\x40\x08\x00\x01\x87\x04\x1f\x00\x01r", b"\x50\x02\x00\x02", b"\x62\x02\x00\x0a",
+    b"\x30\x07\x00\x01a\x03\x23\x00\x02",
+)  # fmt: skip
+REFUSALS = [name for _, name in NAMES]
+REFUSALS += ["mqtt.malformed", "mqtt.unexpected", "mqtt.too-large", "mqtt.auth-refused"]
+REFUSALS.append("mqtt.topic-alias-unknown")
+
+
+def test_a_thousand_mutated_packets_raise_nothing_but_our_own_error():
+    assert sweep(1_000, SEEDS, opened, REFUSALS) > 500

@@ -1,0 +1,397 @@
+"""keyfob.outbox: stored messages come back whole, in order, within their bounds."""
+
+import os
+
+from device_support import Console, code_of, new_folder, refusal, remove_folder, write
+
+from keyfob import outbox
+from keyfob.outbox import Outbox
+
+SETTINGS = {"messages": 50, "bytes": 8192, "when_full": "refuse"}
+TOPIC = "devices/s/r"
+OVERHEAD = 13
+
+
+def with_folder(test):
+    """Call ``test(folder)`` with a folder for an outbox that does not exist yet."""
+    base = new_folder()
+    try:
+        return test(base + "/outbox")
+    finally:
+        remove_folder(base)
+
+
+def opened(folder, **settings):
+    merged = dict(SETTINGS)
+    merged.update(settings)
+    return Outbox(merged, folder)
+
+
+def drained(box):
+    """The payloads that it still has, each done once it was given out."""
+    payloads = []
+    while True:
+        message = box.next()
+        if not message:
+            return payloads
+        payloads.append(message[2])
+        box.done(message[0])
+
+
+def segments(folder):
+    return sorted(name for name in os.listdir(folder) if len(name) == 8)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def test_a_new_outbox_is_empty_and_writes_nothing():
+    def check(folder):
+        box = opened(folder)
+        assert box.next() is None
+        assert (box.count, box.size) == (0, 0)
+        assert outbox._segment_after(folder, 0) == 0
+
+    with_folder(check)
+
+
+def test_a_message_comes_back_whole_after_power_was_lost():
+    def check(folder):
+        payload = bytes(range(256)) * 3
+        opened(folder).put("devices/sensor-01/müde", payload, 2, True)
+        box = opened(folder)
+        assert (box.count, box.size) == (1, OVERHEAD + len("devices/sensor-01/müde".encode()) + 768)
+        token, topic, seen, qos, retain, packet_id, was_sent, is_released = box.next()
+        assert (topic, seen, qos, retain) == ("devices/sensor-01/müde", payload, 2, True)
+        assert packet_id == 0xFF00 | token & 0xFF
+        assert was_sent and not is_released  # it may have been sent before
+
+    with_folder(check)
+
+
+def test_a_message_that_was_just_stored_was_not_sent():
+    def check(folder):
+        box = opened(folder)
+        box.put(TOPIC, b"", 1, False)
+        assert box.next()[2:5] == (b"", 1, False)
+        assert not opened(folder).next()[7]
+
+    with_folder(check)
+
+
+def test_the_oldest_is_given_out_once_until_it_is_done_or_asked_for_anew():
+    def check(folder):
+        box = opened(folder)
+        box.put(TOPIC, b"1", 1, False)
+        box.put(TOPIC, b"2", 1, False)
+        first = box.next()
+        assert (first[2], first[6]) == (b"1", False)
+        assert box.next() is None
+        box.rewind()
+        again = box.next()
+        assert again[:6] == first[:6] and again[6]
+        box.done(first[0])
+        second = box.next()
+        assert (second[2], second[6]) == (b"2", False)
+        box.done(first[0])  # a late second PUBACK
+        assert box.count == 1
+        box.done(second[0])
+        assert (box.count, box.size, box.next()) == (0, 0, None)
+
+    with_folder(check)
+
+
+def test_messages_keep_their_order_and_their_identifiers_over_power_cuts():
+    def check(folder):
+        for number in range(40):
+            opened(folder).put(TOPIC, b"%d" % number, 1 + number % 2, False)
+        seen = []
+        for _ in range(40):
+            box = opened(folder)
+            message = box.next()
+            assert message[5] == opened(folder).next()[5]
+            seen.append(message[2])
+            box.done(message[0])
+        assert seen == [b"%d" % number for number in range(40)]
+        assert opened(folder).next() is None
+
+    with_folder(check)
+
+
+def test_a_message_that_was_released_stays_so():
+    def check(folder):
+        box = opened(folder)
+        box.put(TOPIC, b"1", 2, False)
+        box.put(TOPIC, b"2", 2, False)
+        token = box.next()[0]
+        box.released(token)
+        again = opened(folder)
+        message = again.next()
+        assert message[0] == token and message[6] and message[7]
+        again.released(token + 1)  # not the head: nothing
+        again.done(token)
+        assert again.next()[2:] == (b"2", 2, False, 0xFF00 | (token + 1) & 0xFF, False, False)
+
+    with_folder(check)
+
+
+def test_neighbours_never_share_an_identifier_nor_leave_the_range():
+    def check(folder):
+        box = opened(folder)
+        identifiers = []
+        for _ in range(300):
+            box.put(TOPIC, b"", 1, False)
+            message = box.next()
+            identifiers.append(message[5])
+            box.done(message[0])
+        assert min(identifiers) >= 0xFF00 and max(identifiers) <= 0xFFFF
+        assert len(set(identifiers[:256])) == 256
+
+    with_folder(check)
+
+
+def test_numbers_go_on_after_everything_was_sent_and_power_was_lost():
+    def check(folder):
+        box = opened(folder)
+        box.put(TOPIC, b"", 1, False)
+        token = box.next()[0]
+        box.done(token)
+        again = opened(folder)
+        again.put(TOPIC, b"", 1, False)
+        assert again.next()[0] == token + 1
+
+    with_folder(check)
+
+
+def test_a_full_outbox_refuses_by_count_and_by_bytes():
+    def check(folder):
+        box = opened(folder, messages=2)
+        box.put(TOPIC, b"1", 1, False)
+        box.put(TOPIC, b"2", 1, False)
+        error = refusal(box.put, TOPIC, b"3", 1, False)
+        assert error.code == "mqtt.outbox-full"
+        assert error.detail == "2 messages, %d bytes" % (2 * (OVERHEAD + len(TOPIC) + 1))
+        assert drained(box) == [b"1", b"2"]
+        record = OVERHEAD + len(TOPIC) + 100
+        box = opened(folder, bytes=2 * record)
+        box.put(TOPIC, b"x" * 100, 1, False)
+        box.put(TOPIC, b"y" * 100, 1, False)
+        assert code_of(box.put, TOPIC, b"", 1, False) == "mqtt.outbox-full"
+        assert code_of(box.put, TOPIC, b"x" * 300, 1, False) == "mqtt.too-large"
+        assert len(drained(box)) == 2
+
+    with_folder(check)
+
+
+def test_a_full_outbox_drops_the_oldest_if_it_may_and_says_which():
+    def check(folder):
+        box = opened(folder, messages=3, when_full="drop-oldest")
+        with Console() as console:
+            for number in range(10):
+                box.put("t/%d" % number, b"%d" % number, 1, False)
+        assert [event["detail"] for event in console.named("error")] == [
+            "t/%d" % number for number in range(7)
+        ]
+        assert console.named("error")[0]["code"] == "mqtt.outbox-dropped"
+        assert box.count == 3
+        assert opened(folder).count == 3
+        assert drained(opened(folder)) == [b"7", b"8", b"9"]
+
+    with_folder(check)
+
+
+def test_what_is_on_its_way_is_never_dropped():
+    def check(folder):
+        box = opened(folder, messages=3, when_full="drop-oldest")
+        for number in range(3):
+            box.put(TOPIC, b"%d" % number, 2, False)
+        token = box.next()[0]
+        with Console():
+            for number in range(3, 20):
+                box.put(TOPIC, b"%d" % number, 2, False)
+        box.released(token)
+        again = opened(folder, messages=3, when_full="drop-oldest")
+        assert again.count == 3
+        assert again.next()[0] == token
+        with Console():
+            again.put(TOPIC, b"20", 2, False)
+        again.done(token)
+        assert drained(opened(folder)) == [b"19", b"20"]
+        assert segments(folder) == []
+
+    with_folder(check)
+
+
+def test_a_message_on_its_way_leaves_no_room_for_a_large_one():
+    def check(folder):
+        box = opened(folder, bytes=200, when_full="drop-oldest")
+        box.put(TOPIC, b"x" * 100, 2, False)
+        box.next()
+        assert code_of(box.put, TOPIC, b"y" * 100, 2, False) == "mqtt.outbox-full"
+
+    with_folder(check)
+
+
+def test_flash_in_use_stays_within_the_bounds_over_thousands_of_messages():
+    def check(folder):
+        box = opened(folder, messages=8, bytes=2048, when_full="drop-oldest")
+        most = 0
+        with Console() as console:
+            for number in range(3000):
+                box.put(TOPIC, b"x" * (number % 7 * 30), 1, False)
+                if number % 5 == 0:
+                    message = box.next()
+                    if message:
+                        box.done(message[0])
+                if number % 11 == 0:
+                    console.lines.clear()
+                    console.events.clear()
+                    names = os.listdir(folder)
+                    most = max(most, sum(os.stat(folder + "/" + name)[6] for name in names))
+        # What is stored, what is left of the segments at both ends, and the marks.
+        assert most <= 2048 + 2 * 1024 + 2 * 128
+
+    with_folder(check)
+
+
+def test_small_messages_stay_in_files_that_littlefs_keeps_inline():
+    def check(folder):
+        box = opened(folder)
+        for _ in range(30):
+            box.put(TOPIC, b"x" * 40, 1, False)
+        sizes = [os.stat(folder + "/" + name)[6] for name in segments(folder)]
+        assert max(sizes) <= 128 and sum(sizes) == box.size
+        for _ in range(30):
+            message = box.next()
+            box.done(message[0])
+            assert os.stat(folder + "/marks")[6] <= 128
+
+    with_folder(check)
+
+
+def test_larger_messages_share_segments():
+    def check(folder):
+        box = opened(folder)
+        for _ in range(20):
+            box.put(TOPIC, b"x" * 200, 1, False)
+        assert len(segments(folder)) == 5
+        assert len(drained(box)) == 20
+
+    with_folder(check)
+
+
+def test_a_damaged_record_is_told_and_those_behind_it_are_kept():
+    def check(folder):
+        box = opened(folder)
+        for number in range(4):
+            box.put(TOPIC, b"%d" % number * 150, 1, False)
+        path = folder + "/" + segments(folder)[0]
+        content = bytearray(read(path))
+        content[len(content) // 4 + 30] ^= 0x10
+        write(path, bytes(content))
+        with Console() as console:
+            left = drained(opened(folder))
+        assert left == [b"%d" % number * 150 for number in (0, 2, 3)]
+        assert console.named("error")[0]["code"] == "mqtt.outbox-damaged"
+        assert "offset %d" % (len(content) // 4) in console.named("error")[0]["detail"]
+
+    with_folder(check)
+
+
+def test_other_bytes_anywhere_lose_no_more_than_the_messages_they_are_in():
+    def check(folder):
+        box = opened(folder)
+        for number in range(4):
+            box.put(TOPIC, b"%d" % number * 150, 1, False)
+        path = folder + "/" + segments(folder)[0]
+        whole = read(path)
+        size = len(whole) // 4
+        for at in range(0, len(whole), 3):
+            content = bytearray(whole)
+            content[at] ^= 0x81
+            write(path, bytes(content))
+            with Console():
+                box = opened(folder)
+                left = []
+                while True:
+                    message = box.next()
+                    if not message:
+                        break
+                    left.append(message[2])
+                    # Not `done`: the next round has them all again.
+                    box._head.step()
+                    box.rewind()
+            want = [b"%d" % number * 150 for number in range(at // size)]
+            assert left[: len(want)] == want, at
+            assert len(left) <= 3, at
+
+    with_folder(check)
+
+
+def test_marks_that_are_lost_cost_a_second_sending_and_no_message():
+    def check(folder):
+        box = opened(folder)
+        for number in range(3):
+            box.put(TOPIC, b"%d" % number, 1, False)
+        box.done(box.next()[0])
+        write(folder + "/marks", b"\xff" * 20)
+        assert drained(opened(folder))[-2:] == [b"1", b"2"]
+        assert opened(folder).next() is None
+
+    with_folder(check)
+
+
+def test_files_of_others_are_left_alone():
+    def check(folder):
+        os.mkdir(folder)
+        write(folder + "/README", "mine")
+        box = opened(folder)
+        box.put(TOPIC, b"1", 1, False)
+        assert drained(box) == [b"1"]
+        assert sorted(os.listdir(folder)) == ["README", "marks"]
+
+    with_folder(check)
+
+
+class FullDisk:
+    """``open`` of a file system on which nothing can be written any more."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def __call__(self, path, mode="rb"):
+        if mode == "rb":
+            return open(path, mode)
+        raise self._error
+
+
+def test_a_file_system_that_fails_is_told_and_can_be_tried_again():
+    def check(folder):
+        box = opened(folder)
+        box.put(TOPIC, b"1", 1, False)
+        outbox.open = FullDisk(OSError(28))
+        try:
+            error = refusal(box.put, TOPIC, b"2", 1, False)
+            assert error.code == "mqtt.outbox-failed"
+            assert "28" in error.detail
+            token = box.next()[0]
+            assert code_of(box.done, token) == "mqtt.outbox-failed"
+            assert code_of(box.released, token) == "mqtt.outbox-failed"
+            assert (box.count, box.next()) == (1, None)
+        finally:
+            del outbox.open
+        box.done(token)
+        box.put(TOPIC, b"3", 1, False)
+        assert drained(opened(folder)) == [b"3"]
+
+    with_folder(check)
+
+
+def test_a_file_in_the_place_of_the_folder_is_told():
+    def check(folder):
+        write(folder, "no folder")
+        assert code_of(opened, folder) == "mqtt.outbox-failed"
+
+    with_folder(check)

@@ -1,0 +1,228 @@
+"""The client empties its outbox: one at a time, in order, over connections and restarts."""
+
+import asyncio
+
+from device_support import new_folder, remove_folder
+from test_client_session import CONNACK, Link, play, settle
+
+from keyfob import outbox
+from keyfob.outbox import Outbox
+
+SETTINGS = {"messages": 50, "bytes": 8192, "when_full": "refuse"}
+PRESENT = b"\x20\x02\x01\x00"  # CONNACK of a broker that kept the session
+TOPIC = "devices/dev/r"
+HEAD = b"\x00\x0ddevices/dev/r"
+
+
+def with_outbox(test):
+    """Call ``test(open)``; ``open()`` is the outbox as it is after power-on."""
+    base = new_folder()
+    try:
+        test(lambda: Outbox(SETTINGS, base + "/outbox"))
+    finally:
+        remove_folder(base)
+
+
+def publish(first, packet_id, payload):
+    """The PUBLISH packet as MQTT 3.1.1 section 3.3 has it."""
+    body = HEAD + bytes((packet_id >> 8, packet_id & 255)) + payload
+    return bytes((first, len(body))) + body
+
+
+def answer(first, packet_id):
+    return bytes((first, 2, packet_id >> 8, packet_id & 255))
+
+
+def sent(link):
+    """What the client sent after CONNECT and its status."""
+    return link.packets()[2:]
+
+
+def first_id(box):
+    """The identifier that its oldest message has."""
+    packet_id = box.next()[5]
+    box.rewind()
+    return packet_id
+
+
+def test_a_stored_publish_returns_before_there_is_a_connection():
+    def check(open_outbox):
+        box = open_outbox()
+
+        async def test(client, link):
+            await client.publish(TOPIC, b"x", 1, store=True)
+            assert box.count == 1
+            link.say(CONNACK)
+            await settle()
+            packet_id = 0xFF00 | (box._seq - 1) & 0xFF
+            assert sent(link) == [publish(0x32, packet_id, b"x")]
+            assert box.count == 1
+            link.say(answer(0x40, packet_id))
+            await settle()
+            assert box.count == 0 and open_outbox().next() is None
+
+        play(test, Link(b""), outbox=box)
+
+    with_outbox(check)
+
+
+def test_stored_messages_go_one_at_a_time_in_their_order():
+    def check(open_outbox):
+        box = open_outbox()
+
+        async def test(client, link):
+            await client.connected()
+            for payload in (b"1", b"2", b"3"):
+                await client.publish(TOPIC, payload, 1, store=True)
+            await settle()
+            for number in range(3):
+                packets = sent(link)
+                assert len(packets) == number + 1
+                assert packets[-1][-1:] == b"%d" % (number + 1)
+                link.say(b"\x40\x02" + packets[-1][-3:-1])
+                await settle()
+            assert box.count == 0
+
+        play(test, Link(CONNACK), outbox=box)
+
+    with_outbox(check)
+
+
+def test_after_a_restart_the_oldest_goes_out_with_dup_and_its_identifier():
+    def check(open_outbox):
+        open_outbox().put(TOPIC, b"x", 1, False)
+        before = first_id(open_outbox())
+
+        async def test(client, link):
+            await client.connected()
+            await settle()
+            assert sent(link) == [publish(0x3A, before, b"x")]
+            link.say(answer(0x40, before))
+            await settle()
+
+        play(test, Link(PRESENT), outbox=open_outbox())
+        assert open_outbox().next() is None
+
+    with_outbox(check)
+
+
+def test_pubrec_is_stored_before_pubrel_is_sent():
+    def check(open_outbox):
+        box = open_outbox()
+        states = []
+
+        async def test(client, link):
+            await client.connected()
+            await client.publish(TOPIC, b"x", 2, store=True)
+            await settle()
+            packet_id = int.from_bytes(sent(link)[0][-3:-1], "big")
+            write_now = link.write_now
+
+            def watched(view):
+                if bytes(view[:1]) == b"\x62":
+                    states.append(open_outbox().next()[7])
+                return write_now(view)
+
+            link.write_now = watched
+            link.say(answer(0x50, packet_id))
+            await settle()
+            assert states == [True]
+            assert sent(link)[-1] == answer(0x62, packet_id)
+            assert box.count == 1
+            link.say(answer(0x70, packet_id))
+            await settle()
+            assert box.count == 0
+
+        play(test, Link(CONNACK), outbox=box)
+
+    with_outbox(check)
+
+
+def test_after_a_restart_a_released_message_is_pubrel_alone():
+    def check(open_outbox):
+        box = open_outbox()
+        box.put(TOPIC, b"x", 2, False)
+        box.put(TOPIC, b"y", 2, False)
+        token, packet_id = box.next()[0], 0
+        box.released(token)
+        packet_id = first_id(open_outbox())
+
+        async def test(client, link):
+            await client.connected()
+            await settle()
+            assert sent(link) == [answer(0x62, packet_id)]
+            link.say(answer(0x70, packet_id))
+            await settle()
+            assert sent(link)[1][0] == 0x34 and sent(link)[1][-1:] == b"y"
+
+        play(test, Link(PRESENT), outbox=open_outbox())
+        assert open_outbox().count == 1
+
+    with_outbox(check)
+
+
+def test_a_released_message_is_done_if_the_broker_forgot_the_session():
+    def check(open_outbox):
+        box = open_outbox()
+        box.put(TOPIC, b"x", 2, False)
+        box.released(box.next()[0])
+
+        async def test(client, link):
+            await client.connected()
+            await settle()
+            assert sent(link) == []
+
+        play(test, Link(CONNACK), outbox=open_outbox())
+        assert open_outbox().count == 0
+
+    with_outbox(check)
+
+
+def test_a_lost_connection_loses_no_stored_message():
+    def check(open_outbox):
+        box = open_outbox()
+
+        async def test(client, first, second):
+            await client.connected()
+            await client.publish(TOPIC, b"x", 2, store=True)
+            await settle()
+            packet = sent(first)[0]
+            first.cut()
+            await asyncio.sleep_ms(100)
+            assert sent(second) == [bytes((packet[0] | 8,)) + packet[1:]]
+            second.say(b"\x50\x02" + packet[-3:-1])
+            await settle()
+            second.say(b"\x70\x02" + packet[-3:-1])
+            await settle()
+            assert box.count == 0
+
+        play(test, Link(CONNACK), Link(PRESENT), outbox=box)
+
+    with_outbox(check)
+
+
+def test_a_flash_that_fails_to_mark_keeps_the_message_and_the_connection():
+    def check(open_outbox):
+        box = open_outbox()
+
+        def failing(path, mode="rb"):
+            if mode == "rb":
+                return open(path, mode)
+            raise OSError(28)
+
+        async def test(client, link):
+            await client.connected()
+            await client.publish(TOPIC, b"x", 1, store=True)
+            await settle()
+            outbox.open = failing
+            try:
+                link.say(b"\x40\x02" + sent(link)[0][-3:-1])
+                await settle()
+            finally:
+                del outbox.open
+            assert box.count == 1 and client.is_connected()
+
+        console = play(test, Link(CONNACK), outbox=box)
+        assert "mqtt.outbox-failed" in [event["code"] for event in console.named("error")]
+
+    with_outbox(check)
