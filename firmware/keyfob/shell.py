@@ -43,11 +43,11 @@ _RETRIES = {
 }
 # Command -> module with ``run_COMMAND(shell, rest of the line)``.
 _COMMANDS = {
-    "mqtt": "keyfob.shell_mqtt",
-    "time": "keyfob.shell_board",
-    "date": "keyfob.shell_board",
-    "certs": "keyfob.shell_board",
-    "wifi": "keyfob.shell_board",
+    "mqtt": "shell_mqtt",
+    "time": "shell_board",
+    "date": "shell_board",
+    "certs": "shell_board",
+    "wifi": "shell_board",
 }
 
 
@@ -114,8 +114,7 @@ class Shell:
             elif name == "errors":
                 self._show_errors(rest)
             elif name in _COMMANDS:
-                module = sys.modules.get(_COMMANDS[name]) or _load(_COMMANDS[name])
-                await getattr(module, "run_" + name)(self, rest)
+                await getattr(_load(_COMMANDS[name]), "run_" + name)(self, rest)
             else:
                 self.refuse("There is no command %r." % name, "help")
         except KeyfobError as error:
@@ -237,8 +236,7 @@ def first_word(text: str) -> tuple:
 
 
 def _load(name: str):
-    __import__(name)
-    return sys.modules[name]
+    return getattr(__import__("keyfob." + name), name)
 
 
 def _block(code: str) -> list:

@@ -15,7 +15,8 @@ from keyfob_host.broker import MosquittoBroker
 from keyfob_host.mqtt_host import HostClient
 from keyfob_host.ntp import NtpServer
 from keyfob_host.pki.authority import Authority
-from keyfob_host.provision import Settings, provision_board
+from keyfob_host.provision.provisioning import provision_board
+from keyfob_host.provision.settings import Settings
 from keyfob_host.sync import sync_board
 from keyfob_host.transport import open_transport
 from keyfob_host.virtual import VirtualBoard
