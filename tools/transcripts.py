@@ -73,6 +73,8 @@ def main() -> int:
     mode.add_argument("--write", action="store_true")
     parser.add_argument("file", type=Path, default=ROOT / "README.md", nargs="?")
     options = parser.parse_args()
+    # So that no transcript begins with what only the first command of a checkout prints.
+    subprocess.run([sys.executable, "tools/setup.py"], cwd=ROOT, check=True)
     old = options.file.read_text()
     with tempfile.TemporaryDirectory(prefix="keyfob-readme-") as folder:
         shutil.copy(options.file, folder)
