@@ -61,7 +61,7 @@ def fold(line: str) -> str:
     """The line with all that may differ between two true runs folded away."""
     line = re.sub(r"\b(?:[0-9A-Fa-f]{2}:){3,}[0-9A-Fa-f]{2}\b", "H", line)
     line = re.sub(r"\b(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{8,}\b", "H", line)
-    line = re.sub(r"\d+([.,:]\d+)*", "N", line)
+    line = re.sub(r"((?<=\s)[+-])?\d+([.,:]\d+)*", "N", line)
     line = re.sub(r"-{3,}|={3,}|\.{3,}|#{3,}", "-", line)
     return re.sub(r"\s+", " ", line).strip()
 
