@@ -1,40 +1,104 @@
-"""How long to wait before the next attempt: exponential backoff with full jitter.
+"""After a failure: what to tell, whether somebody must act, how long until the next attempt.
 
-Full jitter (a uniform draw from zero to the ceiling) spreads a fleet that lost
-its broker at one moment over the whole interval.
+Exponential backoff with full jitter: a uniform draw from zero to the ceiling spreads a
+fleet that lost its broker at one moment over the whole interval. Imported when
+something fails.
 """
 
+import time
+
 from micropython import const
+
+from keyfob.errors import KeyfobError
+from keyfob.events import emit, emit_error
+from keyfob.mqtt import make_session
+from keyfob.mqtt.session import since
 
 _FIRST_MS = const(500)
 _CEILING_MS = const(60_000)
 _STOP_MS = const(120_000)
+_QUICK_MS = const(5_000)
+_MOST_QUICK = const(5)
+
+# Codes of these places mean that files on the board or in the broker must change
+# before another attempt can succeed.
+_STOP_PLACES = ("config", "store", "x509")
+_STOP_CODES = (
+    " wifi.wrong-password tls.bad-key tls.cannot-verify tls.failed tls.not-tls"
+    " mqtt.bad-credentials mqtt.bad-topic mqtt.identifier-rejected mqtt.not-authorized"
+    " mqtt.subscribe-refused mqtt.unacceptable-protocol mqtt.short-payload"
+    " mqtt.handler-failed mqtt.auth-refused mqtt.bad-authentication-method"
+    " mqtt.bad-property mqtt.banned mqtt.filter-invalid mqtt.identifiers-not-supported"
+    " mqtt.packet-too-large mqtt.payload-format-invalid mqtt.qos-not-supported"
+    " mqtt.retain-not-supported mqtt.server-moved mqtt.shared-not-supported mqtt.taken-over"
+    " mqtt.topic-name-invalid mqtt.use-another-server mqtt.wildcards-not-supported "
+)
 
 
-class Backoff:
-    """Delays for one connect loop. ``draw`` returns two random bytes."""
+def is_stop(code: str) -> bool:
+    """Whether ``code`` is of the *stop and tell* class, which is retried slowly.
 
-    def __init__(self, draw) -> None:
-        self._draw = draw
-        self._ceiling_ms = _FIRST_MS
+    The other class, *wait and retry*, is the network's and the clock's. A fatal
+    alert is the broker's judgement of this board, so all of those stop.
+    """
+    if code[: code.find(".")] in _STOP_PLACES or code.startswith("tls.alert"):
+        return True
+    return " %s " % code in _STOP_CODES
 
-    def reset(self) -> None:
-        """A connection stood: start again from the shortest delay."""
-        self._ceiling_ms = _FIRST_MS
 
-    def next_ms(self, stop: bool) -> int:
-        """Milliseconds until the next attempt.
+def next_ms(attempt: int, stop: bool, draw) -> int:
+    """Milliseconds until the next attempt, after ``attempt`` that failed before this one.
 
-        ``stop``: the failure needs a person, so the retry is slow: half to all of
-        two minutes. Otherwise 0 to a ceiling that doubles from 0.5 s to 60 s.
-        """
-        if stop:
-            return _STOP_MS // 2 + self._below(_STOP_MS // 2)
-        delay_ms = self._below(self._ceiling_ms)
-        self._ceiling_ms = min(2 * self._ceiling_ms, _CEILING_MS)
-        return delay_ms
+    ``stop``: the failure needs a person, so the retry is slow: half to all of
+    two minutes. Otherwise 0 to a ceiling that doubles from 0.5 s to 60 s.
+    ``draw``: as `os.urandom`.
+    """
+    # Not random.random(), which the ESP8266 lacks.
+    pair = draw(2)
+    share = pair[0] << 8 | pair[1]
+    if stop:
+        return _STOP_MS // 2 + (share * (_STOP_MS // 2) >> 16)
+    return share * min(_FIRST_MS << min(attempt, 16), _CEILING_MS) >> 16
 
-    def _below(self, limit_ms: int) -> int:
-        # Not random.random(), which the ESP8266 lacks: its generator is os.urandom.
-        pair = self._draw()
-        return (pair[0] << 8 | pair[1]) * limit_ms >> 16
+
+def conclude(client, up_ms: int) -> int:
+    """The connection, which stood since ``up_ms`` or never (-1), ended with
+    ``client.failure``: close and tell it; milliseconds until the next attempt."""
+    _say_why(client)
+    client.drop_connection()
+    error = client.uplink.ended(client.failure) or client.failure
+    lasted_ms = -1
+    if up_ms >= 0:
+        lasted_ms = since(up_ms, time.ticks_ms())
+        client.attempts = 0
+        emit("mqtt.down", code=error.code, detail=error.detail)
+    # Two boards of one name throw each other out; MQTT 3.1.1 has no word for it.
+    is_quick = error.code in ("tls.closed", "tls.reset") and 0 <= lasted_ms < _QUICK_MS
+    client.quick_ends = client.quick_ends + 1 if is_quick and client.session.session_present else 0
+    if client.quick_ends >= _MOST_QUICK:
+        detail = "closed %d times in a row, last after %d ms" % (client.quick_ends, lasted_ms)
+        error = KeyfobError("mqtt.closed-again", detail)
+        client.attempts = client.quick_ends - _MOST_QUICK
+    if client.session.version > 4 and error.code == "mqtt.unacceptable-protocol":
+        emit_error(error)
+        inflight = client.session.inflight
+        client.use_session(make_session(client.config, 4))
+        client.session.inflight = inflight
+        return 0
+    stop = is_stop(error.code)
+    delay_ms = next_ms(client.attempts, stop, client.draw)
+    if not stop:
+        client.attempts += 1
+    emit_error(error, delay_ms)
+    return delay_ms
+
+
+def _say_why(client) -> None:
+    """Tell a 5.0 broker what it did wrong, if the connection ends for that."""
+    if client.session.version > 4 and client.stream and not client.blocked:
+        words = client.session.farewell(client.failure.code)
+        try:
+            if words:
+                client.stream.write_now(memoryview(words))
+        except KeyfobError:
+            pass  # it is closed already

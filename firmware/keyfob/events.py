@@ -9,7 +9,7 @@ import time
 
 from micropython import const
 
-from keyfob.errors import KeyfobError, is_stop
+from keyfob.errors import KeyfobError
 
 _TICKS_MASK = const(0x3FFF_FFFF)
 _start_ms = 0
@@ -41,5 +41,7 @@ def emit(ev: str, **fields: object) -> None:
 
 def emit_error(error: KeyfobError, next_ms: int = 0) -> None:
     """The ``error`` event; ``next_ms`` is when the next attempt starts, 0 for none."""
+    from keyfob.backoff import is_stop
+
     retry = "stop" if is_stop(error.code) else "wait"
     emit("error", code=error.code, detail=error.detail, retry=retry, next_ms=next_ms)

@@ -88,12 +88,6 @@ class Inbox:
             if not message.holders:
                 self._client.handled(message)
 
-    def is_meant(self, message: Message) -> bool:
-        """Whether the broker sent it for this subscription, as far as it says so (5.0)."""
-        properties = message.properties or {}
-        identifiers = properties.get("subscription_identifier", ())
-        return not (self.identifier and identifiers) or self.identifier in identifiers
-
     def close(self) -> None:
         """Drop what waits, and stop the handler."""
         if len(self._messages) >= self._bound:

@@ -16,7 +16,7 @@ import sys
 
 from micropython import const
 
-from keyfob import events
+from keyfob import drop, events
 from keyfob.errors import KeyfobError
 
 ERRORS = "/errors.txt"
@@ -66,15 +66,8 @@ def start(line: str = "") -> None:
         finally:
             delattr(events, "print")
             asyncio.new_event_loop()
-            _drop()
-
-
-def _drop() -> None:
-    package = sys.modules["keyfob"]
-    for name in ("shell", "shell_mqtt", "shell_board"):
-        if sys.modules.pop("keyfob." + name, None):
-            delattr(package, name)
-    gc.collect()
+            drop("shell", "shell_mqtt", "shell_board")
+            gc.collect()
 
 
 class Shell:

@@ -9,8 +9,10 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.events import emit_error
-from keyfob.mqtt.session import PUBACK, PUBREC, Outgoing
+from keyfob.mqtt.session import Outgoing
 
+_PUBACK = const(4)
+_PUBREC = const(5)
 _PUBCOMP = const(7)
 _RETRY_MS = const(10_000)
 
@@ -41,7 +43,7 @@ class Drain:
         outgoing.token = token
         outgoing.packet_id = packet_id
         if was_sent and qos:
-            outgoing.awaits = _PUBCOMP if is_released else PUBREC if qos == 2 else PUBACK
+            outgoing.awaits = _PUBCOMP if is_released else _PUBREC if qos == 2 else _PUBACK
         return outgoing
 
     async def run(self) -> None:
@@ -57,15 +59,12 @@ class Drain:
                 await self._more.wait()
                 continue
             try:
-                if outgoing.awaits:
-                    # Before, what comes is the connection's own: its CONNACK.
-                    await self._client.connected()
-                    await self._client.acknowledged(outgoing)
-                else:
+                need = 0
+                if not outgoing.awaits:
                     # Stored under other settings, it may be too large for these.
                     size = len(outgoing.payload)
                     need = self._client.check_fits(outgoing.topic, size, None)
-                    await self._client.send(outgoing, need)
+                await self._client.send(outgoing, need)
             except KeyfobError as error:
                 emit_error(error)  # refused for good: the ones behind must not wait for it
             while not self._is_done(outgoing):

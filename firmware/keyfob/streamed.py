@@ -1,4 +1,4 @@
-"""Payloads larger than the buffers, in pieces, in both directions.
+"""Payloads larger than the buffers, in pieces, in both directions; messages with properties.
 
 Imported when one is sent or comes. While a payload goes out nothing else does; while
 a piece that came is not taken nothing is read, so a task must not wait for an answer of
@@ -10,32 +10,39 @@ import asyncio
 from micropython import const
 
 from keyfob.errors import KeyfobError
+from keyfob.events import emit_error
 from keyfob.inbox import Message
 
 _POLL_MS = const(5)
 
 
-async def send_payload(client, outgoing) -> None:
+async def send_payload(client, outgoing) -> bool:
     """Send what ``outgoing.payload`` reads, directly behind the head that was put.
 
-    What goes wrong with the reader is in ``outgoing.error`` and ends the connection,
-    as a packet that was begun cannot be taken back.
+    False if the connection was lost before the end. What goes wrong with the reader is in
+    ``outgoing.error`` and ends the connection, as a packet that was begun cannot be taken
+    back. Errors: mqtt.interrupted if it was lost and cannot be sent again.
     """
     stream = client.stream
     client.is_streaming = True
+    is_sent = False
     try:
-        await _copy(client, outgoing, stream)
-    except KeyfobError:
-        raise
+        is_sent = await _copy(client, outgoing, stream)
+    except KeyfobError as error:
+        client.fail(error)
     except Exception as error:
         _give_up(client, outgoing, error)
+        is_sent = True
     finally:
         if client.stream is stream:
             client.is_streaming = False
             client.wake()
+    if not (is_sent or outgoing.awaits):
+        rewind(outgoing)
+    return is_sent
 
 
-async def _copy(client, outgoing, stream) -> None:
+async def _copy(client, outgoing, stream) -> bool:
     state = client.session
     view = memoryview(state.tx)
     left = outgoing.size
@@ -46,17 +53,18 @@ async def _copy(client, outgoing, stream) -> None:
             if count is not None and not isinstance(count, int):
                 count = await count
             if client.stream is not stream:
-                return  # sent again from its start, on the next connection
+                return False  # sent again from its start, on the next connection
             if not count or count < 0:
                 detail = "%s ends %d bytes early" % (outgoing.topic, left)
                 _give_up(client, outgoing, KeyfobError("mqtt.short-payload", detail))
-                return
+                return True
             state.tx_end += count
             left -= count
         if not client.flush_now(True):
             await asyncio.sleep_ms(_POLL_MS)
         elif left:
             await asyncio.sleep_ms(0)
+    return client.stream is stream
 
 
 def _give_up(client, outgoing, error) -> None:
@@ -67,13 +75,40 @@ def _give_up(client, outgoing, error) -> None:
     client.fail(KeyfobError("mqtt.interrupted", outgoing.topic))
 
 
-def rewind(outgoing) -> bool:
-    """Whether the payload can be sent once more, from its start."""
+def rewind(outgoing) -> None:
+    """Make the payload ready to be sent once more, from its start. Errors: mqtt.interrupted."""
     try:
         outgoing.payload.seek(0)
     except (AttributeError, OSError):
-        return False
-    return True
+        raise KeyfobError("mqtt.interrupted", outgoing.topic)
+
+
+def deliver(client, route) -> Message:
+    """Give the last PUBLISH, which comes in pieces or has properties, to the inboxes of
+    ``route`` that it is meant for."""
+    state = client.session
+    if state.left:
+        message = StreamedMessage(client, state)
+    else:
+        message = Message(state.topic, state.payload, state.qos, state.retain)  # type: ignore
+    message.receipt = state.receipt
+    message.properties = state.properties
+    for inbox in route:
+        if _is_meant(inbox, message) and not (state.left and not inbox.takes_streams):
+            inbox.put(message)
+    if state.left:
+        if message.holders:
+            client.incoming = message
+        else:
+            detail = "%d bytes of %s" % (state.size, state.topic)
+            emit_error(KeyfobError("mqtt.too-large", detail))
+    return message
+
+
+def _is_meant(inbox, message) -> bool:
+    """Whether the broker sent it for this subscription, as far as it says so (5.0)."""
+    identifiers = (message.properties or {}).get("subscription_identifier", ())
+    return not (inbox.identifier and identifiers) or inbox.identifier in identifiers
 
 
 class StreamedMessage(Message):
@@ -111,7 +146,7 @@ class StreamedMessage(Message):
             self.chunk = None
             self._arrived.set()
             if self.receipt:
-                self._client.session.forget(self.receipt)
+                forget(self._client.session, self.receipt)
                 self.receipt = None
 
     def __aiter__(self) -> "StreamedMessage":
@@ -130,3 +165,11 @@ class StreamedMessage(Message):
                 await self._arrived.wait()
         self._left -= len(self.chunk)
         return self.chunk
+
+
+def forget(session, receipt: list) -> None:
+    """The message of ``receipt`` was not received whole; the broker sends it again."""
+    if receipt in session.receipts:
+        session.receipts.remove(receipt)
+        if receipt[1] == 2:
+            session.held.remove(receipt[0])

@@ -2,37 +2,34 @@
 
 from device_support import HERE  # noqa: F401 - puts the firmware on the path
 
-from keyfob.backoff import Backoff
+from keyfob.backoff import is_stop, next_ms
 
-MOST = b"\xff\xff"
+
+def most(count):
+    return b"\xff" * count
 
 
 def test_the_ceiling_doubles_from_half_a_second_to_a_minute():
-    backoff = Backoff(lambda: MOST)
-    seen = [backoff.next_ms(False) for _ in range(10)]
+    seen = [next_ms(attempt, False, most) for attempt in range(10)]
     assert seen == [499, 999, 1999, 3999, 7999, 15999, 31999, 59999, 59999, 59999]
+    assert next_ms(1_000_000, False, most) == 59999
 
 
 def test_jitter_reaches_down_to_nothing():
-    backoff = Backoff(lambda: b"\0\0")
-    assert [backoff.next_ms(False) for _ in range(3)] == [0, 0, 0]
+    assert [next_ms(attempt, False, bytes) for attempt in range(3)] == [0, 0, 0]
 
 
 def test_half_of_the_draw_is_half_of_the_ceiling():
-    backoff = Backoff(lambda: b"\x80\x00")
-    assert [backoff.next_ms(False) for _ in range(3)] == [250, 500, 1000]
+    seen = [next_ms(attempt, False, lambda count: b"\x80\x00") for attempt in range(3)]
+    assert seen == [250, 500, 1000]
 
 
-def test_a_connection_that_stood_starts_over():
-    backoff = Backoff(lambda: MOST)
-    for _ in range(5):
-        backoff.next_ms(False)
-    backoff.reset()
-    assert backoff.next_ms(False) == 499
+def test_what_needs_a_person_is_retried_slowly():
+    assert next_ms(0, True, bytes) == 60_000
+    assert next_ms(9, True, most) == 119_999
 
 
-def test_what_needs_a_person_is_retried_slowly_and_grows_nothing():
-    assert Backoff(lambda: b"\0\0").next_ms(True) == 60_000
-    backoff = Backoff(lambda: MOST)
-    assert backoff.next_ms(True) == 119_999 or backoff.next_ms(True) == 119_998
-    assert backoff.next_ms(False) == 499
+def test_a_code_is_of_one_class_whole_and_not_by_its_beginning():
+    assert is_stop("mqtt.banned") and is_stop("tls.alert-unknown-ca") and is_stop("x509.expired")
+    for code in ("mqtt.ban", "mqtt.no-puback", "tls.closed", "mqtt.", ""):
+        assert not is_stop(code), code

@@ -87,14 +87,14 @@ def test_time_limits_hold():
         steps[0] += 1000
         return steps[0]
 
-    keyfob.blocking.now_ms, kept = fast_ms, keyfob.blocking.now_ms
+    keyfob.blocking._now_ms, kept = fast_ms, keyfob.blocking._now_ms
     try:
         assert code_of(client.publish, "a", b"x") == "tls.write-timeout"
         assert code_of(reconnect, client, Link()) == "mqtt.no-connack"
         assert reconnect(client, Link(PRESENT))
         assert code_of(client.publish, "a", b"x") == "mqtt.no-pingresp"
     finally:
-        keyfob.blocking.now_ms = kept
+        keyfob.blocking._now_ms = kept
 
 
 def test_a_message_above_the_buffer_is_told_and_skipped():

@@ -145,7 +145,7 @@ def test_unsubscribe_stops_the_messages_and_is_repeated_until_it_is_acknowledged
         first.cut()
         await until(lambda: [packet for packet in second.packets() if packet[0] == 0xA2])
         assert not [packet for packet in second.packets() if packet[0] == 0x82]
-        assert inbox not in client._inboxes
+        assert inbox not in client.inboxes
 
     play(test, Link(CONNACK), Link(PRESENT))
 
@@ -199,7 +199,7 @@ def test_two_boards_of_one_name_are_told():
         await until(client.is_connected)
 
     console = play(test, *links)
-    assert codes(console)[:5] == ["tls.closed"] * 4 + ["mqtt.taken-over"]
+    assert codes(console)[:5] == ["tls.closed"] * 4 + ["mqtt.closed-again"]
     event = console.named("error")[4]
     assert event["detail"].startswith("closed 5 times in a row")
 
@@ -453,6 +453,7 @@ def test_a_disconnect_of_a_5_0_broker_is_told_by_its_reason():
 
     console = play5(test, Link(CONNACK5))
     assert console.named("mqtt.down")[0]["code"] == "mqtt.taken-over"
+    assert console.named("error")[0]["retry"] == "stop"
 
 
 def test_a_5_0_broker_is_told_why_we_hang_up():

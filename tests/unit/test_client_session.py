@@ -107,7 +107,7 @@ class World:
             outbox,
         )
         self.client.uplink.open = self._open_link
-        self.client._backoff._draw = lambda: b"\0\0"
+        self.client.draw = bytes
 
     async def _open_link(self):
         await self.client.uplink._wifi.join()
@@ -336,7 +336,7 @@ def test_what_cannot_be_sent_is_refused_before_it_waits():
     assert code_of(run, client.subscribe("a/#/b")) == "mqtt.bad-topic"
     assert code_of(run, client.publish("a" * 2040, bytes(2048))) == "mqtt.too-large"
     assert code_of(run, client.subscribe("a" * 4090)) == "mqtt.too-large"
-    assert client._inboxes == []
+    assert client.inboxes == []
 
 
 def test_a_publish_of_qos_0_survives_a_session_that_failed():

@@ -4,7 +4,8 @@ import machine
 from device_support import Console
 
 from keyfob import board, events
-from keyfob.errors import KeyfobError, is_stop
+from keyfob.backoff import is_stop
+from keyfob.errors import KeyfobError
 
 
 def test_an_event_is_one_compact_line():

@@ -11,11 +11,11 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from test_mqtt_session import feed, opened
+from test_mqtt_session import PUBLISH, SUBACK, feed, opened
 from test_mqtt_session5 import opened as opened5
 
-from keyfob.mqtt import packets, properties
-from keyfob.mqtt.session import PUBLISH, SUBACK
+from keyfob.mqtt import connect, properties, subscribe
+from keyfob.mqtt.publish import put_publish
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0+#"), min_size=1, max_size=40)
 SHORT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -78,7 +78,7 @@ def test_publish(topic, payload, qos, retain, dup, packet_id) -> None:  # type: 
     dup = dup and qos > 0
     V4._send_publish(packet_id, topic.encode(), payload, qos, retain, dup)
     first = 0x30 | dup << 3 | qos << 1 | retain
-    put = packets.put_publish
+    put = put_publish
     packet = ours(put, first, topic, packet_id if qos else 0, b"", payload, len(payload))
     assert packet == V4.sent
     if not dup:
@@ -115,11 +115,11 @@ def test_subscribe(topic_filter, qos, no_local, published, handling, is_5) -> No
         V5._send_subscribe(False, [(topic_filter.encode(), how)], Properties(PacketTypes.SUBSCRIBE))
         options = qos | no_local << 2 | published << 3 | handling << 4
         (packet_id,) = struct.unpack_from("!H", V5.sent, 2)
-        assert ours(packets.put_subscribe, packet_id, topic_filter, options, b"\0") == V5.sent
+        assert ours(subscribe.put_subscribe, packet_id, topic_filter, options, b"\0") == V5.sent
     else:
         V4._send_subscribe(False, [(topic_filter.encode(), qos)])
         (packet_id,) = struct.unpack_from("!H", V4.sent, 2)
-        assert ours(packets.put_subscribe, packet_id, topic_filter, qos) == V4.sent
+        assert ours(subscribe.put_subscribe, packet_id, topic_filter, qos) == V4.sent
 
 
 @given(TEXTS, st.binary(max_size=100), st.integers(0, 2), st.booleans(), SHORT, SHORT, IDS)
@@ -132,12 +132,12 @@ def test_connect(topic, payload, qos, retain, name, password, keepalive_s) -> No
     client._send_connect(keepalive_s)
     will = (topic, payload, qos, retain)
     more = (name, password) if name else ()
-    assert ours(packets.put_connect, "id", keepalive_s, False, will, *more) == client.sent
+    assert ours(connect.put_connect, "id", keepalive_s, False, will, *more) == client.sent
 
 
 @given(IDS, st.integers(0, 2))
 def test_a_suback_is_read(packet_id, code) -> None:  # type: ignore[no-untyped-def]
     made = opened()
     made._last_id = 0
-    made.subscribe(0, "a", 2)
+    subscribe.subscribe(made, 0, "a", 2)
     assert feed(made, struct.pack("!BBHB", 0x90, 3, 1, code)) == [(SUBACK, 1, code)]

@@ -6,18 +6,12 @@ Packets are laid out by hand after MQTT 3.1.1.
 from device_support import code_of, refusal
 
 from keyfob.errors import KeyfobError
-from keyfob.mqtt import session
-from keyfob.mqtt.session import (
-    PART,
-    PUBACK,
-    PUBLISH,
-    PUBREC,
-    SUBACK,
-    UNSUBACK,
-    Outgoing,
-    Session,
-    since,
-)
+from keyfob.mqtt import connect, subscribe
+from keyfob.mqtt.session import Outgoing, Session, since
+from keyfob.streamed import forget
+
+# Events are numbered as the packets are, section 2.2.1.
+OPENED, PUBLISH, PUBACK, PUBREC, SUBACK, UNSUBACK, PINGRESP, PART = 2, 3, 4, 5, 9, 11, 13, 16
 
 CONNACK = b"\x20\x02\x00\x00"
 PRESENT = b"\x20\x02\x01\x00"
@@ -57,7 +51,7 @@ def feed(to, data, piece=1000):
 
 
 def start(made, connack=CONNACK):
-    made.start(0, "id", 30, False)
+    connect.connect(made, 0, "id", 30, False)
     taken(made)
     feed(made, connack)
     return made
@@ -88,11 +82,11 @@ def handle(made):
 def test_a_session_starts_with_connect_and_opens_with_connack():
     made = Session(64, 64)
     assert code_of(publish, made) == "mqtt.not-connected"
-    made.start(0, "id", 30, True)
+    connect.connect(made, 0, "id", 30, True)
     assert taken(made) == b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x1e\x00\x02id"
     assert code_of(publish, made) == "mqtt.not-connected"
-    assert code_of(made.subscribe, 0, "a", 1) == "mqtt.not-connected"
-    assert feed(made, PRESENT) == [(session.CONNACK,)]
+    assert code_of(subscribe.subscribe, made, 0, "a", 1) == "mqtt.not-connected"
+    assert feed(made, PRESENT) == [(OPENED,)]
     assert made.session_present
     publish(made, 0)
     assert taken(made) == b"\x30\x04\x00\x01ax"
@@ -106,7 +100,7 @@ def test_each_return_code_of_connack_has_its_own_code():
     )  # fmt: skip
     for code in range(1, 7):
         made = Session(64, 64)
-        made.start(0, "id", 30, True)
+        connect.connect(made, 0, "id", 30, True)
         assert code_of(feed, made, bytes([0x20, 2, 0, code])) == want[code - 1]
 
 
@@ -116,7 +110,7 @@ def test_events_come_byte_by_byte_as_at_once():
         (PUBLISH, "a/b", b"hi", 1, False, 10),
         (PUBACK, 1, 0),
         (PUBLISH, "a", b"", 0, False, None),
-        (session.PINGRESP,),
+        (PINGRESP,),
     ]
     for piece in (1, 2, 3, 5, 100):
         made = opened()
@@ -133,7 +127,7 @@ def test_a_packet_behind_the_last_event_stays_for_later():
 
 def test_nothing_but_connack_comes_first_and_only_once():
     made = Session(64, 64)
-    made.start(0, "id", 30, True)
+    connect.connect(made, 0, "id", 30, True)
     assert code_of(feed, made, MESSAGE) == "mqtt.unexpected"
     assert code_of(feed, opened(), CONNACK) == "mqtt.unexpected"
 
@@ -180,7 +174,7 @@ def test_malformed_connacks_are_refused():
         b"\x20\x02\x01\x05",  # session present with a refusal
     ):  # fmt: skip
         made = Session(64, 64)
-        made.start(0, "id", 30, True)
+        connect.connect(made, 0, "id", 30, True)
         assert code_of(feed, made, packet) == "mqtt.malformed", packet
 
 
@@ -201,7 +195,7 @@ def test_a_publish_above_the_buffer_comes_in_pieces():
         made = opened(rx_bytes=32)
         events = feed(made, packet + b"\xd0\x00", piece)
         assert events[0][:2] == (PUBLISH, "a") and made.size == 1024
-        assert events[-1] == (session.PINGRESP,)
+        assert events[-1] == (PINGRESP,)
         got = events[0][2]
         for event in events[1:-1]:
             assert event[0] == PART
@@ -235,20 +229,28 @@ def test_identifiers_are_never_0_and_never_one_in_use():
     ]  # those above are the outbox's
     feed(made, b"\x40\x02\x00\x02")
     made._last_id = 0xFEFF
-    assert made.subscribe(0, "a", 1) == 2
+    assert subscribe.subscribe(made, 0, "a", 1) == 2
     made._last_id = 1
-    assert made.subscribe(0, "a", 1) == 6
+    assert subscribe.subscribe(made, 0, "a", 1) == 6
 
 
 def test_no_identifier_left_is_an_error():
     made = opened()
-    made._is_used = lambda packet_id: True
+
+    class Taken:
+        """Has whichever identifier is asked for."""
+
+        @property
+        def packet_id(self):
+            return made._last_id
+
+    made.inflight.append(Taken())
     assert code_of(made.take_id) == "mqtt.no-identifier"
 
 
 def test_an_acknowledgement_of_another_kind_or_identifier_is_unexpected():
     made = opened()
-    made.subscribe(0, "a", 1)
+    subscribe.subscribe(made, 0, "a", 1)
     assert feed(made, b"\x90\x03\x00\x01\x01") == [(SUBACK, 1, 1)]
     assert code_of(feed, made, b"\x90\x03\x00\x01\x01") == "mqtt.unexpected"
     for qos, packets in ((1, (b"\xb0", b"\x50", b"\x70")), (2, (b"\x40", b"\x70"))):
@@ -260,14 +262,14 @@ def test_an_acknowledgement_of_another_kind_or_identifier_is_unexpected():
 
 def test_unsubscribe_is_acknowledged():
     made = opened()
-    made.subscribe(0, "a/b", -1)
+    subscribe.subscribe(made, 0, "a/b", -1)
     assert taken(made) == b"\xa2\x07\x00\x01\x00\x03a/b"
     assert feed(made, b"\xb0\x02\x00\x01") == [(UNSUBACK, 1, 0)]
 
 
 def test_options_of_5_0_are_not_sent_to_a_3_1_1_broker():
     made = opened()
-    made.subscribe(0, "a", 1 | 4 | 8 | 32)
+    subscribe.subscribe(made, 0, "a", 1 | 4 | 8 | 32)
     assert taken(made)[-1] == 1
 
 
@@ -284,7 +286,7 @@ def test_publishes_are_sent_again_in_their_order_with_dup_and_their_identifiers(
     taken(made)
     start(made, PRESENT)
     assert made.inflight == [first, second]
-    assert [made.resend(9, outgoing) for outgoing in (first, second)] == [True, True]
+    assert [connect.resend(made, 9, outgoing) for outgoing in (first, second)] == [True, True]
     assert taken(made) == b"\x3a\x06\x00\x01a\x00\x01x" + b"\x3c\x06\x00\x01b\x00\x02x"
     made._last_id = 0
     assert publish(made).packet_id == 3
@@ -307,10 +309,10 @@ def test_after_pubrec_only_pubrel_is_sent_again_and_never_the_message():
     outgoing = publish(made, 2)
     feed(made, b"\x50\x02\x00\x01")
     start(made, PRESENT)
-    assert made.resend(0, outgoing)
+    assert connect.resend(made, 0, outgoing)
     assert taken(made) == b"\x62\x02\x00\x01"
     start(made, CONNACK)  # the broker forgot: it had the message, so it is complete
-    assert not made.resend(0, outgoing)
+    assert not connect.resend(made, 0, outgoing)
     assert taken(made) == b"" and made.inflight == []
 
 
@@ -380,8 +382,8 @@ def test_a_new_session_owes_nothing():
 def test_a_message_that_was_not_received_whole_is_forgotten():
     made = opened()
     feed(made, EXACTLY_ONCE)
-    made.forget(made.receipt)
-    made.forget(made.receipt)
+    forget(made, made.receipt)
+    forget(made, made.receipt)
     assert len(feed(made, b"\x3c" + EXACTLY_ONCE[1:])) == 1
 
 
@@ -448,7 +450,7 @@ def test_acknowledgements_have_a_time_limit():
         assert not made.tick(21_000)
         assert code_of(made.tick, 21_001) == "mqtt.no-puback"
     made = opened()
-    made.subscribe(1_000, "a", 1)
+    subscribe.subscribe(made, 1_000, "a", 1)
     assert not made.tick(21_000)
     assert code_of(made.tick, 21_001) == "mqtt.no-suback"
 
@@ -456,7 +458,7 @@ def test_acknowledgements_have_a_time_limit():
 def test_the_counter_of_time_may_wrap():
     assert since(0x3FFFFFFF - 1_000, 500) == 1_501
     made = Session(64, 64)
-    made.start(0x3FFFFFFF - 1_000, "id", 30, True)
+    connect.connect(made, 0x3FFFFFFF - 1_000, "id", 30, True)
     feed(made, CONNACK)
     assert not made.tick(21_498)
     assert made.tick(21_499)
@@ -464,10 +466,10 @@ def test_the_counter_of_time_may_wrap():
 
 def test_disconnect_ends_the_session():
     made = opened()
-    made.disconnect()
+    connect.disconnect(made)
     assert taken(made) == b"\xe0\x00"
     assert not made.tick(60_000)
-    assert code_of(made.disconnect) == "mqtt.not-connected"
+    assert code_of(connect.disconnect, made) == "mqtt.not-connected"
 
 
 SEEDS = (

@@ -30,16 +30,17 @@ FIRMWARE = ROOT / "firmware"
 SHIMS = ROOT / "tests" / "bench" / "shims"
 TRANSPORTS = ("tcp", "tls")
 TITLES = {"keyfob": "Keyfob", "umqtt": "umqtt.simple", "mqtt_as": "mqtt_as"}
-# What every connection in MQTT 3.1.1 imports, and what the rest of MQTT adds when used.
+# What every connection in MQTT 3.1.1 needs all the time, and what is imported when it is used.
 CORE = tuple(
     f"keyfob/{name}.py"
-    for name in ("client", "inbox", "backoff", "events", "errors", "mqtt/packets", "mqtt/session")
+    for name in ("client", "inbox", "events", "errors", "mqtt/publish", "mqtt/session")
 )
 MORE = tuple(
     f"keyfob/{name}.py"
     for name in (
-        "blocking", "outbox", "stored", "streamed", "subscription",
-        "mqtt/properties", "mqtt/reasons", "mqtt/session5",
+        "backoff", "blocking", "connection", "outbox", "stored", "streamed", "subscription",
+        "mqtt/acks", "mqtt/connect", "mqtt/properties", "mqtt/reasons", "mqtt/session5",
+        "mqtt/subscribe", "mqtt/violations",
     )
 )  # fmt: skip
 _UMQTT = "micropython-umqtt.simple==1.3.4"

@@ -1,6 +1,8 @@
-"""MQTT 3.1.1 and 5.0 without I/O: `packets` is the wire format, `session` the state.
+"""MQTT 3.1.1 and 5.0 without I/O: `session` is the state, `publish` the wire format of
+what a connection carries all the time.
 
-`session5`, `properties`: what only 5.0 needs; imported when ``broker.version`` is 5.
+Imported when they are needed: `connect`, `subscribe`, `acks` (QoS 2), `violations` and
+`reasons` (what is wrong, by name), `session5` and `properties` (what only 5.0 needs).
 
 The surface that stands on it:
 
@@ -21,3 +23,16 @@ The stream that a client takes (`keyfob.stream.connect`) has
     is readable, waiting so long at most; ``await readable()``: return when it may be.
     ``session()``: (TLS version, cipher suite); ``close()``.
 """
+
+from keyfob.mqtt.session import Session
+
+
+def make_session(config: dict, version: int = 0) -> Session:
+    """The session that ``broker.version``, or ``version``, asks for."""
+    limits = config["limits"]
+    sizes = (limits["rx_bytes"], limits["tx_bytes"], limits["inflight"])
+    if (version or config["broker"].get("version")) == 5:
+        from keyfob.mqtt.session5 import Session5
+
+        return Session5(*sizes, config)
+    return Session(*sizes)

@@ -9,43 +9,44 @@ Not checked: what the values mean.
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.mqtt.packets import malformed, put_u16, read_remaining_length, read_text, read_u16
+from keyfob.mqtt.publish import malformed, read_remaining_length
 
 WILL = const(0)  # beside the packet types, whose numbers stand for themselves
 _USER_PROPERTY = const(0x26)
 _SUBSCRIPTION_IDENTIFIER = const(0x0B)
 
-# Identifier: name, form (1, 2, 4 bytes, v = variable byte integer, s = string, b = binary
-# data, p = pair of strings), and the packet types that may have it as bits (table 2.4).
-_TABLE = {
-    0x01: ("payload_format_indicator", "1", 0x0009),
-    0x02: ("message_expiry_interval", "4", 0x0009),
-    0x03: ("content_type", "s", 0x0009),
-    0x08: ("response_topic", "s", 0x0009),
-    0x09: ("correlation_data", "b", 0x0009),
-    0x0B: ("subscription_identifier", "v", 0x0108),
-    0x11: ("session_expiry_interval", "4", 0x4006),
-    0x12: ("assigned_client_identifier", "s", 0x0004),
-    0x13: ("server_keep_alive", "2", 0x0004),
-    0x15: ("authentication_method", "s", 0x8006),
-    0x16: ("authentication_data", "b", 0x8006),
-    0x17: ("request_problem_information", "1", 0x0002),
-    0x18: ("will_delay_interval", "4", 0x0001),
-    0x19: ("request_response_information", "1", 0x0002),
-    0x1A: ("response_information", "s", 0x0004),
-    0x1C: ("server_reference", "s", 0x4004),
-    0x1F: ("reason_string", "s", 0xCAF4),
-    0x21: ("receive_maximum", "2", 0x0006),
-    0x22: ("topic_alias_maximum", "2", 0x0006),
-    0x23: ("topic_alias", "2", 0x0008),
-    0x24: ("maximum_qos", "1", 0x0004),
-    0x25: ("retain_available", "1", 0x0004),
-    0x26: ("user_property", "p", 0xCFFF),
-    0x27: ("maximum_packet_size", "4", 0x0006),
-    0x28: ("wildcard_subscription_available", "1", 0x0004),
-    0x29: ("subscription_identifier_available", "1", 0x0004),
-    0x2A: ("shared_subscription_available", "1", 0x0004),
-}
+# Identifier, form (1, 2, 4 bytes, v = variable byte integer, s = string, b = binary data,
+# p = pair of strings), the packet types that may have it as bits (table 2.4), and name;
+# one text, as a dict of tuples would take four times the memory.
+_TABLE = """
+01 1 0009 payload_format_indicator
+02 4 0009 message_expiry_interval
+03 s 0009 content_type
+08 s 0009 response_topic
+09 b 0009 correlation_data
+0b v 0108 subscription_identifier
+11 4 4006 session_expiry_interval
+12 s 0004 assigned_client_identifier
+13 2 0004 server_keep_alive
+15 s 8006 authentication_method
+16 b 8006 authentication_data
+17 1 0002 request_problem_information
+18 4 0001 will_delay_interval
+19 1 0002 request_response_information
+1a s 0004 response_information
+1c s 4004 server_reference
+1f s caf4 reason_string
+21 2 0006 receive_maximum
+22 2 0006 topic_alias_maximum
+23 2 0008 topic_alias
+24 1 0004 maximum_qos
+25 1 0004 retain_available
+26 p cfff user_property
+27 4 0006 maximum_packet_size
+28 1 0004 wildcard_subscription_available
+29 1 0004 subscription_identifier_available
+2a 1 0004 shared_subscription_available
+"""
 
 
 def encode(properties, kind: int) -> bytes:
@@ -54,25 +55,24 @@ def encode(properties, kind: int) -> bytes:
     Errors: mqtt.bad-property for a name or value that does not belong there.
     """
     block = bytearray()
-    for identifier in sorted(_TABLE):
-        name, form, packets = _TABLE[identifier]
-        if not properties or name not in properties:
+    left = len(properties) if properties else 0
+    for row in _TABLE.split("\n")[1:-1] if left else ():
+        identifier, form, packets, name = row.split(" ")
+        if name not in properties:
             continue
+        left -= 1
         value = properties[name]
         values = value if isinstance(value, list) else [value]
-        is_many = form in "pv"
-        if not packets >> kind & 1 or (len(values) != 1 and not is_many):
+        if not int(packets, 16) >> kind & 1 or (len(values) != 1 and form not in "pv"):
             raise KeyfobError("mqtt.bad-property", "%s in packet type %d" % (name, kind))
         for value in values:
-            block.append(identifier)
+            block.append(int(identifier, 16))
             try:
                 block += _bytes_of(value, form)
             except (TypeError, ValueError, OverflowError, AttributeError):
                 raise KeyfobError("mqtt.bad-property", "%s: %r" % (name, value))
-    known = [row[0] for row in _TABLE.values()]
-    for name in properties or ():
-        if name not in known:
-            raise KeyfobError("mqtt.bad-property", name)
+    if left:
+        raise KeyfobError("mqtt.bad-property", "unknown, one of %s" % ", ".join(properties))
     return _variable(len(block)) + bytes(block)
 
 
@@ -88,9 +88,7 @@ def _bytes_of(value, form: str) -> bytes:
     if form in "sb":
         if isinstance(value, (int, str)) or len(value) > 65_535:
             raise ValueError(value)
-        head = bytearray(2)
-        put_u16(head, 0, len(value))
-        return bytes(head) + bytes(value)
+        return len(value).to_bytes(2, "big") + bytes(value)
     value = int(value)
     if form == "v":
         if not 0 < value < 1 << 28:
@@ -125,9 +123,10 @@ def decode(view: memoryview, at: int, end: int, have: int, kind: int) -> tuple:
     found: dict = {}
     while at < stop:
         identifier = view[at]
-        name, form, packets = _TABLE.get(identifier, ("", "", 0))
-        if not packets >> kind & 1:
+        row = _TABLE.find("\n%02x " % identifier) + 1
+        if not row or not int(_TABLE[row + 5 : row + 9], 16) >> kind & 1:
             raise malformed("property in packet type %d" % kind, identifier)
+        form, name = _TABLE[row + 3], _TABLE[row + 10 : _TABLE.find("\n", row)]
         at, value = _read(view, at + 1, stop, form)
         if form in "pv":
             found.setdefault(name, []).append(value)
@@ -149,13 +148,24 @@ def _read(view: memoryview, at: int, stop: int, form: str) -> tuple:
             raise malformed("subscription identifier", value)
         return at, value
     if form in "sb":
-        size = read_u16(view, at, stop)
+        size = view[at] << 8 | view[at + 1] if at + 2 <= stop else stop
         at += 2
     else:
         size = int(form)
     if at + size > stop:
         raise malformed("property of length", size)
     if form == "s":
-        return at + size, read_text(view, at, size)
+        return at + size, _read_text(view, at, size)
     value = bytes(view[at : at + size])
     return at + size, value if form == "b" else int.from_bytes(value, "big")
+
+
+def _read_text(view: memoryview, at: int, size: int) -> str:
+    """UTF-8 without NUL, section 1.5.4. Errors: mqtt.malformed."""
+    try:
+        text = str(view[at : at + size], "utf-8")
+    except ValueError:
+        text = "\0"
+    if "\0" in text:
+        raise malformed("no UTF-8 string, of length", size)
+    return text

@@ -1,0 +1,168 @@
+"""Setting a connection up: CONNECT, CONNACK, redelivery; and its end, DISCONNECT.
+
+MQTT 3.1.1 and 5.0, sections 3.1, 3.2, 3.14 and 4.4. Imported for that. The functions work
+on a `session.Session` and put one packet into its `tx`. ``properties`` is a block of 5.0
+with its length (`keyfob.mqtt.properties.encode`), empty bytes for 3.1.1.
+"""
+
+from micropython import const
+
+from keyfob.errors import KeyfobError
+from keyfob.mqtt.publish import malformed, put_header
+from keyfob.mqtt.session import Outgoing
+
+_CONNACK = const(2)
+_PUBCOMP = const(7)
+_WAITS_FOR_CONNACK = const(1)
+_OPEN = const(2)
+
+
+def connect(
+    session,
+    now_ms: int,
+    client_id: str,
+    keepalive_s: int,
+    clean: bool,
+    will=None,
+    username: str = "",
+    password: str = "",
+) -> None:
+    """Start a new connection. ``will``: (topic, payload bytes, qos, retain), and in 5.0
+    perhaps a dict of properties; or None. Event: CONNACK. Errors: mqtt.too-large,
+    mqtt.bad-topic, mqtt.bad-property."""
+    session.reset()
+    session.asked.clear()
+    session.keepalive_ms = keepalive_s * 1000
+    session.sent_ms = now_ms
+    for outgoing in session.inflight:
+        outgoing.sent_ms = now_ms
+    properties = of_will = b""
+    if session.version > 4:
+        properties, of_will = session.offer(will)
+    session.tx_end = put_connect(
+        session.tx, 0, client_id, keepalive_s, clean, will and will[:4], username, password,
+        session.version, properties, of_will,
+    )  # fmt: skip
+    session.state = _WAITS_FOR_CONNACK
+
+
+def read_connack(session, at: int, end: int) -> int:
+    """The event; `session.Session.session_present`. Errors: the refusal's."""
+    if session.version > 4:
+        is_present = session.read_connack(at, end)
+    else:
+        is_present = read_flags(session.rx, at, end)
+    session.session_present = is_present
+    session.state = _OPEN
+    if not is_present:
+        session.receipts.clear()
+        session.held.clear()
+    return _CONNACK
+
+
+def read_flags(rx, at: int, end: int) -> bool:
+    """The CONNACK of 3.1.1: whether the broker kept the session. Errors: the refusal's."""
+    if end - at != 2:
+        raise malformed("CONNACK of length", end - at)
+    flags, code = rx[at], rx[at + 1]
+    if flags > 1 or (flags and code) or code > 5:
+        raise malformed("CONNACK %d with return code" % flags, code)
+    if code:
+        # Section 3.2.2.3: the names are those of 5.0, where most are the same.
+        from keyfob.mqtt import reasons
+
+        raise reasons.returned(code)
+    return flags == 1
+
+
+def resend(session, now_ms: int, outgoing: Outgoing) -> bool:
+    """After a CONNACK, one of `inflight` in its order: PUBLISH again, or PUBREL.
+
+    False if there is nothing to send, as a new session of the broker's knows
+    nothing of a message that the old one had taken: it is complete.
+    """
+    if outgoing.awaits != _PUBCOMP:
+        session.publish(now_ms, outgoing)
+    elif session.session_present:
+        outgoing.sent_ms = now_ms
+        session.replies.append(0x620000 | outgoing.packet_id)
+    else:
+        session.inflight.remove(outgoing)
+        return False
+    return True
+
+
+def disconnect(session) -> None:
+    """The broker drops the will. Nothing can follow but `connect`."""
+    session.check_open()
+    session.tx_end = put_header(session.tx, session.tx_end, 0xE0, 0)
+    session.state = 0
+
+
+def put_connect(
+    buffer: bytearray,
+    at: int,
+    client_id: str,
+    keepalive_s: int,
+    clean: bool,
+    will=None,
+    username: str = "",
+    password: str = "",
+    version: int = 4,
+    properties: bytes = b"",
+    of_will: bytes = b"",
+) -> int:
+    """Section 3.1, written at ``buffer[at]``; the offset behind it."""
+    flags = 2 if clean else 0
+    fields = [client_id.encode()]
+    size = 12 + len(properties)
+    if will:
+        topic, payload, qos, retain = will
+        check_topic(topic)
+        flags |= 4 | qos << 3 | retain << 5
+        fields += [topic.encode(), payload]
+        size += len(of_will)
+    if username:
+        flags |= 128
+        fields.append(username.encode())
+    if password:
+        flags |= 64
+        fields.append(password.encode())
+    for field in fields:
+        size += 2 + len(field)
+    at = put_header(buffer, at, 0x10, size - 2)
+    at = _put_field(buffer, at, b"MQTT")
+    buffer[at] = version
+    buffer[at + 1] = flags
+    at = _put_u16(buffer, at + 2, keepalive_s)
+    at = _put_bytes(buffer, at, properties)
+    at = _put_field(buffer, at, fields.pop(0))
+    if will:
+        at = _put_bytes(buffer, at, of_will)
+    for field in fields:
+        at = _put_field(buffer, at, field)
+    return at
+
+
+def _put_field(buffer: bytearray, at: int, field: bytes) -> int:
+    if len(field) > 65_535:
+        raise KeyfobError("mqtt.too-large", "field of %d bytes" % len(field))
+    return _put_bytes(buffer, _put_u16(buffer, at, len(field)), field)
+
+
+def _put_bytes(buffer: bytearray, at: int, data: bytes) -> int:
+    buffer[at : at + len(data)] = data
+    return at + len(data)
+
+
+def _put_u16(buffer: bytearray, at: int, value: int) -> int:
+    """Big-endian."""
+    buffer[at] = value >> 8
+    buffer[at + 1] = value & 255
+    return at + 2
+
+
+def check_topic(topic: str) -> None:
+    """A topic name, section 4.7: not empty, no wildcard, no NUL. Errors: mqtt.bad-topic."""
+    if not topic or "+" in topic or "#" in topic or "\0" in topic:
+        raise KeyfobError("mqtt.bad-topic", repr(topic))
