@@ -5,12 +5,10 @@ fleet that lost its broker at one moment over the whole interval. Imported when
 something fails.
 """
 
-import time
-
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.events import emit, emit_error
+from keyfob.events import emit, emit_error, now_ms
 from keyfob.mqtt import make_session
 from keyfob.mqtt.session import since
 
@@ -69,7 +67,7 @@ def conclude(client, up_ms: int) -> int:
     error = client.uplink.ended(client.failure) or client.failure
     lasted_ms = -1
     if up_ms >= 0:
-        lasted_ms = since(up_ms, time.ticks_ms())
+        lasted_ms = since(up_ms, now_ms())
         client.attempts = 0
         emit("mqtt.down", code=error.code, detail=error.detail)
     # Two boards of one name throw each other out; MQTT 3.1.1 has no word for it.

@@ -77,9 +77,7 @@ class BlockingClient:
         self.close()
         self._stream = asyncio.run(self._uplink.open())
         state, broker = self._session, self._config["broker"]
-        connect.connect(
-            state, _now_ms(), self._config["device_id"], broker["keepalive_s"], clean
-        )
+        connect.connect(state, _now_ms(), self._config["device_id"], broker["keepalive_s"], clean)
         is_up = lambda: state.state > 1  # noqa: E731 - a name costs more
         self._wait(is_up, _CONNACK_LIMIT_MS, "mqtt.no-connack")
         for outgoing in list(state.inflight):

@@ -47,6 +47,8 @@ _TURN_MS = const(20)  # after that long without any change of tasks, others get 
 # Fixed header, length of the topic, packet identifier, and QoS of a subscription.
 _PACKET_OVERHEAD_BYTES = const(10)
 _NO_MEMORY_MS = const(5_000)
+_PLENTY_BYTES = const(65_536)
+_TICKS_MASK = const(0x3FFF_FFFF)
 
 
 def _any(value):
@@ -55,6 +57,7 @@ def _any(value):
 
 
 _now_ms = _any(time.ticks_ms)
+_mem_free = _any(gc).mem_free
 
 
 class Client:
@@ -89,6 +92,7 @@ class Client:
         self._turn_ms = 0
         self._good_topic = self._route_topic = ""
         self._route: list[Inbox] = []  # where messages of `_route_topic` go
+        self._sole: Inbox | None = None  # the only one there
         self._flusher = _any(None)
         self._reset_writing()
         self._outbox = outbox
@@ -158,6 +162,25 @@ class Client:
         way. Errors: mqtt.bad-topic, mqtt.too-large, mqtt.publish-timeout,
         mqtt.interrupted, and the broker's refusals in 5.0 (mqtt.not-authorized, …).
         """
+        if (
+            qos == 1
+            and self._is_up
+            and not (retain or store or properties or limit_ms or self._publishers)
+        ):
+            state, now_ms = self.session, _now_ms()
+            end = state.publish_again(now_ms, topic, payload)
+            if end:
+                if not self._is_acknowledged(state, end):
+                    outgoing = Outgoing(topic, payload, 1, False)
+                    outgoing.packet_id = state.last_id
+                    outgoing.awaits = _PUBACK
+                    outgoing.sent_ms = now_ms
+                    state.inflight.append(outgoing)
+                    self._read_now()
+                    await self.send(outgoing, 0)
+                elif (now_ms - self._turn_ms) & _TICKS_MASK > _TURN_MS:
+                    await self._give_turn(now_ms)
+                return
         if topic != self._good_topic:
             from keyfob.mqtt.connect import check_topic
 
@@ -214,7 +237,7 @@ class Client:
         # Before it waits in a queue, where it would end one connection after the other.
         need = len(topic.encode()) + size + _PACKET_OVERHEAD_BYTES
         if properties and self.session.version > 4:
-            need += self.session.size_of(properties)
+            need += _any(self.session).size_of(properties)
         if need > len(self._tx) or size > self.config["limits"]["payload_bytes"]:
             detail = "%d bytes of payload, %d of packet; buffer of %d" % (size, need, len(self._tx))
             raise KeyfobError("mqtt.too-large", detail)
@@ -232,12 +255,12 @@ class Client:
             is_sent = outgoing.awaits > 0
             while not is_sent:
                 is_sent = await self._send(outgoing, need)
-            while outgoing.qos and not outgoing.is_done:
-                await self._change()
+            if outgoing.qos and not outgoing.is_done:
+                outgoing.event = asyncio.Event()  # type: ignore
+                await outgoing.event.wait()  # type: ignore
             now_ms = _now_ms()
             if since(self._turn_ms, now_ms) > _TURN_MS:
-                self._turn_ms = now_ms
-                await asyncio.sleep_ms(0)
+                await self._give_turn(now_ms)
         finally:
             self._publishers -= 1
         if outgoing.error:
@@ -247,13 +270,26 @@ class Client:
 
             raise refusal(outgoing.code, outgoing.topic, outgoing.answer)
 
+    async def _give_turn(self, now_ms: int) -> None:
+        """Let other tasks run; whoever publishes then is not alone."""
+        self._turn_ms = now_ms
+        self._publishers += 1
+        try:
+            await asyncio.sleep_ms(0)
+        finally:
+            self._publishers -= 1
+
     async def _send(self, outgoing: Outgoing, need: int) -> bool:
         """Put and write it as soon as that can be; False if it is to be sent again."""
         while True:
             state = self.session
-            if self._is_up and not self.is_streaming and state.tx_end + need <= len(self._tx):
-                if not outgoing.qos or len(state.inflight) < state.window:
-                    break
+            if (
+                self._is_up
+                and not self.is_streaming
+                and state.tx_end + need <= len(self._tx)
+                and (not outgoing.qos or len(state.inflight) < state.window)
+            ):
+                break
             await self._change()
         stream = self.stream
         state.publish(_now_ms(), outgoing)
@@ -278,6 +314,29 @@ class Client:
             return outgoing.awaits > 0  # it is sent again with those on their way
         self.resume()  # what comes may be behind messages that nobody takes
         return True
+
+    def _is_acknowledged(self, state: Session, end: int) -> bool:
+        """Write what `publish_again` put, and read; whether that was all of its PUBACK.
+
+        The usual case, where nothing else is on its way, with as few steps as can be.
+        """
+        stream = self.stream
+        try:
+            count = stream.write_now(self._tx[:end])
+            if count != end:
+                state.tx_end, self._at = end, count or 0
+                self.blocked, self._blocked_ms = end, state.sent_ms
+                self.flush_soon()
+            elif stream.poll(_INLINE_MS):
+                rx = state.rx
+                count = stream.read_now(rx)
+                packet_id = rx[2] << 8 | rx[3]
+                if count == 4 and rx[0] == 64 and rx[1] == 2 and packet_id == state.last_id:
+                    return True
+                state.received(count or 0)
+        except KeyfobError as error:
+            self.fail(error)
+        return False
 
     def _change(self):
         """To be awaited: something changed that those wait for who want to send."""
@@ -375,8 +434,10 @@ class Client:
 
     def settle(self) -> None:
         """Let go what only setting up takes, unless the broker is about to answer."""
-        # Those of 5.0 are needed all the time.
-        if not (self._is_up and self.is_asking) and self.session.version == 4:
+        # Those of 5.0 are needed all the time; and with plenty of memory it is better not
+        # to have holes in it, which the allocator would go over again and again.
+        is_wanted = (self._is_up and self.is_asking) or self.session.version > 4
+        if not is_wanted and _mem_free() < _PLENTY_BYTES:
             drop("connection", "subscription", "backoff")
             drop("mqtt.connect", "mqtt.subscribe", "mqtt.acks")
 
@@ -410,6 +471,24 @@ class Client:
                 await asyncio.sleep_ms(0)  # those for whom something came
             elif not self.failure:
                 await self.stream.readable()
+
+    def take(self, inbox: Inbox):
+        """The next message for ``inbox``, which is empty, in the usual case: it is there
+        already, of QoS 0, for nobody else. None if not."""
+        state = self.session
+        if self._sole is not inbox or not self._is_up or self.full or self.incoming:
+            return None
+        if state.topic == self._route_topic:
+            payload = state.next_usual()
+            if payload is None and (_now_ms() - self._turn_ms) & _TICKS_MASK < _TURN_MS:
+                try:
+                    state.received(self.stream.read_now(state.room()) or 0)
+                except KeyfobError as error:
+                    self.fail(error)
+                payload = state.next_usual()
+            if payload is not None:
+                return Message(self._route_topic, payload, 0, False)
+        return None
 
     def read_inline(self) -> bool:
         """Read what is there already, for a task that would wait for it otherwise.
@@ -484,6 +563,8 @@ class Client:
         """The broker has it, or never will."""
         outgoing.is_done = True
         outgoing.answer = self.session.properties
+        if outgoing.event:
+            outgoing.event.set()
         self._changed.set()
 
     def _deliver(self, state: Session) -> None:
@@ -494,6 +575,7 @@ class Client:
                 if matches(inbox.topic_filter, topic):
                     self._route.append(inbox)
             self._route_topic = topic
+            self._sole = self._route[0] if len(self._route) == 1 else None
         if state.left or state.properties:
             from keyfob.streamed import deliver
 

@@ -4,12 +4,11 @@ Imported by `keyfob.client` for that. How one ends is in `keyfob.backoff`.
 """
 
 import asyncio
-import time
 
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.events import emit, emit_error
+from keyfob.events import emit, emit_error, now_ms
 from keyfob.mqtt import connect
 from keyfob.mqtt.session import Outgoing, since
 
@@ -24,9 +23,7 @@ async def establish(client) -> None:
     state, broker = client.session, client.config["broker"]
     more = {name: broker[name] for name in ("username", "password") if broker.get(name)}
     client_id = client.config["device_id"]
-    connect.connect(
-        state, time.ticks_ms(), client_id, broker["keepalive_s"], False, client.will, **more
-    )
+    connect.connect(state, now_ms(), client_id, broker["keepalive_s"], False, client.will, **more)
     await _read_connack(client)
     emit(
         "mqtt.up",
@@ -40,7 +37,7 @@ async def establish(client) -> None:
 
 async def _read_connack(client) -> None:
     # Looks now and then, as asyncio's own time limit takes more memory than all of this.
-    state, stream, started_ms = client.session, client.stream, time.ticks_ms()
+    state, stream, started_ms = client.session, client.stream, now_ms()
     client.flush_now()
     while not state.next_event():
         count = stream.read_now(state.room())
@@ -48,7 +45,7 @@ async def _read_connack(client) -> None:
             state.received(count)
             continue
         client.flush_now()
-        if since(started_ms, time.ticks_ms()) > _CONNACK_LIMIT_MS:
+        if since(started_ms, now_ms()) > _CONNACK_LIMIT_MS:
             raise KeyfobError("mqtt.no-connack", "%d ms" % _CONNACK_LIMIT_MS)
         await asyncio.sleep_ms(_POLL_MS)
 
@@ -92,10 +89,10 @@ async def _resend(client, outgoing) -> None:
             client.finish(outgoing)
             return
     try:
-        is_out = connect.resend(state, time.ticks_ms(), outgoing)
+        is_out = connect.resend(state, now_ms(), outgoing)
     except KeyfobError:
         await client.flush()
-        is_out = connect.resend(state, time.ticks_ms(), outgoing)
+        is_out = connect.resend(state, now_ms(), outgoing)
     if not is_out:
         client.finish(outgoing)
     elif is_streamed:
@@ -107,7 +104,7 @@ async def _resend(client, outgoing) -> None:
 def _publish_status(client, payload: bytes) -> None:
     if client.will:
         status = Outgoing(client.status_topic, payload, 0, True)
-        client.session.publish(time.ticks_ms(), status)
+        client.session.publish(now_ms(), status)
 
 
 def leave(client) -> None:

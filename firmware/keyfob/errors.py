@@ -4,6 +4,7 @@ Cause, fix and source of every code stand in ``errors.txt``; a code is
 ``place.what``. The detail is the evidence: what was seen, against what was expected.
 """
 
+
 class KeyfobError(Exception):
     """A failure with a stable ``code`` (slug) and its ``detail`` (evidence)."""
 
@@ -14,4 +15,3 @@ class KeyfobError(Exception):
 
     def __str__(self) -> str:
         return self.code + ": " + self.detail if self.detail else self.code
-

@@ -37,7 +37,7 @@ class Inbox:
     takes_streams = False
     identifier = 0  # subscription identifier, MQTT 5.0
     properties = None
-    task = None  # runs the handler
+    task: asyncio.Task | None = None  # runs the handler
 
     def __init__(self, client, topic_filter: str, options: int, bound: int) -> None:
         self.topic_filter = topic_filter
@@ -66,6 +66,9 @@ class Inbox:
         if self._taken:
             self.acknowledge()
         if not messages:
+            message = self._client.take(self)
+            if message:
+                return message
             # Without a change of tasks, which costs more than everything else here.
             if self._client.read_inline() and messages:
                 await asyncio.sleep_ms(0)

@@ -4,12 +4,11 @@ Imported by `keyfob.client` for a new filter, and when a broker has to be asked 
 """
 
 import asyncio
-import time
 
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.events import emit_error
+from keyfob.events import emit_error, now_ms
 from keyfob.inbox import Inbox
 from keyfob.mqtt import subscribe as subscribing
 
@@ -78,16 +77,16 @@ def ask(client) -> None:
     client.is_asking = True
     if client.is_streaming or not client.stream:
         return
-    state, now_ms = client.session, time.ticks_ms()
+    state = client.session
     try:
         for inbox in client.inboxes:
             if not (inbox.is_granted or inbox.packet_id):
                 inbox.packet_id = subscribing.subscribe(
-                    state, now_ms, inbox.topic_filter, inbox.options, inbox.properties
+                    state, now_ms(), inbox.topic_filter, inbox.options, inbox.properties
                 )
         for index, wanted in enumerate(client.unwanted):
             if isinstance(wanted, str):
-                packet_id = subscribing.subscribe(state, now_ms, wanted, -1)
+                packet_id = subscribing.subscribe(state, now_ms(), wanted, -1)
                 client.unwanted[index] = (packet_id, wanted)
     except KeyfobError:
         return  # no connection, or no room in the buffer: asked again

@@ -395,7 +395,7 @@ def test_a_broker_that_never_answers_connect_is_told(
     board: Board, ntp: NtpServer, tmp_path: Path
 ) -> None:
     limit = "_CONNACK_LIMIT_MS = const(15_000)"
-    board.edit("keyfob/client.py", limit, "_CONNACK_LIMIT_MS = const(300)")
+    board.edit("keyfob/connection.py", limit, "_CONNACK_LIMIT_MS = const(300)")
     with _Peer(b"", tls_from=tmp_path / "broker") as peer:
         board.settle("localhost", peer.port, ntp.port)
         assert board.outcome() == ("mqtt.no-connack", "300 ms")

@@ -1,7 +1,18 @@
 """keyfob.mqtt.session5: what MQTT 5.0 adds; packets laid out by hand after its sections."""
 
 from device_support import code_of, refusal
-from test_mqtt_session import PINGRESP, PUBACK, PUBLISH, SUBACK, UNSUBACK, facts, feed, publish, sweep, taken
+from test_mqtt_session import (
+    PINGRESP,
+    PUBACK,
+    PUBLISH,
+    SUBACK,
+    UNSUBACK,
+    facts,
+    feed,
+    publish,
+    sweep,
+    taken,
+)
 
 from keyfob.mqtt import connect, subscribe
 from keyfob.mqtt.session import Outgoing

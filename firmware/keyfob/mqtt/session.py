@@ -44,9 +44,9 @@ class Outgoing:
     sent_ms = 0
     size = -1
     properties = None
-    # The caller's: whether it is over, and what came of it.
+    # The caller's: whether it is over, who waits for that, and what came of it.
     is_done = False
-    error = answer = token = None
+    event = error = answer = token = None
 
     def __init__(self, topic: str, payload, qos: int, retain: bool) -> None:
         self.topic = topic
@@ -76,7 +76,7 @@ class Session:
         self.rx = memoryview(self._rx)
         self.receipts: list[list] = []  # [packet identifier, QoS, is handled], in order
         self.held: list[int] = []  # identifiers of QoS 2 from PUBLISH to PUBREL
-        self._last_id = 0
+        self.last_id = 0  # the packet identifier that was taken last
         self.reset()
 
     def reset(self) -> None:
@@ -88,8 +88,12 @@ class Session:
         self.replies: list[int] = []  # first byte << 16 | packet identifier
         self.sent_ms = self._ping_ms = 0
         self._ping_is_out = False
-        self._name = b""  # topic of the last PUBLISH, as bytes
+        self._name: bytearray | None = None  # topic of the last PUBLISH, its length in front
+        # What is between the fixed header and the payload of most messages of QoS 0: the
+        # topic of the one before, and in 5.0 no properties.
+        self._usual: bytes | bytearray | None = None
         self.window = self.most_inflight
+        self.again: tuple | None = None  # see `publish_again`
 
     # -- sending -------------------------------------------------------------------------
 
@@ -115,13 +119,38 @@ class Session:
         topic, block = outgoing.topic, b""
         if self.version > 4:
             topic, block = self.head_of(outgoing, size)
+        at = self.tx_end
         self.tx_end = put_publish(
-            self.tx, self.tx_end, first, topic, outgoing.packet_id, block, payload, size
+            self.tx, at, first, topic, outgoing.packet_id, block, payload, size
         )
+        self.again = None
+        if first == 0x32 and not (at or block) and payload is not None and size != 2:
+            self.again = topic, size, self.tx_end
         if qos and not outgoing.awaits:
             outgoing.awaits = _PUBREC if qos == 2 else _PUBACK
             self.inflight.append(outgoing)
         outgoing.sent_ms = self.sent_ms = now_ms
+
+    def publish_again(self, now_ms: int, topic: str, payload) -> int:
+        """Put a PUBLISH as the last one, if nothing but its payload differs and nothing is
+        on its way either way; the end of it in `tx`, or 0 if it has to go the usual way.
+
+        The caller sends it at once, and either finds its PUBACK, for `last_id`, to be all
+        that comes into `rx`, or makes it one of `inflight`. `tx_end` stays as it was.
+        """
+        if self.inflight or self.tx_end or self.asked or self.replies or not self.again:
+            return 0
+        same_topic, size, end = self.again
+        if len(payload) != size or topic != same_topic or self.start != self._end or self.left:
+            return 0
+        self.start = self._end = 0
+        packet_id = self.last_id = self.last_id % _LAST_ID + 1
+        tx, at = self.tx, end - size
+        tx[at - 2] = packet_id >> 8
+        tx[at - 1] = packet_id & 255
+        tx[at:end] = payload
+        self.sent_ms = now_ms
+        return end
 
     def head_of(self, outgoing: Outgoing, size: int) -> tuple:
         """(topic, block of properties) of a PUBLISH in 5.0."""
@@ -143,6 +172,7 @@ class Session:
         """Put acknowledgements that are due behind what is in `tx`; how much there is now."""
         while self.replies and self.tx_end + 4 <= len(self.tx):
             reply = self.replies.pop(0)
+            self.again = None
             at = put_header(self.tx, self.tx_end, reply >> 16, 2)
             self.tx[at] = reply >> 8 & 255
             self.tx[at + 1] = reply & 255
@@ -154,21 +184,22 @@ class Session:
         rest = self.tx_end - count
         if rest:
             self.tx[:rest] = self.tx[count : self.tx_end]
+            self.again = None
         self.tx_end = rest
 
     def take_id(self) -> int:
         """A packet identifier that is not in use. Errors: mqtt.no-identifier."""
         for _ in range(_LAST_ID):
-            self._last_id = self._last_id % _LAST_ID + 1
+            self.last_id = self.last_id % _LAST_ID + 1
             for each in (self.inflight, self.asked):
                 for waiting in each:
-                    if waiting.packet_id == self._last_id:
+                    if waiting.packet_id == self.last_id:
                         break
                 else:
                     continue
                 break
             else:
-                return self._last_id
+                return self.last_id
         raise KeyfobError("mqtt.no-identifier", "%d in use" % _LAST_ID)
 
     def check_open(self) -> None:
@@ -206,6 +237,7 @@ class Session:
         if since(self.sent_ms, now_ms) < keepalive_ms - keepalive_ms // 4:
             return False
         self.tx_end = put_header(self.tx, self.tx_end, 0xC0, 0)
+        self.again = None
         self.sent_ms = self._ping_ms = now_ms
         self._ping_is_out = True
         return True
@@ -230,6 +262,19 @@ class Session:
         """``count`` bytes were written to the start of `room`."""
         self._end += count
 
+    def next_usual(self):
+        """The payload of the next packet if it is a PUBLISH of QoS 0, not retained, of
+        `topic` as the one before, and all there; otherwise None, and see `next_event`."""
+        rx, start, usual = self._rx, self.start, self._usual
+        if usual and self._end - start > 1 and rx[start] == 0x30:
+            size = rx[start + 1]
+            end = start + 2 + size
+            at = start + 2 + len(usual)
+            if at <= end <= self._end and size < 128 and rx[start + 2 : at] == usual:
+                self.start = end
+                return bytes(rx[at:end])
+        return None
+
     def next_event(self) -> int:
         """The type of the next whole packet, or 0 if there is not all of it.
 
@@ -243,14 +288,14 @@ class Session:
         Errors: mqtt.malformed, mqtt.unexpected, mqtt.too-large, and for a refusing
         CONNACK its return code's (mqtt.not-authorized, …).
         """
-        event = -1
         try:
-            while event < 0:
+            while True:
                 event = self._next_part() if self.left else self._next()
+                if event >= 0:
+                    return event
         except KeyfobError:
             self.state = _FAILED
             raise
-        return event
 
     def _next_part(self) -> int:
         at = self.start
@@ -273,12 +318,12 @@ class Session:
             if not at:
                 return 0
         end = at + size
-        if end > have:
-            # More than the buffer holds: read the head as soon as the buffer is full.
-            if end - start <= len(rx) or (first >> 4 == _PUBLISH and have - start < len(rx)):
-                return 0
+        # More than the buffer holds: read the head as soon as the buffer is full.
+        is_larger = first & 0xF0 != 0x30 or have - start == len(rx)
+        if end > have and (end - start <= len(rx) or not is_larger):
+            return 0
         if self.state == _OPEN:
-            if first >> 4 == _PUBLISH:
+            if first & 0xF0 == 0x30:
                 return self._read_publish(first & 15, at, end)
             if first == 0x40 and size == 2:
                 packet_id = rx[at] << 8 | rx[at + 1]
@@ -304,54 +349,63 @@ class Session:
     def _read_other(self, first: int, at: int, end: int) -> int:
         if self.state == (_OPEN if first != 0x20 else 1) and end <= self._end:
             if first == 0x20:
-                from keyfob.mqtt.connect import read_connack as read
-            elif first == 0x90 or first == 0xB0:
-                from keyfob.mqtt.subscribe import read_answer as read
-            elif first in b"\x40\x50\x62\x70":
-                from keyfob.mqtt.acks import read_ack as read
-            else:
-                read = None
-            if read:
-                return read(self, at, end)
+                from keyfob.mqtt.connect import read_connack
+
+                return read_connack(self, at, end)
+            if first in (0x90, 0xB0):
+                from keyfob.mqtt.subscribe import read_answer
+
+                return read_answer(self, at, end)
+            if first in (0x40, 0x50, 0x62, 0x70):
+                from keyfob.mqtt.acks import read_ack
+
+                return read_ack(self, at, end)
         from keyfob.mqtt.violations import refused
 
         raise refused(self, first, at, end)
 
     def _read_publish(self, flags: int, at: int, end: int) -> int:
-        rx, have, qos, head = self._rx, self._end, flags >> 1 & 3, at
+        rx, have, qos, head = self._rx, self._end, flags >> 1, at
         if end < have:
             have = end
         if end - at > 1:
-            name_end = at + 2 + (rx[at] << 8 | rx[at + 1])
-            at = name_end + (2 if qos else 0)
-        if at == head or at > have or qos == 3 or flags & 14 == 8:
-            return self._refuse(flags, head, end)
-        name = rx[head + 2 : name_end]
-        # Most messages are of the topic of the one before.
-        if name != self._name or not name:
-            try:
-                topic = str(name, "utf-8")
-            except ValueError:
-                topic = "#"
-            if "#" in topic or "+" in topic or "\0" in topic:
-                return self._refuse(flags, head, end)
-            self.topic = topic
-            self._name = name  # type: ignore
+            at += 2 + (rx[at] << 8 | rx[at + 1])
+        name = rx[head:at]
+        if at > have or (name != self._name and (at == head or not self._read_topic(name))):
+            self._refuse(flags, head, end)
+        self.receipt = None
         packet_id = 0
         if qos:
-            packet_id = rx[at - 2] << 8 | rx[at - 1]
-        if not packet_id if qos else not name and self.version == 4:
-            return self._refuse(flags, head, end)
+            qos &= 3
+            at += 2
+            if at <= have:
+                packet_id = rx[at - 2] << 8 | rx[at - 1]
+            if not packet_id or not 0 < qos < 3:
+                self._refuse(flags, head, end)
         if self.version > 4:
             at = self._read_publish_properties(at, end, have)
         self.size = end - at
         self.left = end - have
-        self.payload = self.rx[at:have] if self.left else bytes(self.rx[at:have])
+        self.payload = self.rx[at:have]
+        if not self.left:
+            self.payload = bytes(self.payload)  # type: ignore
         self.start = have
         self.qos = qos
         self.retain = flags & 1 == 1
-        self.receipt = None
         return self._hold(packet_id, qos, flags & 8) if qos else _PUBLISH
+
+    def _read_topic(self, name: bytearray) -> bool:
+        """``name`` has its length in front. In 5.0 an alias may stand for an empty one."""
+        try:
+            topic = str(name[2:], "utf-8")
+        except ValueError:
+            return False
+        if "#" in topic or "+" in topic or "\0" in topic or not (topic or self.version > 4):
+            return False
+        self.topic = topic
+        self._name = name if topic else None
+        self._usual = None if not topic else name if self.version == 4 else name + b"\0"
+        return True
 
     def _read_publish_properties(self, at: int, end: int, have: int) -> int:
         """Offset behind the properties, in 5.0."""

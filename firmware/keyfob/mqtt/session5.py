@@ -52,7 +52,7 @@ class Session5(Session):
         self.granted: dict = {}
         self._new_alias = 0
 
-    # -- what `connect`, `subscribe` and `publish` ask for ---------------------------------------------
+    # -- what `connect`, `subscribe` and `publish` ask for --------------------------
 
     encode = staticmethod(properties.encode)
 
@@ -126,7 +126,7 @@ class Session5(Session):
             elif alias not in self._aliases_in:
                 raise KeyfobError("mqtt.topic-alias-unknown", "%d" % alias)
             self.topic = self._aliases_in[alias]
-            self._name = b""
+            self._name = self._usual = None
         if not self.topic:
             raise malformed("topic name of length", 0)
         return at

@@ -34,6 +34,7 @@ def subscribe(session, now_ms: int, topic_filter: str, options: int, properties=
     session.tx_end = put_subscribe(
         session.tx, session.tx_end, asked.packet_id, topic_filter, options, block
     )
+    session.again = None
     asked.awaits = _SUBACK if options >= 0 else _UNSUBACK
     asked.sent_ms = session.sent_ms = now_ms
     session.asked.append(asked)
