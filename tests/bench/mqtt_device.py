@@ -60,7 +60,7 @@ class Device:
         await self._client.connected()
 
     async def last_id(self, number):
-        self._client.session._last_id = number
+        self._client.session.last_id = number
 
     async def expect(self, code, limit_ms, topic):
         try:
