@@ -1,3 +1,21 @@
 """Keyfob's device package: MQTT over verified TLS. See `keyfob.client`."""
 
+import gc
+import sys
+
 __version__ = "0.1.0"
+
+
+def drop(*names: str) -> None:
+    """Forget modules of this package that are needed seldom, until they are needed again.
+
+    Their memory comes back at once, or once what still runs of them has ended.
+    """
+    for name in names:
+        name = "keyfob." + name
+        if sys.modules.pop(name, None):
+            at = name.rfind(".")
+            package, name = sys.modules.get(name[:at]), name[at + 1 :]
+            if hasattr(package, name):  # it may have been dropped before
+                delattr(package, name)
+    gc.collect()
