@@ -24,10 +24,6 @@ async def connect(host, port, identity, clock):
     return Stream(sock)
 
 
-async def exchange_datagram(server, packet, limit_ms):
-    raise KeyfobError("clock.no-server", server)
-
-
 class Stream:
     def __init__(self, sock):
         self._sock = sock
