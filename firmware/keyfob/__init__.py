@@ -1,17 +1,28 @@
 """Keyfob's device package: MQTT over verified TLS. See `keyfob.client`."""
 
+import gc
 import sys
 
+from micropython import const
+
 __version__ = "0.1.0"
+_PLENTY_BYTES = const(65_536)
 
 
 def drop(*names: str) -> None:
     """Forget modules of this package that are needed seldom, until they are needed again.
 
-    Their memory comes back with the next collection.
+    Their memory comes back at once, or once what still runs of them has ended. They stay
+    where there is plenty: importing takes time, and the allocator goes over the holes that
+    they would leave again and again.
     """
+    if gc.mem_free() > _PLENTY_BYTES:
+        return
     for name in names:
         name = "keyfob." + name
         if sys.modules.pop(name, None):
             at = name.rfind(".")
-            delattr(sys.modules[name[:at]], name[at + 1 :])
+            package, name = sys.modules.get(name[:at]), name[at + 1 :]
+            if hasattr(package, name):  # it may have been dropped before
+                delattr(package, name)
+    gc.collect()

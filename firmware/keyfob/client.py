@@ -47,7 +47,6 @@ _TURN_MS = const(20)  # after that long without any change of tasks, others get 
 # Fixed header, length of the topic, packet identifier, and QoS of a subscription.
 _PACKET_OVERHEAD_BYTES = const(10)
 _NO_MEMORY_MS = const(5_000)
-_PLENTY_BYTES = const(65_536)
 _TICKS_MASK = const(0x3FFF_FFFF)
 
 
@@ -57,7 +56,6 @@ def _any(value):
 
 
 _now_ms = _any(time.ticks_ms)
-_mem_free = _any(gc).mem_free
 
 
 class Client:
@@ -434,12 +432,12 @@ class Client:
 
     def settle(self) -> None:
         """Let go what only setting up takes, unless the broker is about to answer."""
-        # Those of 5.0 are needed all the time; and with plenty of memory it is better not
-        # to have holes in it, which the allocator would go over again and again.
-        is_wanted = (self._is_up and self.is_asking) or self.session.version > 4
-        if not is_wanted and _mem_free() < _PLENTY_BYTES:
-            drop("connection", "subscription", "backoff")
-            drop("mqtt.connect", "mqtt.subscribe", "mqtt.acks")
+        # Those of 5.0 are needed all the time.
+        if not (self._is_up and self.is_asking) and self.session.version == 4:
+            drop(
+                "connection", "subscription", "backoff", "mqtt.connect", "mqtt.subscribe",
+                "mqtt.acks",
+            )  # fmt: skip
 
     async def _tick(self) -> None:
         """What has to be done twice a second, and no more often."""

@@ -9,7 +9,7 @@ import time
 
 import network
 
-from keyfob import config, store, stream
+from keyfob import config, store
 from keyfob.clock import Clock
 from keyfob.errors import KeyfobError
 from keyfob.events import now_ms
@@ -32,7 +32,7 @@ async def run_time(shell, rest: str) -> None:
     if rest == "set":
         settings = config.load()
         await Wifi(settings["wifi"]).join()
-        await Clock(settings["ntp"], stream.exchange_datagram).set()
+        await Clock(settings["ntp"]).set()
     elif rest:
         shell.refuse("time knows %r not." % rest, "time, or: time set")
         return
@@ -61,7 +61,7 @@ def _now() -> tuple:
     """
     epoch_s = 946_684_800 if time.gmtime(0)[0] == 2000 else 0
     seconds = int(time.time()) + epoch_s
-    return seconds, seconds >= Clock({"servers": [], "min_s": 0}, None).floor_s()
+    return seconds, seconds >= Clock({"servers": [], "min_s": 0}).floor_s()
 
 
 async def run_certs(shell, rest: str) -> None:

@@ -1,6 +1,6 @@
 """The way to the broker: station, clock, identity and verified stream, in that order."""
 
-from keyfob import store, stream
+from keyfob import drop, stream
 from keyfob.clock import Clock
 from keyfob.errors import KeyfobError
 from keyfob.events import emit, emit_error
@@ -14,7 +14,7 @@ class Uplink:
         self._config = config
         self._wifi = Wifi(config["wifi"])
         self.check_up = self._wifi.check_up
-        self.clock = Clock(config["ntp"], stream.exchange_datagram)
+        self.clock = Clock(config["ntp"])
 
     async def open(self):
         """A verified stream to the broker (see `keyfob.stream.connect` for its errors)."""
@@ -26,8 +26,7 @@ class Uplink:
                 if not self.clock.is_set():
                     raise
                 emit_error(error)  # a clock that was set once goes on by itself
-        identity = store.load(self._config["device_id"])
-        emit("store.loaded", **_facts(identity))
+        identity = _load_identity(self._config["device_id"])
         broker = self._config["broker"]
         opened = await stream.connect(broker["host"], broker["port"], identity, self.clock)
         version, cipher = opened.session()
@@ -46,8 +45,10 @@ class Uplink:
         return error
 
 
-def _facts(identity) -> dict:
-    from keyfob.pki.certificate import Certificate
+def _load_identity(device_id: str):
+    from keyfob import store
 
-    ends_s = Certificate(identity.read("cert.der")).not_after_s
-    return {"slot": identity.slot, "cert": identity.cert_sha256(), "not_after_s": ends_s}
+    identity = store.load(device_id)
+    emit("store.loaded", **store.facts(identity))
+    drop("store", "pki.certificate", "pki", "identity")
+    return identity

@@ -340,7 +340,9 @@ def test_dates_that_do_not_fit_make_the_board_ask_for_the_time_again(
 def test_a_clock_that_was_set_outlives_its_server(board: Board, broker: Mosquitto) -> None:
     limit = "_ASK_EVERY_S = const(86_400)"
     board.edit("keyfob/clock.py", limit, "_ASK_EVERY_S = const(0)")
-    board.edit("keyfob/clock.py", "_REPLY_LIMIT_MS = const(3_000)", "_REPLY_LIMIT_MS = const(100)")
+    board.edit(
+        "keyfob/time_servers.py", "_REPLY_LIMIT_MS = const(3_000)", "_REPLY_LIMIT_MS = const(100)"
+    )
     with NtpServer() as own_ntp, _Relay(broker.port) as relay:
         board.settle("localhost", relay.port, own_ntp.port)
         board.power_on()
@@ -408,7 +410,7 @@ def test_a_key_that_is_no_key_is_told(board: Board) -> None:
 
 def test_a_machine_that_does_not_answer_ends_by_time_limit(board: Board, ntp: NtpServer) -> None:
     limit = "_CONNECT_LIMIT_MS = const(10_000)"
-    board.edit("keyfob/stream.py", limit, "_CONNECT_LIMIT_MS = const(300)")
+    board.edit("keyfob/tcp.py", limit, "_CONNECT_LIMIT_MS = const(300)")
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -427,7 +429,7 @@ def test_a_machine_that_does_not_answer_ends_by_time_limit(board: Board, ntp: Nt
 
 def test_a_silent_port_ends_by_time_limit(board: Board, ntp: NtpServer) -> None:
     board.edit(
-        "keyfob/stream.py",
+        "keyfob/tls/handshake.py",
         "_HANDSHAKE_LIMIT_MS = const(30_000)",
         "_HANDSHAKE_LIMIT_MS = const(300)",
     )

@@ -95,21 +95,42 @@ def test_no_source_contains(what: str) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize(
-    "what", ["wrap_socket", "SSLContext", "import tls", "import socket", "verify_mode"]
-)
-def test_only_the_stream_module_contains(what: str) -> None:
+# Each thing that makes a connection, and the one place where it is done.
+PLACES = {
+    "wrap_socket": ["handshake.py"],
+    "server_hostname": ["handshake.py"],
+    "SSLContext": ["context.py"],
+    "verify_mode": ["context.py"],
+    "import tls": ["context.py"],
+    "SOCK_STREAM": ["tcp.py"],
+    "SOCK_DGRAM": ["datagrams.py"],
+    "import socket": ["datagrams.py", "tcp.py"],
+}
+
+
+@pytest.mark.parametrize("what", PLACES)
+def test_only_its_own_module_contains(what: str) -> None:
     found = [path.name for path in SOURCES if re.search(rf"\b{what}\b", code_of(path))]
-    assert found == ["stream.py"]
+    assert found == PLACES[what]
 
 
-def test_each_thing_is_done_in_one_place_of_the_stream_module() -> None:
-    code = code_of(FIRMWARE / "keyfob" / "stream.py")
+def test_each_thing_is_done_once() -> None:
+    code = "".join(code_of(path) for path in SOURCES)
     assert code.count("wrap_socket(") == 1
     assert code.count("SSLContext(") == 1
-    assert "server_hostname=host" in code
+    assert "wrap_socket(tap, server_hostname=host," in code
     # The verify mode is only ever written as what is required.
     assert re.findall(r"verify_mode = (.*)", code) == ['getattr(tls, "CERT_REQUIRED", None)']
+    # Outside the handshake the judge refuses every chain.
+    assert re.findall(r"verify_callback = (.*)", code) == ["refuse", "chain.see", "refuse"]
+
+
+def test_a_tcp_connection_is_given_to_nothing_but_the_handshake() -> None:
+    using = [path.name for path in SOURCES if re.search(r"\btcp\b", code_of(path))]
+    assert using == ["stream.py"]
+    code = code_of(FIRMWARE / "keyfob" / "stream.py")
+    rest = code.partition("sock = await tcp.connect(host, port)")[2]
+    assert rest.partition("sock")[0].endswith("engine = await handshake.shake_hands(context, ")
 
 
 def test_the_search_would_find_each_spelling() -> None:
@@ -179,7 +200,9 @@ def test_an_engine_that_cannot_verify_cannot_be_chosen_by_name(
 
 def test_an_unset_clock_reaches_no_port(board: Board, listener: Listener, ntp: NtpServer) -> None:
     ntp.mode = Mode.SILENT
-    board.edit("keyfob/clock.py", "_REPLY_LIMIT_MS = const(3_000)", "_REPLY_LIMIT_MS = const(200)")
+    board.edit(
+        "keyfob/time_servers.py", "_REPLY_LIMIT_MS = const(3_000)", "_REPLY_LIMIT_MS = const(200)"
+    )
     assert board.outcome()[0] == "clock.no-answer"
     assert listener.connections == 0
 
@@ -251,7 +274,7 @@ def test_an_engine_that_does_not_verify_reaches_no_port(
     engine: str, board: Board, listener: Listener
 ) -> None:
     (board.folder / "weak_tls.py").write_text(ENGINES[engine])
-    board.edit("keyfob/stream.py", "import tls\n", "import weak_tls as tls\n")
+    board.edit("keyfob/tls/context.py", "import tls\n", "import weak_tls as tls\n")
     assert board.outcome()[0] == "tls.cannot-verify"
     assert listener.connections == 0
 
@@ -274,7 +297,7 @@ def test_an_engine_that_judges_no_chain_is_refused_after_the_handshake(
         "        self.load_cert_chain = self._real.load_cert_chain\n"
         "        self.wrap_socket = self._real.wrap_socket\n"
     )
-    board.edit("keyfob/stream.py", "import tls\n", "import weak_tls as tls\n")
+    board.edit("keyfob/tls/context.py", "import tls\n", "import weak_tls as tls\n")
     stranger: Pair = make_leaf(make_ca("stranger"), "b", ("localhost",))
     with Mosquitto(tmp_path / "m", mutual_tls(tmp_path / "m", stranger, CA)) as broker:
         board.settle("localhost", broker.port, ntp.port)

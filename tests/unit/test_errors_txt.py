@@ -19,7 +19,11 @@ CODE = re.compile(rf"(?:{'|'.join(PLACES)})\.[a-z0-9]+(?:-[a-z0-9]+)*")
 # Names of settings, events and topics have the same form.
 EVENTS = {"wifi.up", "wifi.down", "clock.set", "clock.kept", "store.loaded", "tls.up", "mqtt.up"}
 NOT_CODES = EVENTS | {"mqtt.down", "tls.engine", "ntp.servers", "tls.alert-"}
-MODULES = {f"mqtt.{path.stem}" for path in FIRMWARE.glob("keyfob/mqtt/*.py")}
+# So have those of modules that are dropped after use.
+MODULES = {
+    ".".join(path.relative_to(FIRMWARE / "keyfob").with_suffix("").parts)
+    for path in FIRMWARE.rglob("keyfob/**/*.py")
+}
 KNOWN = load_device_errors(FIRMWARE / "errors.txt")
 
 
@@ -37,11 +41,9 @@ def codes_raised() -> set[str]:
         }
         for node in ast.walk(tree):
             is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-            if is_text and node.value in MODULES:
-                continue
             if is_text and id(node) not in docstrings and CODE.fullmatch(node.value):
                 found.add(node.value)
-    return found - NOT_CODES
+    return found - NOT_CODES - MODULES
 
 
 def _tests() -> str:

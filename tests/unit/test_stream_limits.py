@@ -4,10 +4,17 @@ The engine is scripted, because a real one cannot be made to block for long on o
 machine; verification itself is tested against the real engine in tests/bench.
 """
 
-from device_support import code_of, refusal
+import asyncio
+import os
+import socket
+import sys
 
-import keyfob.stream
-from keyfob.stream import Stream, check_verifies
+from device_support import IS_MICROPYTHON, code_of, refusal, run
+
+import keyfob
+from keyfob.stream import Stream, refuse
+from keyfob.tls import context as tls_context
+from keyfob.tls.context import check_verifies
 
 
 class Engine:
@@ -74,7 +81,7 @@ class Context:
 
 
 def test_only_a_verify_mode_that_reads_back_is_believed():
-    had = getattr(keyfob.stream.tls, "CERT_REQUIRED", None)
+    had = getattr(tls_context.tls, "CERT_REQUIRED", None)
     context = Context()
     error = refusal(check_verifies, context)
     assert (error.code, error.detail) == (
@@ -84,3 +91,76 @@ def test_only_a_verify_mode_that_reads_back_is_believed():
     for mode in (0, 1, None, "2"):
         context.verify_mode = mode
         assert code_of(check_verifies, context) == "tls.cannot-verify"
+
+
+def test_outside_the_handshake_every_chain_is_refused():
+    assert refuse(b"", 0) != 0
+
+
+def test_waiting_ends_when_the_socket_is_readable():
+    if not IS_MICROPYTHON:
+        return  # it waits by the parts of MicroPython's own asyncio
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    address = _bind(sock)
+    stream = Bare(Engine(None))
+    stream._sock = sock
+    ended = []
+
+    async def wait():
+        await stream.readable()
+        ended.append("waiting")
+
+    async def check():
+        task = asyncio.create_task(wait())
+        await asyncio.sleep_ms(30)
+        assert ended == []
+        sock.sendto(b"x", address)
+        await asyncio.wait_for_ms(task, 1_000)
+        sock.recv(1)
+        try:
+            await asyncio.wait_for_ms(stream.readable(), 30)
+        except asyncio.TimeoutError:
+            ended.append("time limit")
+
+    run(check())
+    sock.close()
+    assert ended == ["waiting", "time limit"]
+
+
+def _bind(sock):
+    """The address of a free port; MicroPython does not tell the one of port 0."""
+    while True:
+        port = 20_000 + int.from_bytes(os.urandom(2), "big") % 12_000
+        address = socket.getaddrinfo("127.0.0.1", port)[0][-1]
+        try:
+            sock.bind(address)
+            return address
+        except OSError:
+            pass
+
+
+def test_an_error_that_finds_no_memory_for_its_explanation_is_told_all_the_same():
+    from keyfob.tls import reasons
+
+    reasons.os_error = _no_memory
+    error = refusal(Bare(Engine(OSError(104))).read_now, memoryview(bytearray(8)))
+    assert error.code == "tls.no-memory"
+    assert error.detail.startswith("reading: ") and "104" in error.detail
+    assert "keyfob.tls.reasons" not in sys.modules
+
+
+def _no_memory(error, doing):
+    raise MemoryError
+
+
+def test_what_is_let_go_of_is_loaded_again():
+    from keyfob.tls import reasons as first
+
+    stays = keyfob.tls
+    keyfob.drop("tls.reasons", "tls.reasons", "tls.never-loaded")
+    assert "keyfob.tls.reasons" not in sys.modules
+    assert not hasattr(stays, "reasons")
+    assert first.alert(48).code == "tls.alert-unknown-ca"
+    from keyfob.tls import reasons as second
+
+    assert second is not first

@@ -3,76 +3,136 @@
 RFC 5280 sections 4.1.2.1 (version) and 4.2.1.6 (SAN), RFC 6125 section 6.4.4. It is
 stricter than mbedTLS in two points, keeps the evidence that mbedTLS's verdict
 lacks, and proves that a chain was judged at all. Not checked here: signatures,
-dates, names, usages, path length; those verdicts are the engine's.
+dates, names, usages, path length; those verdicts are the engine's. What is kept
+becomes text in `keyfob.tls.evidence`, which is loaded for a refusal.
 """
 
+from micropython import const
+
 from keyfob.errors import KeyfobError
-from keyfob.pki.certificate import Certificate, date_text
+
+_BOOLEAN = const(0x01)
+_OCTET_STRING = const(0x04)
+_SEQUENCE = const(0x30)
+_VERSION = const(0xA0)
+_EXTENSIONS = const(0xA3)
+_NAME_DNS = const(0x82)
+_NAME_IP = const(0x87)
+_ANY = const(-1)
+_MAX_NAMES = const(4)
+_ZULU = const(0x5A)
+# UTCTime and GeneralizedTime, with their lengths.
+_TIMES = ((0x17, 13), (0x18, 15))
+_SAN_OID = b"\x06\x03\x55\x1d\x11"
 
 
 class Chain:
     """What the engine's verify callback saw: proof that it verifies, and evidence.
 
     The callback cannot make mbedTLS accept anything (its verdict is kept in flags that
-    MicroPython does not hand out); it can only refuse more.
+    MicroPython does not hand out); it can only refuse more. ``seen``: (depth, issuer
+    and validity and subject in DER) of each certificate; ``names``: the GeneralNames of
+    the end-entity's SAN in DER.
     """
 
     def __init__(self, host: str, now_s: int, identity) -> None:
         """``identity``: `keyfob.store.Identity`, whose trust anchors evidence may name."""
         self.error: KeyfobError | None = None
         self.was_judged = False
-        self._host = host
-        self._now_s = now_s
-        self._identity = identity
-        self._dates = ""
-        self._issuer = ""
-        self._top = -1
-        self._names: list[str] = []
+        self.host = host
+        self.now_s = now_s
+        self.identity = identity
+        self.seen: list[tuple] = []
+        self.names = b""
 
     def see(self, der: memoryview, depth: int) -> int:
         """Called for each certificate, trust anchor first; not 0 refuses the chain."""
         try:
-            self._check(Certificate(der), depth)
+            self._check(der, depth)
         except KeyfobError as error:
             self.error = error
+        except IndexError:
+            self.error = KeyfobError("x509.malformed", "depth %d: too short" % depth)
         except MemoryError:
             self.error = KeyfobError("tls.no-memory", "reading the broker's chain")
         return -1 if self.error else 0
 
-    def _check(self, certificate: Certificate, depth: int) -> None:
-        if certificate.version != 3:
+    def _check(self, der: memoryview, depth: int) -> None:
+        version, facts, names = read_facts(der)
+        if version != 3:
             # mbedTLS would take a version 1 trust anchor for a CA: no basic constraints.
-            raise KeyfobError("x509.not-v3", "depth %d: version %d" % (depth, certificate.version))
-        first_s, last_s = certificate.not_before_s, certificate.not_after_s
-        if not first_s <= self._now_s <= last_s:
-            self._dates = "%r is valid from %s to %s, clock %s" % (
-                certificate.subject,
-                date_text(first_s),
-                date_text(last_s),
-                date_text(self._now_s),
-            )
-        if depth > self._top:
-            self._top, self._issuer = depth, certificate.issuer
+            raise KeyfobError("x509.not-v3", "depth %d: version %d" % (depth, version))
+        self.seen.append((depth, facts))
         if depth == 0:
-            if not certificate.names:
+            if not names:
                 # mbedTLS would fall back to the common name; RFC 6125 section 6.4.4.
-                raise KeyfobError("x509.no-san", "wanted " + self._host)
-            self._names = certificate.names
+                raise KeyfobError("x509.no-san", "wanted " + self.host)
+            self.names = names
             self.was_judged = True
 
-    def evidence(self, code: str) -> str:
-        """Seen against expected, for a chain refused with ``code``."""
-        if code in ("x509.expired", "x509.not-yet-valid") and self._dates:
-            return self._dates
-        if code == "x509.untrusted":
-            return "chain ends with issuer %r, trust anchors %s" % (self._issuer, self._anchors())
-        return "wanted %s, certificate for %s" % (self._host, " ".join(self._names))
 
-    def _anchors(self) -> str:
-        texts = []
-        for name in self._identity.names("ca"):
-            try:
-                texts.append(repr(Certificate(self._identity.read(name)).subject))
-            except KeyfobError as error:
-                texts.append("%s (%s)" % (name, error.code))
-        return ", ".join(texts)
+def read_facts(der: bytes | memoryview) -> tuple:
+    """(version; issuer, validity and subject in DER; names of the SAN in DER, up to the
+    fourth DNS name or IP address, empty if there is none). Errors: x509.malformed."""
+    at, end = read_element(der, 0, len(der), _SEQUENCE)
+    at, end = read_element(der, at, end, _SEQUENCE)
+    version = 1
+    if der[at] == _VERSION:
+        start, at = read_element(der, at, end, _VERSION)
+        version = der[start + 2] + 1 if at == start + 3 else 0
+    at = read_element(der, at, end)[1]  # serialNumber
+    start = read_element(der, at, end)[1]  # signature
+    at = read_element(der, start, end, _SEQUENCE)[1]  # issuer
+    time_at, at = read_element(der, at, end, _SEQUENCE)
+    while time_at < at:
+        tag = der[time_at]
+        inner, time_at = read_element(der, time_at, at)
+        # RFC 5280 section 4.1.2.5: always Zulu, with seconds.
+        if (tag, time_at - inner) not in _TIMES or der[time_at - 1] != _ZULU:
+            raise KeyfobError("x509.malformed", "offset %d: time of tag %d" % (inner, tag))
+    at = read_element(der, at, end, _SEQUENCE)[1]  # subject
+    facts = bytes(der[start:at])
+    while at < end and der[at] != _EXTENSIONS:
+        at = read_element(der, at, end)[1]
+    names = b""
+    if at < end:
+        at, end = read_element(der, at, end, _EXTENSIONS)
+        at, end = read_element(der, at, end, _SEQUENCE)
+    while at < end:
+        inner, at = read_element(der, at, end, _SEQUENCE)
+        if bytes(der[inner : inner + len(_SAN_OID)]) == _SAN_OID:
+            names = _read_names(der, inner + len(_SAN_OID), at)
+    return version, facts, names
+
+
+def _read_names(der: bytes | memoryview, at: int, end: int) -> bytes:
+    if der[at] == _BOOLEAN:
+        at = read_element(der, at, end)[1]  # critical
+    at, end = read_element(der, at, end, _OCTET_STRING)
+    start, end = read_element(der, at, end, _SEQUENCE)
+    at, count = start, 0
+    while at < end and count < _MAX_NAMES:
+        count += der[at] in (_NAME_DNS, _NAME_IP)
+        at = read_element(der, at, end)[1]
+    return bytes(der[start:at]) if count else b""
+
+
+def read_element(der: bytes | memoryview, at: int, end: int, tag: int = _ANY) -> tuple:
+    """(start, end) of the content of the element at ``at``, which must have ``tag``.
+
+    Definite lengths of at most two bytes (DER; a certificate above 64 KB is none of
+    ours). Errors: x509.malformed.
+    """
+    start = at + 2
+    if start > end or (tag >= 0 and der[at] != tag):
+        raise KeyfobError("x509.malformed", "offset %d: no tag %d" % (at, tag))
+    size = der[at + 1]
+    if size >= 0x80:
+        count = size & 0x7F
+        start += count
+        if not 1 <= count <= 2 or start > end:
+            raise KeyfobError("x509.malformed", "offset %d: length of %d bytes" % (at, count))
+        size = der[start - 1] | (der[start - 2] << 8 if count == 2 else 0)
+    if start + size > end:
+        raise KeyfobError("x509.malformed", "offset %d: %d bytes" % (at, size))
+    return start, start + size

@@ -51,10 +51,40 @@ _NUMBERS = {
 
 def refusal(text: str, chain) -> KeyfobError:
     """The error for mbedTLS's verdict ``text`` on ``chain`` (`keyfob.tls.chain.Chain`)."""
+    from keyfob.tls.evidence import of_chain
+
     for part, code in _REFUSALS:
         if part in text:
-            return KeyfobError(code, chain.evidence(code))
-    return KeyfobError("x509.refused", text.replace("\n", "; ") + chain.evidence(""))
+            return KeyfobError(code, of_chain(chain, code))
+    return KeyfobError("x509.refused", text.replace("\n", "; ") + of_chain(chain, ""))
+
+
+def handshake(error: OSError | ValueError, tap, chain) -> KeyfobError:
+    """Why a handshake ended with ``error``. ``tap``: `keyfob.tls.tap.Tap`."""
+    if chain.error:
+        return chain.error
+    if isinstance(error, ValueError):
+        return refusal(str(error), chain)
+    # A broker that refuses our certificate sends its alert and closes while we are
+    # still writing: the engine meets a reset and never reads why.
+    rest = bytearray(64)
+    while (tap.readinto(rest) or 0) > 0:
+        pass
+    watch = tap.watch
+    if watch.alert >= 0:
+        return alert(watch.alert)
+    if not watch.is_tls:
+        return KeyfobError("tls.not-tls", "first bytes from the broker are no TLS record")
+    if watch.seen_bytes == 0:
+        return closed(watch, 0)
+    return os_error(error, "handshake")
+
+
+def closed(watch, count: int) -> KeyfobError:
+    """The error for a handshake that read ``count`` bytes instead of waiting."""
+    if watch.seen_bytes == 0:
+        return KeyfobError("tls.no-answer", "closed before its first byte")
+    return KeyfobError("tls.closed", "%d bytes during the handshake" % count)
 
 
 def alert(number: int) -> KeyfobError:

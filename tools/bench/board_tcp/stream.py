@@ -24,14 +24,9 @@ async def connect(host, port, identity, clock):
     return Stream(sock)
 
 
-async def exchange_datagram(server, packet, limit_ms):
-    raise KeyfobError("clock.no-server", server)
-
-
 class Stream:
     def __init__(self, sock):
         self._sock = sock
-        self._readable = asyncio.StreamReader(sock)
         self._poller = select.poll()
         self._poller.register(sock, select.POLLIN)
 
@@ -58,8 +53,8 @@ class Stream:
             return True
         return False
 
-    async def readable(self):
-        await self._readable.read(0)
+    def readable(self):
+        yield asyncio.core._io_queue.queue_read(self._sock)
 
     def close(self):
         self._sock.close()
