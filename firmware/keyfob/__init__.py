@@ -3,10 +3,8 @@
 import gc
 import sys
 
-from micropython import const
-
 __version__ = "0.1.0"
-_PLENTY_BYTES = const(65_536)
+plenty_bytes = 65_536  # of free heap; with more, `drop` does nothing
 
 
 def drop(*names: str) -> None:
@@ -16,7 +14,7 @@ def drop(*names: str) -> None:
     where there is plenty: importing takes time, and the allocator goes over the holes that
     they would leave again and again.
     """
-    if gc.mem_free() > _PLENTY_BYTES:
+    if gc.mem_free() > plenty_bytes:
         return
     for name in names:
         name = "keyfob." + name

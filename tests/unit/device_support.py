@@ -34,7 +34,10 @@ if not IS_MICROPYTHON:
     asyncio.sleep_ms = lambda ms: asyncio.sleep(ms / 1000)
     asyncio.wait_for_ms = lambda awaitable, ms: asyncio.wait_for(awaitable, ms / 1000)
 
+import keyfob  # noqa: E402
 from keyfob.errors import KeyfobError  # noqa: E402
+
+keyfob.plenty_bytes = 1 << 29  # modules are dropped after use, as on a small board
 
 
 def refusal(function, *arguments):
