@@ -6,7 +6,7 @@ MQTT 3.1.1 and 5.0 in it, in both directions; `make test` takes a sample of them
 
 from __future__ import annotations
 
-import re
+import itertools
 import shutil
 import socket
 import threading
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from mqtt_rig import Device, Host, Plain, leave_session, make_package
+from mqtt_wire import FIRST_STORED_ID, Packet, WireRelay, breaches
 
 from keyfob_host.relay import Fault, TcpRelay
 
@@ -148,81 +149,69 @@ def test_a_link_of_single_bytes_changes_nothing(package: Path, broker: Plain, ve
         assert len(relay.connections) == 1
 
 
-def _restarts(package: Path, folder: Path, restarts: int) -> None:
-    """Publish on while the broker is killed, again and again; it keeps no session."""
-    broker = Plain(folder / "first")
-    port = broker.port
-    steps = [["messages", "down/r", 1], ["publish", "up/r", 0, 10_000_000, 1]]
-    try:
-        with Host(port, "up/r") as host, Device(package, "restarts", port, *steps) as device:
-            for number in range(restarts):
-                device.wait_event("mqtt.up", number + 1)
-                _wait_for_more(host)
-                broker.stop()
-                device.wait_event("mqtt.down", number + 1)
-                broker = Plain(folder / f"restart-{number}", port=port)
-            device.wait_event("mqtt.up", restarts + 1)
-            deadline = time.monotonic() + 10
-            # It is asked for again, though this broker has never heard of it.
-            while "down/r" not in broker.log():
-                assert time.monotonic() < deadline, "the subscription was not restored"
-                time.sleep(0.05)
-            _wait_for_more(host)
-            assert not [event for event in device.events("error") if event["retry"] == "stop"]
-    finally:
-        broker.stop()
+LAST_ID = FIRST_STORED_ID - 1
 
 
-def _wait_for_more(host: Host) -> None:
-    """What the killed broker had taken is gone with it; what comes behind arrives."""
-    seen = len(host.seen)
-    deadline = time.monotonic() + 10
-    while len(host.seen) == seen:
-        assert time.monotonic() < deadline, "publishing did not go on"
-        time.sleep(0.01)
+def _check_identifiers(sent: list[Packet]) -> int:
+    """That they are taken in turn, from 1 to the last and again; how often they wrapped."""
+    wraps = 0
+    for before, after in itertools.pairwise(one.packet_id for one in sent):
+        assert after == (before + 1 if before < LAST_ID else 1), (before, after)
+        wraps += after == 1
+    return wraps
 
 
-def test_the_device_outlives_restarts_of_the_broker(package: Path, tmp_path: Path) -> None:
-    _restarts(package, tmp_path, 3)
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [1, 2])
+def test_identifiers_wrap_below_those_of_the_outbox(
+    package: Path, broker: Plain, tmp_path: Path, qos: int, version: int
+) -> None:
+    name = f"wrap-{qos}-{version}"
+    steps = [
+        ["connected"], ["last_id", LAST_ID - 100],
+        ["store", f"stored/{name}", 0, 20, 1 + qos % 2],
+        ["window", f"up/{name}", 0, 480, qos, 8], ["drained"],
+    ]  # fmt: skip
+    with (
+        WireRelay(("127.0.0.1", broker.port)) as relay,
+        Host(broker.port, f"+/{name}") as host,
+        Device(
+            package, name, relay.port, *steps, version=version,
+            limits={"inflight": 8}, outbox=tmp_path / "outbox",
+        ) as device,
+    ):  # fmt: skip
+        device.end()
+        assert set(host.wait_for(f"up/{name}", range(480)).values()) == {1}
+        assert set(host.wait_for(f"stored/{name}", range(20)).values()) == {1}
+    assert breaches(relay.packets) == []
+    sent = relay.publishes(f"up/{name}")
+    assert len(sent) == 480
+    assert _check_identifiers(sent) == 1
+    stored = relay.publishes(f"stored/{name}")
+    assert len(stored) == 20
+    assert min(one.packet_id for one in stored) >= FIRST_STORED_ID
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_device_outlives_100_restarts_of_the_broker(package: Path, tmp_path: Path) -> None:
-    _restarts(package, tmp_path, 100)
-
-
-@pytest.mark.parametrize("qos", [1, 2])
-def test_identifiers_wrap_without_a_loss(package: Path, broker: Plain, qos: int) -> None:
-    topic = f"up/wrap-{qos}"
-    steps = [["connected"], ["last_id", 65_100], ["window", topic, 0, 480, qos, 8]]
-    limits = {"inflight": 8}
-    with (
-        Host(broker.port, topic) as host,
-        Device(package, f"wrap-{qos}", broker.port, *steps, limits=limits) as device,
-    ):
-        device.end()
-        assert set(host.wait_for(topic, range(480)).values()) == {1}
-    sent = re.findall(rf"Received PUBLISH from wrap-{qos} .*, m(\d+), '{topic}'", broker.log())
-    identifiers = [int(identifier) for identifier in sent]
-    assert len(identifiers) == 480
-    assert 0 not in identifiers
-    assert min(identifiers) == 1
-    assert max(identifiers) > 65_101
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_200_000_publishes_across_the_wrap_arrive_once(package: Path, tmp_path: Path) -> None:
     steps = [["window", "up/many", 0, 200_000, 1, 8]]
     with (
         Plain(tmp_path / "broker", "log_type error") as broker,
+        WireRelay(("127.0.0.1", broker.port)) as relay,
         Host(broker.port, "up/many") as host,
-        Device(package, "many", broker.port, *steps, limits={"inflight": 8}) as device,
+        Device(package, "many", relay.port, *steps, limits={"inflight": 8}) as device,
     ):
-        device.end(240)
+        device.end(400)
         assert set(host.wait_for("up/many", range(200_000), 120).values()) == {1}
         assert not device.events("mqtt.down")
+        device_ms = device.step_ms(0)
+    assert breaches(relay.packets) == []
+    sent = relay.publishes("up/many")
+    assert len(sent) == 200_000
+    wraps = _check_identifiers(sent)
+    print(f"200,000 publishes in {device_ms} ms, {wraps} wraps")
+    assert wraps == 3
 
 
 def test_ten_idle_keep_alive_periods_are_one_connection(tmp_path: Path, broker: Plain) -> None:
