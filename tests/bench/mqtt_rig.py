@@ -24,13 +24,19 @@ from paho.mqtt.properties import Properties
 
 STAND_INS = HERE.parent.parent / "tools" / "bench"
 PLAIN = ["allow_anonymous true", "set_tcp_nodelay true", "max_queued_messages 0"]
-_EDITS = {
-    # A fault is over as soon as it was met; what is tested is what happens then.
-    "backoff.py": (
-        ("_FIRST_MS = const(500)", "_FIRST_MS = const(60)"),
-        ("_CEILING_MS = const(60_000)", "_CEILING_MS = const(400)"),
-    ),
-}
+Edit = tuple[str, str, str]  # module of the package, old text, new text
+# A fault is over as soon as it was met; what is tested is what happens then.
+EAGER: tuple[Edit, ...] = (
+    ("backoff.py", "_FIRST_MS = const(500)", "_FIRST_MS = const(60)"),
+    ("backoff.py", "_CEILING_MS = const(60_000)", "_CEILING_MS = const(400)"),
+)
+# Time limits of a second each.
+HURRIED: tuple[Edit, ...] = (
+    ("client.py", "_CONNACK_LIMIT_MS = const(15_000)", "_CONNACK_LIMIT_MS = const(1_000)"),
+    ("client.py", "_WRITE_LIMIT_MS = const(15_000)", "_WRITE_LIMIT_MS = const(1_000)"),
+    ("mqtt/session.py", "_ACK_LIMIT_MS = const(20_000)", "_ACK_LIMIT_MS = const(1_000)"),
+    ("mqtt/session.py", "_PING_LIMIT_MS = const(20_000)", "_PING_LIMIT_MS = const(1_000)"),
+)
 
 
 class Plain(Mosquitto):
@@ -52,14 +58,13 @@ class Plain(Mosquitto):
         assert self._process.wait(20) == 0, self.log()
 
 
-def make_package(folder: Path, *edits: tuple[str, str, str]) -> Path:
-    """The firmware's package with the stand-ins; ``edits``: (file, old text, new text)."""
+def make_package(folder: Path, *edits: Edit) -> Path:
+    """The firmware's package with the stand-ins."""
     package = folder / "keyfob"
     shutil.copytree(FIRMWARE / "keyfob", package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(STAND_INS / "board" / "uplink.py", package)
     shutil.copy(STAND_INS / "board_tcp" / "stream.py", package)
-    changes = [(file, old, new) for file, pairs in _EDITS.items() for old, new in pairs]
-    for file, old, new in [*changes, *edits]:
+    for file, old, new in [*EAGER, *edits]:
         text = (package / file).read_text()
         assert old in text, f"{file} has no {old!r}"
         (package / file).write_text(text.replace(old, new))
@@ -82,16 +87,19 @@ class Device:
             "broker": {"host": "127.0.0.1", "port": port, "keepalive_s": 5, **broker},
             "limits": limits,
         }
+        command = [str(MICROPYTHON), str(HERE / "mqtt_device.py")]
+        lines = [json.dumps(line) + "\n" for line in (settings, steps, outbox and str(outbox))]
+        self._start(command, folder, "".join(lines))
+
+    def _start(self, command: list[str], folder: Path, told: str) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._process = subprocess.Popen(
-            [str(MICROPYTHON), str(HERE / "mqtt_device.py")],
-            cwd=folder, env={"MICROPYPATH": f"{folder}:.frozen"}, text=True,
+            command, cwd=folder, env={"MICROPYPATH": f"{folder}:.frozen"}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert self._process.stdin
-        for line in (settings, list(steps), outbox and str(outbox)):
-            self._process.stdin.write(json.dumps(line) + "\n")
+        self._process.stdin.write(told)
         self._process.stdin.close()
         self._pump_thread = threading.Thread(target=self._pump, daemon=True)
         self._pump_thread.start()

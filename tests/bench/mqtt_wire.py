@@ -155,6 +155,7 @@ class _Sent:
     topic: str
     number: int
     connection: int
+    is_taken: bool = False  # there was a PUBREC, which may have arrived
     is_released: bool = False
     is_over: bool = False
 
@@ -180,6 +181,8 @@ class _Judge:
                 self._owed.remove(one.packet_id)
         elif not one.is_up and one.kind in (PUBACK, PUBCOMP) and one.packet_id in self._sent:
             self._sent[one.packet_id].is_over = True
+        elif not one.is_up and one.kind == PUBREC and one.packet_id in self._sent:
+            self._sent[one.packet_id].is_taken = True
 
     def _connected(self, one: Packet) -> None:
         self._connection += 1
@@ -212,7 +215,7 @@ class _Judge:
         sent.connection = self._connection
         if one.packet_id in self._owed:
             before = self._owed[: self._owed.index(one.packet_id)]
-            if [earlier for earlier in before if not self._sent[earlier].is_released]:
+            if [earlier for earlier in before if not self._sent[earlier].is_taken]:
                 self.found.append(f"{one}: before {before}, which were sent first")
             self._owed.remove(one.packet_id)
 

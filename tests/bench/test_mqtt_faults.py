@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mqtt_rig import Device, Host, Plain, leave_session, make_package
+from mqtt_rig import HURRIED, Device, Host, Plain, leave_session, make_package
 from mqtt_wire import FIRST_STORED_ID, Packet, WireRelay, breaches
 
 from keyfob_host.relay import Fault, TcpRelay
@@ -249,19 +249,13 @@ def test_two_boards_of_one_client_identifier_are_told_so(
         assert told[0]["detail"]
 
 
-SHORT = (
-    ("client.py", "_CONNACK_LIMIT_MS = const(15_000)", "_CONNACK_LIMIT_MS = const(1_000)"),
-    ("client.py", "_WRITE_LIMIT_MS = const(15_000)", "_WRITE_LIMIT_MS = const(1_000)"),
-    ("mqtt/session.py", "_ACK_LIMIT_MS = const(20_000)", "_ACK_LIMIT_MS = const(1_000)"),
-    ("mqtt/session.py", "_PING_LIMIT_MS = const(20_000)", "_PING_LIMIT_MS = const(1_000)"),
-)
 MOST_OVER_S = 1.0
 
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package with time limits of a second each."""
-    return make_package(tmp_path_factory.mktemp("hurried"), *SHORT)
+    return make_package(tmp_path_factory.mktemp("hurried"), *HURRIED)
 
 
 @pytest.fixture
