@@ -191,7 +191,12 @@ class _Judge:
                 del self._sent[packet_id]
             elif sent.is_released and not one.session_present:
                 sent.is_over = True  # the broker of a new session had taken it for good
-        self._owed = [packet_id for packet_id, sent in self._sent.items() if not sent.is_over]
+        # Whether a PUBREC arrived is not known; if it did, a new session has no use for it.
+        self._owed = [
+            packet_id
+            for packet_id, sent in self._sent.items()
+            if not sent.is_over and (one.session_present or not sent.is_taken)
+        ]
 
     def _published(self, one: Packet) -> None:
         sent, name = self._sent.get(one.packet_id), (one.topic, one.number)
