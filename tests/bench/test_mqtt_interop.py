@@ -16,12 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from mqtt_rig import Device, Host, Plain, leave_session, make_package
 from other_brokers import Ejabberd, Mosquitto21
+
+from keyfob_host.relay import Fault, TcpRelay
 
 pytestmark = [
     pytest.mark.mosquitto,
@@ -211,6 +213,35 @@ def test_leaving_says_offline_and_sends_no_will(package: Path, peer: Peer) -> No
         _wait_for(lambda: host.seen[topic, "offline"])
         time.sleep(0.5)
         assert host.seen[topic, "offline"] == 1
+
+
+def test_a_pubcomp_that_was_lost_is_recovered_from(
+    request: pytest.FixtureRequest, package: Path, peer: Peer
+) -> None:
+    if peer.name == "ejabberd-5":
+        # It answers the second PUBREL with reason code 0x92, which "is not an error during
+        # recovery" (5.0 section 3.7.2.1).
+        reason = "publish raises mqtt.identifier-not-found for a message that arrived"
+        request.node.add_marker(pytest.mark.xfail(strict=True, reason=reason))
+    if peer.name.startswith("amqtt"):
+        pytest.skip("amqtt 0.12.1 answers no PUBREL that it answered before (section 4.3.3)")
+    topic = f"up/pubcomp-{peer.name}"
+    steps = [["publish", topic, 0, 1, 2]]
+    with TcpRelay(("127.0.0.1", peer.port)) as relay:
+        through = replace(peer, port=relay.port)
+        with through.device(package, "whole-" + peer.name, *steps) as device:
+            device.end()
+        answers = relay.connections[0].passed["down"]
+        relay.fail(Fault("cut", "down", at_byte=answers - 1))
+        with (
+            peer.host(topic) as host,
+            through.device(package, "cuts-" + peer.name, *steps) as device,
+        ):
+            _wait_for(lambda: len(relay.connections) > 1 and not relay.connections[1].alive)
+            relay.clear()
+            device.end(5)
+            assert host.wait_for(topic, range(1)) == {0: 1}
+            assert len(device.events("mqtt.up")) == 2
 
 
 class Only311:

@@ -190,6 +190,31 @@ def test_what_the_broker_refuses_is_told_and_holds_up_nothing(
         assert all("forbidden/a" in error["detail"] for error in told)
 
 
+def test_a_broker_that_refuses_the_device_costs_no_stored_message(
+    package: Path, tmp_path: Path
+) -> None:
+    store = [["store", "up/refused", 0, 3, 1], ["store", "up/refused", 10, 3, 2]]
+    box = {"version": 5, "outbox": tmp_path / "outbox"}
+    (tmp_path / "users").touch()
+    users = f"password_file {tmp_path}/users"
+    with (
+        Plain(tmp_path / "closed", "allow_anonymous false", users) as broker,
+        Device(package, "outsider", broker.port, *store, ["drained"], **box) as device,
+    ):
+        error = device.wait_event("error")
+        assert (error["code"], error["retry"]) == ("mqtt.not-authorized", "stop")
+        assert "CONNACK: reason code 0x87" in error["detail"]
+        device.wait_for("step 1 ")  # it stores on, all the same
+    with (
+        Plain(tmp_path / "open") as broker,
+        Host(broker.port, "up/#", version=5) as host,
+        Device(package, "outsider", broker.port, ["drained"], **box) as device,
+    ):
+        device.end()
+        assert set(host.wait_for("up/refused", range(3)).values()) == {1}
+        assert set(host.wait_for("up/refused", range(10, 13)).values()) == {1}
+
+
 LONG = "up/" + "x" * 200
 # What is beyond the broker's limits, which its CONNACK says, or by now beyond the
 # device's own: (code, version, line of the broker's, limits of the device, topic, QoS).
