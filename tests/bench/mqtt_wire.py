@@ -8,19 +8,21 @@ MQTT 3.1.1 and 5.0; payloads are numbers in ASCII.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from keyfob_host.relay import TcpRelay
 
 CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 2, 3, 4, 5, 6, 7
+PINGREQ = 12
 _TOPIC_ALIAS = 0x23  # the only property, or the first, of what the device publishes here
 FIRST_STORED_ID = 0xFF00  # from there on packet identifiers are the outbox's
 
 
 @dataclass(frozen=True)
 class Packet:
-    """``number``: the payload of a PUBLISH. ``code``: of a CONNACK."""
+    """``number``: the payload of a PUBLISH. ``at_s``: when the relay saw its end."""
 
     connection: int
     is_up: bool
@@ -30,6 +32,7 @@ class Packet:
     is_dup: bool = False
     topic: str = ""
     session_present: bool = False
+    at_s: float = field(default_factory=time.monotonic, compare=False, repr=False)
 
 
 class WireRelay(TcpRelay):

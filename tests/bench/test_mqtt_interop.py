@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed"),
 ]
 QOS = (0, 1, 2)
+SAYS_TAKEN_OVER = ("ejabberd-5",)  # mosquitto 2.0.11 closes without its DISCONNECT
 
 
 class Amqtt:
@@ -213,6 +215,37 @@ def test_leaving_says_offline_and_sends_no_will(package: Path, peer: Peer) -> No
         _wait_for(lambda: host.seen[topic, "offline"])
         time.sleep(0.5)
         assert host.seen[topic, "offline"] == 1
+
+
+def test_two_boards_of_one_client_identifier_are_told_so(package: Path, peer: Peer) -> None:
+    if peer.name.startswith("amqtt"):
+        pytest.skip("amqtt 0.12.1 leaves both connected after the first take-over")
+    name = "twin-" + peer.name
+    steps = [["messages", f"down/{name}", 1], ["connected"], ["got", 1],
+             ["publish", f"up/{name}", 0, 1, 1]]  # fmt: skip
+    with peer.host(f"up/{name}") as host, peer.device(package, name, *steps) as stays:
+        stays.wait_for("step 1 ")
+        with peer.device(package, name, ["connected"], ["sleep", 60_000]) as other:
+            told: list[tuple[Device, dict]] = []
+            deadline = time.monotonic() + 30
+            while not told:
+                assert time.monotonic() < deadline, stays.lines + other.lines
+                errors = [(one, error) for one in (stays, other) for error in one.events("error")]
+                told = [pair for pair in errors if pair[1]["code"] == "mqtt.taken-over"]
+                time.sleep(0.01)
+        device, error = told[0]
+        if peer.name in SAYS_TAKEN_OVER:
+            # The broker's own word, and at the first time.
+            assert error["detail"].startswith("DISCONNECT: reason code 0x8e")
+            assert device.events("mqtt.down")[0]["code"] == "mqtt.taken-over"
+        else:
+            # 3.1.1 has no word for it: it shows by what happens.
+            assert re.match(r"closed 5 times in a row, last after \d+ ms", error["detail"])
+        # The other is gone: all is well again, without anybody's help.
+        stays.wait_event("mqtt.up", len(stays.events("mqtt.down")) + 1)
+        host.publish(f"down/{name}", 0, 1)
+        stays.end()
+        assert host.wait_for(f"up/{name}", range(1)) == {0: 1}
 
 
 def test_a_pubcomp_that_was_lost_is_recovered_from(
