@@ -97,24 +97,30 @@ class _Stream:
 
 
 class RecordRelay(TcpRelay):
-    """Fails once, when record ``record`` of application data is to pass in ``direction``.
+    """Fails as `plan` says; what does not end the connection stays until `clear`."""
 
-    ``kind``: of a `Fault`; what does not end the connection stays until `clear`.
-    """
-
-    def __init__(
-        self,
-        target: tuple[str, int],
-        fault: Fault | None = None,
-        direction: Direction = "up",
-        record: int = 0,
-        where: Where = "before",
-    ) -> None:
+    def __init__(self, target: tuple[str, int]) -> None:
         super().__init__(target)
-        self._planned = fault
-        self._plan = (direction, record, where)
+        self._planned: Fault | None = None
+        self._plan: tuple[Direction, int, Where] = ("up", 0, "before")
         self._streams: dict[tuple[int, Direction], _Stream] = {}
-        self.was_hit = False
+        self._hit: Connection | None = None
+
+    def plan(self, fault: Fault, direction: Direction, record: int, where: Where) -> RecordRelay:
+        """``fault``, once: at that record, counted from 0 on each connection."""
+        self._plan = (direction, record, where)
+        self._hit = None
+        self._planned = fault
+        return self
+
+    @property
+    def was_hit(self) -> bool:
+        return self._hit is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection that was hit has ended."""
+        return self._hit is not None and not self._hit.alive
 
     def records(self, direction: Direction) -> int:
         """How many of application data the first connection carried."""
@@ -133,6 +139,6 @@ class RecordRelay(TcpRelay):
             if place is not None and place > passed:
                 data = data[: place - passed]
             elif place == passed:
-                self.was_hit = True
+                self._hit = link.connection
                 self._apply(self._planned)
         return await super()._portion(link, direction, data)

@@ -189,10 +189,8 @@ class _Judge:
 
     def _connected(self, one: Packet) -> None:
         self._connection += 1
-        for packet_id, sent in list(self._sent.items()):
-            if sent.is_over and sent.connection < self._connection - 1:
-                del self._sent[packet_id]
-            elif sent.is_released and not one.session_present:
+        for sent in self._sent.values():
+            if sent.is_released and not one.session_present:
                 sent.is_over = True  # the broker of a new session had taken it for good
         # Whether a PUBREC arrived is not known; if it did, a new session has no use for it.
         self._owed = [
@@ -211,7 +209,7 @@ class _Judge:
                 self.found.append(f"{one}: before {self._owed}, which are to be sent again")
             if name in self._names:
                 self.found.append(f"{one}: it was sent before")
-            self._sent.pop(one.packet_id, None)
+            self._forget(one.packet_id)
             self._sent[one.packet_id] = _Sent(*name, self._connection)
             self._names.add(name)
             return
@@ -226,6 +224,13 @@ class _Judge:
             if [earlier for earlier in before if not self._sent[earlier].is_taken]:
                 self.found.append(f"{one}: before {before}, which were sent first")
             self._owed.remove(one.packet_id)
+
+    def _forget(self, packet_id: int) -> None:
+        """Something new goes out: what was over by then does not come again."""
+        self._sent.pop(packet_id, None)
+        for other, sent in list(self._sent.items()):
+            if sent.is_over and sent.connection < self._connection:
+                del self._sent[other]
 
 
 def breaches(packets: list[Packet]) -> list[str]:

@@ -45,7 +45,7 @@ class Rig:
 @contextlib.contextmanager
 def provisioned_board(
     folder: Path,
-    files: dict[str, str] | None = None,
+    files: dict[str, str | bytes] | None = None,
     app: dict[str, Any] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> Iterator[Rig]:
@@ -69,7 +69,7 @@ def provisioned_board(
         sync_board(ref, reset=False)
         with open_transport(ref) as board:
             for path, text in (files or {}).items():
-                board.write(path, text.encode())
+                board.write(path, text.encode() if isinstance(text, str) else text)
         given = Settings(
             broker=f"{NAME}:{broker.port}", ntp=[f"ntp.keyfob.test:{ntp.port}"],
             app=app or {}, extra=extra or {},

@@ -144,8 +144,7 @@ def _nothing_is_lost_where_the_broker_keeps_its_word(
     assert not (found := breaches(done.packets)), "\n".join(found)
     assert done.missing == []
     assert [number for number in done.twice if number % 2] == [], "QoS 2 twice"
-    # Only what was on its way when the broker went may come twice at QoS 1.
-    assert len(done.twice) <= done.again
+    # At QoS 1 either hop may double; what the device sends twice is judged by `breaches`.
 
 
 def _what_a_killed_broker_lost_it_had_acknowledged(
@@ -210,7 +209,7 @@ BREACHES = {
         CONNACKED, ONE, _published(2, 1), CONNACKED, _published(2, 1, is_dup=True),
     ],
     "long-complete": [
-        CONNACKED, ONE, Packet(1, False, PUBACK, 1), CONNACKED, CONNACKED,
+        CONNACKED, ONE, Packet(1, False, PUBACK, 1), CONNACKED, _published(2, 1), CONNACKED,
         _published(1, 0, is_dup=True),
     ],
 }  # fmt: skip

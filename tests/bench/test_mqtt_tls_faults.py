@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import make_ca
@@ -82,7 +83,7 @@ def tell_story(bench: Bench, relay: RecordRelay, version: int) -> TlsDevice:
 
 def _clear_after_the_fault(relay: RecordRelay, device: TlsDevice) -> None:
     deadline = time.monotonic() + STORY_LIMIT_S
-    while not (relay.was_hit and not relay.connections[0].alive):
+    while not relay.is_over:
         assert time.monotonic() < deadline, device.lines
         if device.starting("end"):
             break
@@ -93,8 +94,9 @@ def _clear_after_the_fault(relay: RecordRelay, device: TlsDevice) -> None:
     relay.clear()
 
 
-def _relay(bench: Bench, *plan: object) -> RecordRelay:
-    return RecordRelay(("127.0.0.1", bench.broker.port), *plan)
+def _relay(bench: Bench, *plan: Any) -> RecordRelay:
+    relay = RecordRelay(("127.0.0.1", bench.broker.port))
+    return relay.plan(*plan) if plan else relay
 
 
 @pytest.mark.parametrize("version", [4, 5])
