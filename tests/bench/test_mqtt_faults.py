@@ -342,6 +342,26 @@ def test_a_peer_that_takes_no_bytes_is_given_up_in_time(hurried: Path, relay: Tc
         assert time.monotonic() - started_s <= 1.0 + 2 * MOST_OVER_S
 
 
+@pytest.mark.xfail(
+    strict=True, reason="what fails while an error is told ends the task that reconnects"
+)
+def test_an_error_that_there_is_no_memory_to_tell_ends_nothing(
+    tmp_path: Path, broker: Plain
+) -> None:
+    # As on a heap that is full: the shell's tellings take more of it than the client's.
+    told = '    retry = "stop" if is_stop(error.code) else "wait"\n'
+    fails = "    global _start_ms\n    if _start_ms != -1:\n        _start_ms = -1\n"
+    fails += "        raise MemoryError\n"
+    package = make_package(tmp_path / "package", ("events.py", told, fails + told))
+    with (
+        TcpRelay(("127.0.0.1", broker.port)) as relay,
+        Device(package, "no-memory", relay.port, ["connected"], ["sleep", 60_000]) as device,
+    ):
+        device.wait_for("step 0 ")
+        relay.cut()
+        device.wait_event("mqtt.up", 2, limit_s=3)
+
+
 def test_a_broker_that_hangs_up_before_connack_is_told(hurried: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
