@@ -1,14 +1,19 @@
 """A device that does what it is told, under MicroPython: on standard input a line of
-settings and a line of steps, both JSON.
+settings, one of steps and one with the folder of the outbox or null, all JSON.
 
 Prints ``got TOPIC PAYLOAD`` for each message handled, ``step N MS`` after each step,
-and ``end`` after the last. Steps:
+and ``end`` after the last. Payloads that it publishes are numbers. Steps:
 
     ["messages", filter, qos]             subscribe, and take messages from then on
-    ["publish", topic, first, count, qos] payloads are numbers; one after the other
+    ["publish", topic, first, count, qos] one after the other
     ["window", topic, first, count, qos, tasks]  the same, by several tasks at once
+    ["stream", topic, tasks, pause_ms]    the same, even numbers at QoS 1, odd ones at 2,
+                                          until a message is handled; ``streamed COUNT``
+    ["store", topic, first, count, qos]   the same, with the outbox; ``stored TOPIC N`` each
+    ["drained"]                           wait until the outbox is empty
     ["got", n]                            wait until n messages are handled
     ["connected"]                         wait until there is a connection
+    ["gone"]                              wait until there is none
     ["last_id", n]                        the packet identifier used last was n
     ["expect", code, limit_ms, topic]     publish with a limit, which ends with ``code``
     ["bulk", topic, count, size]          QoS 0, large
@@ -23,11 +28,13 @@ import time
 from keyfob import config
 from keyfob.client import Client
 from keyfob.errors import KeyfobError
+from keyfob.outbox import Outbox
 
 
 class Device:
-    def __init__(self, client):
+    def __init__(self, client, box=None):
         self._client = client
+        self._box = box
         self._got = 0
         self._more = asyncio.Event()
         self._tasks = []
@@ -56,8 +63,35 @@ class Device:
         starts = [first + each * task for task in range(tasks)]
         await asyncio.gather(*[self.publish(topic, start, each, qos) for start in starts])
 
+    async def stream(self, topic, tasks, pause_ms):
+        count = 0
+
+        async def work():
+            nonlocal count
+            while not self._got:
+                number = count
+                count += 1
+                await self._client.publish(topic, b"%d" % number, 1 + number % 2)
+                await asyncio.sleep_ms(pause_ms)
+
+        await asyncio.gather(*[work() for _ in range(tasks)])
+        print("streamed", count)
+
+    async def store(self, topic, first, count, qos):
+        for number in range(first, first + count):
+            await self._client.publish(topic, b"%d" % number, qos, store=True)
+            print("stored", topic, number)
+
+    async def drained(self):
+        while self._box.count:
+            await asyncio.sleep_ms(5)
+
     async def connected(self):
         await self._client.connected()
+
+    async def gone(self):
+        while self._client.is_connected():
+            await asyncio.sleep_ms(5)
 
     async def last_id(self, number):
         self._client.session.last_id = number
@@ -79,14 +113,20 @@ class Device:
         await asyncio.sleep_ms(limit_ms)
 
 
-async def run(settings, steps):
-    async with Client(config.check(settings)) as client:
-        device = Device(client)
-        for number, (name, *arguments) in enumerate(steps):
-            started_ms = time.ticks_ms()
-            await getattr(device, name)(*arguments)
-            print("step", number, time.ticks_diff(time.ticks_ms(), started_ms))
+async def follow(device, steps):
+    for number, (name, *arguments) in enumerate(steps):
+        started_ms = time.ticks_ms()
+        await getattr(device, name)(*arguments)
+        print("step", number, time.ticks_diff(time.ticks_ms(), started_ms))
     print("end")
 
 
-asyncio.run(run(json.loads(sys.stdin.readline()), json.loads(sys.stdin.readline())))
+async def run(settings, steps, folder):
+    checked = config.check(settings)
+    box = Outbox(checked["outbox"], folder) if folder else None
+    async with Client(checked, box) as client:
+        await follow(Device(client, box), steps)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(*[json.loads(sys.stdin.readline()) for _ in range(3)]))

@@ -8,6 +8,7 @@ stream (no TLS). The firmware itself has no such way.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -23,13 +24,19 @@ from paho.mqtt.properties import Properties
 
 STAND_INS = HERE.parent.parent / "tools" / "bench"
 PLAIN = ["allow_anonymous true", "set_tcp_nodelay true", "max_queued_messages 0"]
-_EDITS = {
-    # A fault is over as soon as it was met; what is tested is what happens then.
-    "backoff.py": (
-        ("_FIRST_MS = const(500)", "_FIRST_MS = const(60)"),
-        ("_CEILING_MS = const(60_000)", "_CEILING_MS = const(400)"),
-    ),
-}
+Edit = tuple[str, str, str]  # module of the package, old text, new text
+# A fault is over as soon as it was met; what is tested is what happens then.
+EAGER: tuple[Edit, ...] = (
+    ("backoff.py", "_FIRST_MS = const(500)", "_FIRST_MS = const(60)"),
+    ("backoff.py", "_CEILING_MS = const(60_000)", "_CEILING_MS = const(400)"),
+)
+# Time limits of a second each.
+HURRIED: tuple[Edit, ...] = (
+    ("client.py", "_CONNACK_LIMIT_MS = const(15_000)", "_CONNACK_LIMIT_MS = const(1_000)"),
+    ("client.py", "_WRITE_LIMIT_MS = const(15_000)", "_WRITE_LIMIT_MS = const(1_000)"),
+    ("mqtt/session.py", "_ACK_LIMIT_MS = const(20_000)", "_ACK_LIMIT_MS = const(1_000)"),
+    ("mqtt/session.py", "_PING_LIMIT_MS = const(20_000)", "_PING_LIMIT_MS = const(1_000)"),
+)
 
 
 class Plain(Mosquitto):
@@ -38,15 +45,26 @@ class Plain(Mosquitto):
     def __init__(self, folder: Path, *lines: str, port: int = 0) -> None:
         super().__init__(folder, [*PLAIN, *lines], port)
 
+    def wait_log(self, pattern: str, limit_s: float = 10.0) -> None:
+        """Until a line of the log has it."""
+        deadline = time.monotonic() + limit_s
+        while not re.search(pattern, self.log()):
+            assert time.monotonic() < deadline, f"no {pattern!r} in {self.log()[-2000:]}"
+            time.sleep(0.01)
 
-def make_package(folder: Path, *edits: tuple[str, str, str]) -> Path:
-    """The firmware's package with the stand-ins; ``edits``: (file, old text, new text)."""
+    def end(self) -> None:
+        """SIGTERM: with persistence it stores everything and leaves."""
+        self._process.terminate()
+        assert self._process.wait(20) == 0, self.log()
+
+
+def make_package(folder: Path, *edits: Edit) -> Path:
+    """The firmware's package with the stand-ins."""
     package = folder / "keyfob"
     shutil.copytree(FIRMWARE / "keyfob", package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(STAND_INS / "board" / "uplink.py", package)
     shutil.copy(STAND_INS / "board_tcp" / "stream.py", package)
-    changes = [(file, old, new) for file, pairs in _EDITS.items() for old, new in pairs]
-    for file, old, new in [*changes, *edits]:
+    for file, old, new in [*EAGER, *edits]:
         text = (package / file).read_text()
         assert old in text, f"{file} has no {old!r}"
         (package / file).write_text(text.replace(old, new))
@@ -54,10 +72,14 @@ def make_package(folder: Path, *edits: tuple[str, str, str]) -> Path:
 
 
 class Device:
-    """A process that runs `mqtt_device.py` in the folder of `make_package`."""
+    """A process that runs `mqtt_device.py` in the folder of `make_package`.
+
+    ``broker``: settings of that section; ``limits``: that section; ``outbox``: the folder
+    of an outbox, which outlives the process.
+    """
 
     def __init__(self, folder: Path, device_id: str, port: int, *steps: list, **broker) -> None:
-        limits = broker.pop("limits", {})
+        limits, outbox = broker.pop("limits", {}), broker.pop("outbox", None)
         settings = {
             "device_id": device_id,
             "wifi": {"ssid": "bench"},
@@ -65,15 +87,19 @@ class Device:
             "broker": {"host": "127.0.0.1", "port": port, "keepalive_s": 5, **broker},
             "limits": limits,
         }
+        command = [str(MICROPYTHON), str(HERE / "mqtt_device.py")]
+        lines = [json.dumps(line) + "\n" for line in (settings, steps, outbox and str(outbox))]
+        self._start(command, folder, "".join(lines))
+
+    def _start(self, command: list[str], folder: Path, told: str) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._process = subprocess.Popen(
-            [str(MICROPYTHON), str(HERE / "mqtt_device.py")],
-            cwd=folder, env={"MICROPYPATH": f"{folder}:.frozen"}, text=True,
+            command, cwd=folder, env={"MICROPYPATH": f"{folder}:.frozen"}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert self._process.stdin
-        self._process.stdin.write(f"{json.dumps(settings)}\n{json.dumps(steps)}\n")
+        self._process.stdin.write(told)
         self._process.stdin.close()
         self._pump_thread = threading.Thread(target=self._pump, daemon=True)
         self._pump_thread.start()
@@ -130,11 +156,24 @@ class Device:
 class Host:
     """The host's side over paho: what arrived, by topic, and how often."""
 
-    def __init__(self, port: int, topic_filter: str = "up/#", version: int = 4) -> None:
+    def __init__(
+        self,
+        port: int,
+        topic_filter: str = "up/#",
+        version: int = 4,
+        name: str = "",
+        login: tuple[str, str] | None = None,
+    ) -> None:
+        """``name``: its client identifier, and the broker keeps its session."""
         self.seen: Counter[tuple[str, str]] = Counter()
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5 if version == 5 else paho.MQTTv311
+            CallbackAPIVersion.VERSION2,
+            name,
+            protocol=paho.MQTTv5 if version == 5 else paho.MQTTv311,
+            **({"clean_session": False} if name else {}),
         )
+        if login:
+            self._client.username_pw_set(*login)
         self._client.max_queued_messages_set(0)
         self._client.max_inflight_messages_set(1000)
         self._client.on_message = self._see
@@ -172,7 +211,13 @@ class Host:
         self._client.loop_stop()
 
 
-def leave_session(port: int, device_id: str, topic_filter: str, version: int = 4) -> None:
+def leave_session(
+    port: int,
+    device_id: str,
+    topic_filter: str,
+    version: int = 4,
+    login: tuple[str, str] | None = None,
+) -> None:
     """Make the broker keep a session for ``device_id``, subscribed with QoS 2."""
     client = paho.Client(
         CallbackAPIVersion.VERSION2,
@@ -180,6 +225,8 @@ def leave_session(port: int, device_id: str, topic_filter: str, version: int = 4
         protocol=paho.MQTTv5 if version == 5 else paho.MQTTv311,
         **({} if version == 5 else {"clean_session": False}),
     )
+    if login:
+        client.username_pw_set(*login)
     done = threading.Event()
     client.on_subscribe = lambda *_: done.set()
     client.on_connect = lambda *_: client.subscribe(topic_filter, 2)

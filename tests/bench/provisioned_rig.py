@@ -44,9 +44,15 @@ class Rig:
 
 @contextlib.contextmanager
 def provisioned_board(
-    folder: Path, files: dict[str, str] | None = None, app: dict[str, Any] | None = None
+    folder: Path,
+    files: dict[str, str | bytes] | None = None,
+    app: dict[str, Any] | None = None,
+    extra: dict[str, Any] | None = None,
 ) -> Iterator[Rig]:
-    """Keyfob's firmware, ``files`` beside it, and an identity; the application runs."""
+    """Keyfob's firmware, ``files`` beside it, and an identity; the application runs.
+
+    ``extra``: more settings, by dotted key.
+    """
     authority = Authority.ephemeral(common_name="Bench CA")
     (folder / "ca.pem").write_bytes(authority.cert_pem())
     authority.issue_broker(NAME).write(folder / "id" / NAME)
@@ -63,10 +69,11 @@ def provisioned_board(
         sync_board(ref, reset=False)
         with open_transport(ref) as board:
             for path, text in (files or {}).items():
-                board.write(path, text.encode())
+                board.write(path, text.encode() if isinstance(text, str) else text)
         given = Settings(
-            broker=f"{NAME}:{broker.port}", ntp=[f"ntp.keyfob.test:{ntp.port}"], app=app or {}
-        )
+            broker=f"{NAME}:{broker.port}", ntp=[f"ntp.keyfob.test:{ntp.port}"],
+            app=app or {}, extra=extra or {},
+        )  # fmt: skip
         provision_board(ref, device, given)
         assert ref.virtual is not None
         yield Rig(ref, ref.virtual, broker, ntp, folder, device.key_pem())

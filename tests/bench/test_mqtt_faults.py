@@ -6,7 +6,8 @@ MQTT 3.1.1 and 5.0 in it, in both directions; `make test` takes a sample of them
 
 from __future__ import annotations
 
-import re
+import contextlib
+import itertools
 import shutil
 import socket
 import threading
@@ -15,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mqtt_rig import Device, Host, Plain, leave_session, make_package
+from mqtt_rig import HURRIED, Device, Host, Plain, leave_session, make_package
+from mqtt_wire import FIRST_STORED_ID, PINGREQ, Packet, WireRelay, breaches
 
 from keyfob_host.relay import Fault, TcpRelay
 
@@ -148,131 +150,111 @@ def test_a_link_of_single_bytes_changes_nothing(package: Path, broker: Plain, ve
         assert len(relay.connections) == 1
 
 
-def _restarts(package: Path, folder: Path, restarts: int) -> None:
-    """Publish on while the broker is killed, again and again; it keeps no session."""
-    broker = Plain(folder / "first")
-    port = broker.port
-    steps = [["messages", "down/r", 1], ["publish", "up/r", 0, 10_000_000, 1]]
-    try:
-        with Host(port, "up/r") as host, Device(package, "restarts", port, *steps) as device:
-            for number in range(restarts):
-                device.wait_event("mqtt.up", number + 1)
-                _wait_for_more(host)
-                broker.stop()
-                device.wait_event("mqtt.down", number + 1)
-                broker = Plain(folder / f"restart-{number}", port=port)
-            device.wait_event("mqtt.up", restarts + 1)
-            deadline = time.monotonic() + 10
-            # It is asked for again, though this broker has never heard of it.
-            while "down/r" not in broker.log():
-                assert time.monotonic() < deadline, "the subscription was not restored"
-                time.sleep(0.05)
-            _wait_for_more(host)
-            assert not [event for event in device.events("error") if event["retry"] == "stop"]
-    finally:
-        broker.stop()
+LAST_ID = FIRST_STORED_ID - 1
 
 
-def _wait_for_more(host: Host) -> None:
-    """What the killed broker had taken is gone with it; what comes behind arrives."""
-    seen = len(host.seen)
-    deadline = time.monotonic() + 10
-    while len(host.seen) == seen:
-        assert time.monotonic() < deadline, "publishing did not go on"
-        time.sleep(0.01)
+def _check_identifiers(sent: list[Packet]) -> int:
+    """That they are taken in turn, from 1 to the last and again; how often they wrapped."""
+    wraps = 0
+    for before, after in itertools.pairwise(one.packet_id for one in sent):
+        assert after == (before + 1 if before < LAST_ID else 1), (before, after)
+        wraps += after == 1
+    return wraps
 
 
-def test_the_device_outlives_restarts_of_the_broker(package: Path, tmp_path: Path) -> None:
-    _restarts(package, tmp_path, 3)
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [1, 2])
+def test_identifiers_wrap_below_those_of_the_outbox(
+    package: Path, broker: Plain, tmp_path: Path, qos: int, version: int
+) -> None:
+    name = f"wrap-{qos}-{version}"
+    steps = [
+        ["connected"], ["last_id", LAST_ID - 100],
+        ["store", f"stored/{name}", 0, 20, 1 + qos % 2],
+        ["window", f"up/{name}", 0, 480, qos, 8], ["drained"],
+    ]  # fmt: skip
+    with (
+        WireRelay(("127.0.0.1", broker.port)) as relay,
+        Host(broker.port, f"+/{name}") as host,
+        Device(
+            package, name, relay.port, *steps, version=version,
+            limits={"inflight": 8}, outbox=tmp_path / "outbox",
+        ) as device,
+    ):  # fmt: skip
+        device.end()
+        assert set(host.wait_for(f"up/{name}", range(480)).values()) == {1}
+        assert set(host.wait_for(f"stored/{name}", range(20)).values()) == {1}
+    assert breaches(relay.packets) == []
+    sent = relay.publishes(f"up/{name}")
+    assert len(sent) == 480
+    assert _check_identifiers(sent) == 1
+    stored = relay.publishes(f"stored/{name}")
+    assert len(stored) == 20
+    assert min(one.packet_id for one in stored) >= FIRST_STORED_ID
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_device_outlives_100_restarts_of_the_broker(package: Path, tmp_path: Path) -> None:
-    _restarts(package, tmp_path, 100)
-
-
-@pytest.mark.parametrize("qos", [1, 2])
-def test_identifiers_wrap_without_a_loss(package: Path, broker: Plain, qos: int) -> None:
-    topic = f"up/wrap-{qos}"
-    steps = [["connected"], ["last_id", 65_100], ["window", topic, 0, 480, qos, 8]]
-    limits = {"inflight": 8}
-    with (
-        Host(broker.port, topic) as host,
-        Device(package, f"wrap-{qos}", broker.port, *steps, limits=limits) as device,
-    ):
-        device.end()
-        assert set(host.wait_for(topic, range(480)).values()) == {1}
-    sent = re.findall(rf"Received PUBLISH from wrap-{qos} .*, m(\d+), '{topic}'", broker.log())
-    identifiers = [int(identifier) for identifier in sent]
-    assert len(identifiers) == 480
-    assert 0 not in identifiers
-    assert min(identifiers) == 1
-    assert max(identifiers) > 65_101
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_200_000_publishes_across_the_wrap_arrive_once(package: Path, tmp_path: Path) -> None:
     steps = [["window", "up/many", 0, 200_000, 1, 8]]
     with (
         Plain(tmp_path / "broker", "log_type error") as broker,
+        WireRelay(("127.0.0.1", broker.port)) as relay,
         Host(broker.port, "up/many") as host,
-        Device(package, "many", broker.port, *steps, limits={"inflight": 8}) as device,
+        Device(package, "many", relay.port, *steps, limits={"inflight": 8}) as device,
     ):
-        device.end(240)
+        device.end(400)
         assert set(host.wait_for("up/many", range(200_000), 120).values()) == {1}
         assert not device.events("mqtt.down")
+        device_ms = device.step_ms(0)
+    assert breaches(relay.packets) == []
+    sent = relay.publishes("up/many")
+    assert len(sent) == 200_000
+    wraps = _check_identifiers(sent)
+    print(f"200,000 publishes in {device_ms} ms, {wraps} wraps")
+    assert wraps == 3
 
 
-def test_ten_idle_keep_alive_periods_are_one_connection(tmp_path: Path, broker: Plain) -> None:
+def test_ten_keep_alive_periods_without_publishing_are_one_connection(
+    tmp_path: Path, broker: Plain
+) -> None:
+    # A period of a second, which the settings do not allow. mosquitto hangs up after 1.5.
     least = ('"keepalive_s": (int, 5, 3600, 30)', '"keepalive_s": (int, 1, 3600, 30)')
     package = make_package(tmp_path / "package", ("config.py", *least))
-    steps = [["connected"], ["sleep", 10_000], ["publish", "up/idle", 0, 1, 1]]
-    with Device(package, "idle", broker.port, *steps, keepalive_s=1) as device:
-        device.end()
-        assert not device.events("mqtt.down")
-    pings = [line for line in broker.log().splitlines() if "PINGREQ from idle" in line]
-    assert 8 <= len(pings) <= 14
+    with contextlib.ExitStack() as stack:
+        relays, devices = {}, {}
+        for name, version in (("idle-4", 4), ("idle-5", 5), ("hears-4", 4), ("hears-5", 5)):
+            relay = relays[name] = stack.enter_context(WireRelay(("127.0.0.1", broker.port)))
+            steps = [["messages", f"down/{name}", 0], ["connected"], ["sleep", 10_000],
+                     ["publish", f"up/{name}", 0, 1, 1]]  # fmt: skip
+            devices[name] = stack.enter_context(
+                Device(package, name, relay.port, *steps, version=version, keepalive_s=1)
+            )
+        host = stack.enter_context(Host(broker.port, "none"))
+        # Section 3.1.2.10 counts what a client sends: hearing something is not enough.
+        while not all(device.starting("end") for device in devices.values()):
+            for name in ("hears-4", "hears-5"):
+                host.publish(f"down/{name}", 0, 0)
+            time.sleep(0.2)
+        for name, device in devices.items():
+            device.end()
+            assert not device.events("mqtt.down"), name
+            assert len(relays[name].connections) == 1
+            pings = [one.at_s for one in relays[name].packets if one.kind == PINGREQ]
+            assert 9 <= len(pings) <= 20, (name, len(pings))
+            sent = [one.at_s for one in relays[name].packets if one.is_up]
+            longest_s = max(after - before for before, after in itertools.pairwise(sent))
+            assert longest_s <= 1.0 + 0.3, f"{name} was silent for {longest_s} s"
+        assert devices["hears-4"].got()["0"] > 20
 
 
-@pytest.mark.parametrize("version", [4, 5])
-def test_two_boards_of_one_client_identifier_are_told_so(
-    package: Path, broker: Plain, version: int
-) -> None:
-    name = f"twin-{version}"
-    steps = [["connected"], ["sleep", 60_000]]
-    with (
-        Device(package, name, broker.port, *steps, version=version) as one,
-        Device(package, name, broker.port, *steps, version=version) as other,
-    ):
-        deadline = time.monotonic() + 30
-        told: list[dict] = []
-        while not told:
-            assert time.monotonic() < deadline, one.lines + other.lines
-            told = [
-                event
-                for device in (one, other)
-                for event in device.events("error")
-                if event["code"] in ("mqtt.taken-over", "mqtt.closed-again")
-            ]
-            time.sleep(0.05)
-        assert told[0]["detail"]
-
-
-SHORT = (
-    ("connection.py", "_CONNACK_LIMIT_MS = const(15_000)", "_CONNACK_LIMIT_MS = const(1_000)"),
-    ("client.py", "_WRITE_LIMIT_MS = const(15_000)", "_WRITE_LIMIT_MS = const(1_000)"),
-    ("mqtt/session.py", "_ACK_LIMIT_MS = const(20_000)", "_ACK_LIMIT_MS = const(1_000)"),
-    ("mqtt/session.py", "_PING_LIMIT_MS = const(20_000)", "_PING_LIMIT_MS = const(1_000)"),
-)
 MOST_OVER_S = 1.0
 
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package with time limits of a second each."""
-    return make_package(tmp_path_factory.mktemp("hurried"), *SHORT)
+    return make_package(tmp_path_factory.mktemp("hurried"), *HURRIED)
 
 
 @pytest.fixture
@@ -360,6 +342,26 @@ def test_a_peer_that_takes_no_bytes_is_given_up_in_time(hurried: Path, relay: Tc
         assert time.monotonic() - started_s <= 1.0 + 2 * MOST_OVER_S
 
 
+@pytest.mark.xfail(
+    strict=True, reason="what fails while an error is told ends the task that reconnects"
+)
+def test_an_error_that_there_is_no_memory_to_tell_ends_nothing(
+    tmp_path: Path, broker: Plain
+) -> None:
+    # As on a heap that is full: the shell's tellings take more of it than the client's.
+    told = '    retry = "stop" if is_stop(error.code) else "wait"\n'
+    fails = "    global _start_ms\n    if _start_ms != -1:\n        _start_ms = -1\n"
+    fails += "        raise MemoryError\n"
+    package = make_package(tmp_path / "package", ("events.py", told, fails + told))
+    with (
+        TcpRelay(("127.0.0.1", broker.port)) as relay,
+        Device(package, "no-memory", relay.port, ["connected"], ["sleep", 60_000]) as device,
+    ):
+        device.wait_for("step 0 ")
+        relay.cut()
+        device.wait_event("mqtt.up", 2, limit_s=3)
+
+
 def test_a_broker_that_hangs_up_before_connack_is_told(hurried: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -389,4 +391,6 @@ def test_a_session_with_many_messages_waiting_gets_each_once(
         assert device.got() == {str(number): 1 for number in range(60)}
         assert device.events("mqtt.up")[0]["session_present"] is True
         order = [int(line.split()[2]) for line in device.starting("got ")]
-        assert order[::2] == sorted(order[::2])
+        for qos in (1, 2):  # section 4.6: ordered, each QoS for itself
+            of_qos = [number for number in order if 1 + number % 2 == qos]
+            assert of_qos == sorted(of_qos)

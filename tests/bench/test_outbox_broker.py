@@ -14,7 +14,7 @@ from keyfob_host.errors import KeyfobHostError
 from keyfob_host.mqtt_host import HostClient
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(1200)]
-STRIDE = 13  # of the sample
+STRIDE = 17  # of the sample
 TOPIC = "devices/sensor-01/stored"
 APP = """
 import asyncio, os
@@ -41,11 +41,15 @@ async def run(config):
 """
 
 
-@pytest.fixture
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+@pytest.fixture(params=[4, 5])
+def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("stored")
-    with provisioned_board(folder, {"/apps/storer.py": APP}, {"name": "storer"}) as made:
+    version = {"broker.version": request.param}
+    files = {"/apps/storer.py": APP}
+    with provisioned_board(folder, files, {"name": "storer"}, version) as made:
         yield made
+        # mosquitto calls 3.1.1 protocol 2.
+        assert f"as sensor-01 (p{5 if request.param == 5 else 2}," in made.broker.log()
 
 
 def live_until_cut(rig: Rig, operation: int | None) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from provisioned_rig import Rig, provisioned_board
+from terminal import Terminal
 from virtual_rig import SerialConsole, log, tool, wait_for_log, wait_until
 
 from keyfob_host.device_errors import load_device_errors
@@ -267,6 +269,51 @@ def test_stock_mpremote_reaches_a_command(rig: Rig) -> None:
     code = "from keyfob import shell; shell.start('errors clock.never-set')"
     done = tool("mpremote", "connect", pty, "exec", code)
     assert "cause: The board's clock was never set" in done.stdout, done.stderr
+
+
+def mpremote_repl(rig: Rig) -> Terminal:
+    """Stock ``mpremote repl`` on the board."""
+    mpremote = str(Path(sys.executable).with_name("mpremote"))
+    return Terminal([mpremote, "connect", rig.virtual.info()["pty"], "repl"])
+
+
+def test_the_shell_works_in_the_repl_of_stock_mpremote(rig: Rig) -> None:
+    with SerialConsole(rig.virtual) as port:
+        restart(rig.virtual, port)
+        port.send(b"exit\r")
+        port.read_until(b">>> ")
+    with rig.host() as host:
+        host.subscribe("devices/sensor-01/said")
+        with mpremote_repl(rig) as repl:
+            repl.read_until("Use Ctrl-] or Ctrl-x to exit this shell")
+            repl.send("\r")
+            repl.read_until(">>> ")
+            repl.send("shell()\r")
+            repl.read_until(PROMPT.decode())
+            repl.send("hepl\x7f\x7flp\r")
+            assert "mqtt connect" in repl.read_until("\r\n" + PROMPT.decode())
+            repl.send("\x1b[A\x1b[D\r")  # arrow up, arrow left: the bell, and what they print
+            repl.read_until("\r\n" + PROMPT.decode())
+            repl.send("mqtt connect\r")
+            assert "connected; events" in repl.read_until("\r\n" + PROMPT.decode())
+            repl.send("mqtt publish devices/sensor-01/said over mpremote\r")
+            assert "the broker has it" in repl.read_until("\r\n" + PROMPT.decode())
+            message = host.wait_message("devices/sensor-01/said", timeout_s=10)
+            assert message.payload == b"over mpremote"
+            repl.send("\x1d")  # Ctrl-] ends mpremote, and leaves the board alone
+            assert repl.ended() == 0
+    with mpremote_repl(rig) as repl:
+        repl.read_until("to exit this shell")
+        repl.send("\r")
+        repl.read_until(PROMPT.decode())
+        repl.send("mqtt status\r")
+        assert "connected     broker.keyfob.test:" in repl.read_until("\r\n" + PROMPT.decode())
+        repl.send("\x03")  # Ctrl-C leaves the shell
+        repl.read_until(">>> ")
+        repl.send("import sys; print([n for n in sys.modules if 'shell' in n])\r")
+        assert repl.read_until(">>> ").splitlines()[-2].strip() == "[]"
+        repl.send("\x18")  # Ctrl-x
+        assert repl.ended() == 0
 
 
 def test_no_secret_was_ever_shown(rig: Rig) -> None:

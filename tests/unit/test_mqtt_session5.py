@@ -122,6 +122,15 @@ def test_a_3_1_1_broker_answers_in_its_own_form():
     assert code_of(feed, begun(), b"\x20\x02\x00\x00") == "mqtt.malformed"
 
 
+def test_far_more_messages_than_may_be_unacknowledged_end_the_connection():
+    made = opened(limits={"inbox": 4})
+    for number in range(1, 9):
+        assert len(feed(made, b"\x32\x06\x00\x01a\x00" + bytes([number]) + b"\x00")) == 1
+    error = refusal(feed, made, b"\x32\x06\x00\x01a\x00\x09\x00")
+    assert (error.code, error.detail) == ("mqtt.receive-maximum", "9 unacknowledged")
+    assert made.farewell(error.code) == b"\xe0\x01\x93"
+
+
 def test_auth_is_refused():
     assert code_of(feed, begun(), b"\xf0\x00") == "mqtt.auth-refused"
     assert code_of(feed, opened(), b"\xf0\x02\x18\x00") == "mqtt.auth-refused"

@@ -30,8 +30,13 @@ _CLOCK_SLACK_S = 86_400
 _SECTIONS: dict[str, frozenset[str]] = {
     "wifi": frozenset({"ssid"}),
     "ntp": frozenset({"servers", "min_s"}),
-    "broker": frozenset({"host", "port", "keepalive_s"}),
-    "limits": frozenset({"rx_bytes", "tx_bytes", "payload_bytes", "inflight"}),
+    "broker": frozenset(
+        {"host", "port", "keepalive_s", "version", "session_expiry_s", "will_delay_s"}
+    ),
+    "limits": frozenset(
+        {"rx_bytes", "tx_bytes", "payload_bytes", "inflight"}
+        | {"inbox", "packet_bytes", "topic_aliases"}
+    ),
     "outbox": frozenset({"messages", "bytes", "when_full"}),
 }
 
