@@ -1,9 +1,12 @@
 """The whole program: say that we booted, read the settings, run the application."""
 
 import asyncio
+import gc
 
 from keyfob import board, config, events
 from keyfob.errors import KeyfobError
+
+_COLLECT_BYTES = 16_384
 
 
 def shell(line: str = "") -> None:
@@ -14,6 +17,9 @@ def shell(line: str = "") -> None:
 
 
 def main() -> None:
+    # Garbage between what stays breaks up the heap, and TLS wants a few KB in one piece.
+    if hasattr(gc, "threshold"):
+        gc.threshold(_COLLECT_BYTES)
     board.emit_boot()
     try:
         settings = config.load()

@@ -7,14 +7,14 @@ __version__ = "0.1.0"
 plenty_bytes = 65_536  # of free heap; with more, `drop` does nothing
 
 
-def drop(*names: str) -> None:
+def drop(*names: str, always: bool = False) -> None:
     """Forget modules of this package that are needed seldom, until they are needed again.
 
     Their memory comes back at once, or once what still runs of them has ended. They stay
-    where there is plenty: importing takes time, and the allocator goes over the holes that
-    they would leave again and again.
+    where there is plenty, unless ``always``: importing takes time, and the allocator goes
+    over the holes that they would leave again and again.
     """
-    if gc.mem_free() > plenty_bytes:
+    if gc.mem_free() > plenty_bytes and not always:
         return
     for name in names:
         name = "keyfob." + name

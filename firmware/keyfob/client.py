@@ -46,7 +46,7 @@ _INLINE_MS = const(5)  # how long a publish holds up the others for its PUBACK
 _TURN_MS = const(20)  # after that long without any change of tasks, others get a turn
 # Fixed header, length of the topic, packet identifier, and QoS of a subscription.
 _PACKET_OVERHEAD_BYTES = const(10)
-_NO_MEMORY_MS = const(5_000)
+_NO_MEMORY_MS = const(1_000)
 _TICKS_MASK = const(0x3FFF_FFFF)
 
 
@@ -397,6 +397,8 @@ class Client:
             try:
                 await asyncio.sleep_ms(await self._connect_once())
             except MemoryError:
+                # Not even enough to tell what failed.
+                self.drop_connection()
                 gc.collect()
                 await asyncio.sleep_ms(_NO_MEMORY_MS)
 

@@ -84,21 +84,31 @@ async def _resend(client, outgoing) -> None:
         try:
             rewind(outgoing)
         except KeyfobError as error:
-            state.inflight.remove(outgoing)
-            outgoing.error = error
-            client.finish(outgoing)
+            _give_up(client, outgoing, error)
             return
     try:
         is_out = connect.resend(state, now_ms(), outgoing)
     except KeyfobError:
         await client.flush()
-        is_out = connect.resend(state, now_ms(), outgoing)
+        state.check_open()
+        try:
+            is_out = connect.resend(state, now_ms(), outgoing)
+        except KeyfobError as error:
+            # Not even into an empty buffer, or not to this broker.
+            _give_up(client, outgoing, error)
+            return
     if not is_out:
         client.finish(outgoing)
     elif is_streamed:
         from keyfob.streamed import send_payload
 
         await send_payload(client, outgoing)
+
+
+def _give_up(client, outgoing, error: KeyfobError) -> None:
+    client.session.inflight.remove(outgoing)
+    outgoing.error = error
+    client.finish(outgoing)
 
 
 def _publish_status(client, payload: bytes) -> None:

@@ -54,6 +54,7 @@ _COMMANDS = {
 def start(line: str = "") -> None:
     """Run the command ``line``, or prompt for commands if there is none."""
     shell = Shell()
+    loaded = set(sys.modules)
     # `print` of that module alone, so that events are told in a person's words.
     setattr(events, "print", shell.show_event)  # noqa: B010
     try:
@@ -66,8 +67,9 @@ def start(line: str = "") -> None:
         finally:
             delattr(events, "print")
             asyncio.new_event_loop()
-            drop("shell", "shell_mqtt", "shell_board")
-            gc.collect()
+            # All that the commands imported goes with the shell.
+            new = [name[7:] for name in sys.modules if name not in loaded and name[:7] == "keyfob."]
+            drop("shell", *new, always=True)
 
 
 class Shell:

@@ -29,10 +29,11 @@ Edit = tuple[str, str, str]  # module of the package, old text, new text
 EAGER: tuple[Edit, ...] = (
     ("backoff.py", "_FIRST_MS = const(500)", "_FIRST_MS = const(60)"),
     ("backoff.py", "_CEILING_MS = const(60_000)", "_CEILING_MS = const(400)"),
+    ("backoff.py", "_STOP_MS = const(120_000)", "_STOP_MS = const(800)"),
 )
 # Time limits of a second each.
 HURRIED: tuple[Edit, ...] = (
-    ("client.py", "_CONNACK_LIMIT_MS = const(15_000)", "_CONNACK_LIMIT_MS = const(1_000)"),
+    ("connection.py", "_CONNACK_LIMIT_MS = const(15_000)", "_CONNACK_LIMIT_MS = const(1_000)"),
     ("client.py", "_WRITE_LIMIT_MS = const(15_000)", "_WRITE_LIMIT_MS = const(1_000)"),
     ("mqtt/session.py", "_ACK_LIMIT_MS = const(20_000)", "_ACK_LIMIT_MS = const(1_000)"),
     ("mqtt/session.py", "_PING_LIMIT_MS = const(20_000)", "_PING_LIMIT_MS = const(1_000)"),

@@ -342,9 +342,6 @@ def test_a_peer_that_takes_no_bytes_is_given_up_in_time(hurried: Path, relay: Tc
         assert time.monotonic() - started_s <= 1.0 + 2 * MOST_OVER_S
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what fails while an error is told ends the task that reconnects"
-)
 def test_an_error_that_there_is_no_memory_to_tell_ends_nothing(
     tmp_path: Path, broker: Plain
 ) -> None:

@@ -249,14 +249,9 @@ def test_two_boards_of_one_client_identifier_are_told_so(package: Path, peer: Pe
         assert host.wait_for(f"up/{name}", range(1)) == {0: 1}
 
 
-def test_a_pubcomp_that_was_lost_is_recovered_from(
-    request: pytest.FixtureRequest, package: Path, peer: Peer
-) -> None:
-    if peer.name == "ejabberd-5":
-        # It answers the second PUBREL with reason code 0x92, which "is not an error during
-        # recovery" (5.0 section 3.7.2.1).
-        reason = "publish raises mqtt.identifier-not-found for a message that arrived"
-        request.node.add_marker(pytest.mark.xfail(strict=True, reason=reason))
+def test_a_pubcomp_that_was_lost_is_recovered_from(package: Path, peer: Peer) -> None:
+    # ejabberd answers the second PUBREL with reason code 0x92, which "is not an error
+    # during recovery" (5.0 section 3.7.2.1).
     if peer.name.startswith("amqtt"):
         pytest.skip("amqtt 0.12.1 answers no PUBREL that it answered before (section 4.3.3)")
     topic = f"up/pubcomp-{peer.name}"

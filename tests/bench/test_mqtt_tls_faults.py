@@ -181,10 +181,6 @@ def test_a_link_that_fails_at_any_record_without_a_word_loses_nothing(
     assert hits >= 8 * len(places)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an alert on a connection that stands is tls.failed, which waits for a person",
-)
 @pytest.mark.parametrize("where", ["before", "middle"])
 def test_a_link_whose_way_up_was_closed_is_tried_again_soon(bench: Bench, where: Where) -> None:
     # OpenSSL answers an end of stream without close_notify with an alert, and then closes:

@@ -257,10 +257,6 @@ def test_a_stored_message_that_this_broker_never_takes_is_told(
     _beyond(package, tmp_path, case, is_restarted=False)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="sending again what can never be sent ends every connection, for ever",
-)
 @pytest.mark.parametrize("case", BEYOND)
 def test_a_message_of_an_earlier_life_that_can_never_be_sent_is_told(
     package: Path, tmp_path: Path, case: str

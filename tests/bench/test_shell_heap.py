@@ -212,9 +212,6 @@ def test_one_session_of_everything_works_within_38_kb_of_heap(
         shell.leave()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the modules that the shell imports for its commands stay in memory"
-)
 def test_the_shell_leaves_next_to_nothing_in_memory(
     micropython: list[str], flash: Path, host: Host
 ) -> None:

@@ -122,8 +122,6 @@ def _arrived(host: HostClient) -> Counter[tuple[str, str]]:
         found[message.topic, message.payload.decode()] += 1
 
 
-# Not strict: where the holes are is chance, and another firmware has others.
-@pytest.mark.xfail(reason="imports without a collection between them break up the heap")
 def test_an_application_with_modules_of_its_own_leaves_tls_its_memory(tmp_path: Path) -> None:
     # Of 275 KB 83 are free, in holes of at most 2.7 KB: tls.no-memory, for ever.
     app = APP.replace("gc.threshold(16_384)", "pass")

@@ -232,13 +232,6 @@ def test_subscriptions_have_options_properties_and_reason_codes():
     assert code_of(feed, made, b"\x90\x04\x00\x04\x00\x11") == "mqtt.malformed"
 
 
-def test_more_messages_than_we_take_at_once_are_unexpected():
-    made = opened(limits={"inbox": 2})
-    feed(made, MESSAGE)
-    feed(made, b"\x32\x06\x00\x01a\x00\x0b\x00")
-    assert code_of(feed, made, b"\x32\x06\x00\x01a\x00\x0c\x00") == "mqtt.unexpected"
-
-
 def test_events_come_byte_by_byte_as_at_once():
     data = MESSAGE + b"\x40\x04\x00\x01\x00\x00" + b"\x30\x09\x00\x01a\x05\x02\x00\x00\x00\x01"
     results = []

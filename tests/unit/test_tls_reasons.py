@@ -69,6 +69,12 @@ def test_numbers_become_codes_with_the_stage_as_evidence():
     assert reasons.os_error(OSError(), "x").code == "tls.failed"
 
 
+def test_what_breaks_a_standing_connection_needs_nobody_to_act():
+    for doing in ("reading", "writing"):
+        error = reasons.os_error(OSError(-0x7780), doing)
+        assert (error.code, error.detail) == ("tls.broken", doing + ": -30592")
+
+
 def test_a_chain_that_cannot_be_read_is_refused():
     chain = Chain("broker.test", 1_800_000_000, Anchors())
     assert chain.see(b"\x30\x03\x02\x01\x00", 0) != 0

@@ -37,7 +37,8 @@ def read_ack(session, at: int, end: int) -> int:
             session.replies.append(0x620000 | packet_id)
         return -1
     if outgoing.awaits == kind and (kind != _PUBREC or code >= 128):
-        return session.acknowledge(outgoing, code)
+        # PUBCOMP's one reason code, 0x92, is no error while recovering (3.7.2.1 of 5.0).
+        return session.acknowledge(outgoing, 0 if kind == _PUBCOMP else code)
     if outgoing.awaits == _PUBCOMP and kind == _PUBREC:
         return -1  # PUBREL is on its way
     if outgoing.awaits != _PUBREC or kind != _PUBREC:

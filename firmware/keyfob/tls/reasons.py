@@ -96,5 +96,8 @@ def os_error(error: OSError, doing: str) -> KeyfobError:
     """The error for an OSError of a socket or of mbedTLS; ``doing`` says at which stage."""
     number = error.args[0] if error.args else 0
     code = _NUMBERS.get(number, "tls.failed")
+    if code == "tls.failed" and doing in ("reading", "writing"):
+        # An alert, or a record that is none: a connection stood, so nobody has to act.
+        code = "tls.broken"
     text = " ".join(str(part) for part in error.args)
     return KeyfobError(code, doing + ": " + text)
