@@ -258,9 +258,11 @@ def test_a_pubcomp_that_was_lost_is_recovered_from(package: Path, peer: Peer) ->
     steps = [["publish", topic, 0, 1, 2]]
     with TcpRelay(("127.0.0.1", peer.port)) as relay:
         through = replace(peer, port=relay.port)
-        with through.device(package, "whole-" + peer.name, *steps) as device:
+        with through.device(package, "whole-" + peer.name, *steps, ["sleep", 500]) as device:
+            device.wait_for("step 0 ")
+            # ejabberd says something more once we leave.
+            answers = relay.connections[0].passed["down"]
             device.end()
-        answers = relay.connections[0].passed["down"]
         relay.fail(Fault("cut", "down", at_byte=answers - 1))
         with (
             peer.host(topic) as host,

@@ -163,7 +163,8 @@ def test_not_before_is_set_back_and_not_after_bounded_by_the_authority() -> None
         "Short CA", not_before=NOW - timedelta(days=9), not_after=NOW + timedelta(days=3)
     )
     cert = short.issue_device("sensor-01", days=400).cert
-    assert abs(cert.not_valid_before_utc - (NOW - timedelta(hours=24))) < timedelta(minutes=5)
+    a_day_ago = datetime.now(timezone.utc) - timedelta(hours=24)
+    assert abs(cert.not_valid_before_utc - a_day_ago) < timedelta(minutes=5)
     assert cert.not_valid_after_utc == short.cert.not_valid_after_utc
 
 
