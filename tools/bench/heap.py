@@ -1,0 +1,139 @@
+"""The smallest heap of a 32-bit MicroPython in which a whole story ends well.
+
+The story: connect, subscribe, 50 QoS 1 publishes and 50 receptions; for the clients that
+can, with the connection cut half-way, so with a reconnect and a redelivery. The code is
+either loaded from ``.mpy`` files, which takes heap, or run in place from a ROMFS image
+that is mapped beside the heap, as boards with a ROMFS partition do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import micropython32  # beside the script that was started
+from keyfob_host.relay import Fault, TcpRelay
+
+from . import rig
+from .measure import Subject
+
+_STORY_LIMIT_S = 12.0
+_STEP_BYTES = 128
+_LEAST_BYTES, _MOST_BYTES = 2048, 128 << 10
+# Maps the image, mounts it, and leaves nothing of itself behind.
+_ROM = """\
+import ffi, gc, os, sys, uctypes, vfs
+
+
+def mount():
+    libc = ffi.open("libc.so.6")
+    image = libc.func("i", "open", "si")("rom.img", 0)
+    size = os.stat("rom.img")[6]
+    at = libc.func("p", "mmap", "piiiii")(0, size, 1, 2, image, 0)
+    vfs.mount(vfs.VfsRom(uctypes.bytearray_at(at, size)), "/rom")
+    sys.path[:] = ["/rom", ".frozen"]
+
+
+mount()
+del mount, ffi, os, uctypes, vfs
+del sys.modules["bench_rom"]
+gc.collect()
+"""
+
+
+@dataclass(frozen=True)
+class Story:
+    """``program``: the module that plays it, after the library's name. ``is_cut``: whether
+    the client is one that comes back."""
+
+    program: str
+    is_rom: bool
+    is_cut: bool
+
+
+def smallest(subject: Subject, story: Story) -> int | None:
+    """Bytes of the smallest heap in which ``story`` ends well; None if in none we try."""
+    if story.is_rom:
+        _make_rom(subject.board)
+    with _link(subject, story) as (port, relay):
+        there = replace(subject, port=port)
+        total = 0
+        if relay:
+            if not _ends(there, story, _MOST_BYTES, None, 0):
+                return None
+            total = relay.bytes_passed("down")
+        if not _ends(there, story, _MOST_BYTES, relay, total // 2):
+            return None
+        low, high = _LEAST_BYTES, _MOST_BYTES
+        while high - low > _STEP_BYTES:
+            middle = (low + high) // 2
+            if _ends(there, story, middle, relay, total // 2):
+                high = middle
+            else:
+                low = middle
+    return high
+
+
+@contextmanager
+def _link(subject: Subject, story: Story) -> Iterator[tuple[int, TcpRelay | None]]:
+    if not story.is_cut:
+        yield subject.port, None
+        return
+    with TcpRelay(("127.0.0.1", subject.port)) as relay:
+        yield relay.port, relay
+
+
+def _ends(
+    subject: Subject, story: Story, heap_bytes: int, relay: TcpRelay | None, at_byte: int
+) -> bool:
+    rom = "import bench_rom;" if story.is_rom else ""
+    module = f"{subject.library}_{story.program}"
+    command = [
+        *micropython32.command(), "-X", f"heapsize={heap_bytes}",
+        "-c", f"{rom}import {module}", str(subject.port), subject.transport,
+    ]  # fmt: skip
+    first = len(relay.connections) if relay else 0
+    if relay:
+        relay.fail(Fault("cut", "down", at_byte=at_byte))
+    process = subprocess.Popen(
+        command, cwd=subject.board, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    timer = threading.Timer(_STORY_LIMIT_S, process.kill)
+    timer.start()
+    try:
+        assert process.stdout  # noqa: S101
+        for line in process.stdout:
+            if line.startswith("bench "):
+                return not relay or len(relay.connections) > first + 1
+            if "no-memory" in line:  # with more heap there is none
+                return False
+            if relay and '"ev":"mqtt.down"' in line:
+                relay.clear()
+        return False
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait()
+
+
+def _make_rom(board: Path) -> None:
+    """``rom.img`` with every module of the board, and the module that mounts it."""
+    if (board / "rom.img").exists():
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, "bench_rom.py")
+        source.write_text(_ROM)
+        tree = Path(scratch, "tree")
+        shutil.copytree(board, tree, ignore=lambda _, names: [n for n in names if n == "id"])
+        program = Path(sys.executable).with_name("mpremote")
+        image = board / "rom.img"
+        words = ["romfs", "--no-mpy", "--output", str(image), "build", str(tree)]
+        subprocess.run([program, *words], check=True, stdout=subprocess.DEVNULL)
+        rig.compile_file(source, board / "bench_rom.mpy")
