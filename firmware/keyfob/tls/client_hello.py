@@ -60,8 +60,8 @@ def run(hs):
     yield from hs.send(_CLIENT_HELLO, *parts)
     hs.flush()
     hs.first_digest = hs.transcript.digest()
-    _, body = yield _SERVER_HELLO
-    return _read_server_hello(hs, body)
+    _, hs.server_hello = yield _SERVER_HELLO
+    return _read_server_hello(hs, hs.server_hello)
 
 
 def _client_hello(hs) -> list:
@@ -174,7 +174,7 @@ def _read_server_hello(hs, body) -> str:
         version = Reader(extensions[_SUPPORTED_VERSIONS]).number(2)
         if version != TLS13:
             raise KeyfobError("tls.wrong-version", "supported_versions %04x" % version)
-    if version not in hs.versions:
+    if version not in hs.versions or (hs.retry and version != TLS13):
         raise KeyfobError("tls.wrong-version", "the broker chose %04x" % version)
     if compression:
         raise KeyfobError("tls.not-offered", "compression %d" % compression)

@@ -81,6 +81,7 @@ class Engine:
         psk=None,
         alpn=(),
         versions=(TLS13, TLS12),
+        pins=(),
         rx_bytes: int = 1024,
         tx_bytes: int = 512,
         has_rsa_exchange: bool = False,
@@ -95,6 +96,7 @@ class Engine:
         8446 section 4.2.3), both called when the server asks. ``session``: an earlier
         engine's. ``psk``: None or ``(identity, key)`` in bytes; only the pre-shared key's
         cipher suites are offered then. ``alpn``: names in bytes, the preferred first.
+        ``pins``: SHA-256 of a SubjectPublicKeyInfo each, one of which must be on the path.
         ``rx_bytes``: how much one record may carry to us: 512, 1024, 2048 or 4096.
         ``tx_bytes``: how much one of ours carries at most. ``has_rsa_exchange``: offer
         RSA key exchange too, which has no forward secrecy.
@@ -136,8 +138,8 @@ class Engine:
         from keyfob.tls.handshake import Handshake
 
         self._handshake = Handshake(
-            self, host, anchors, now_s, client, session, psk, alpn, versions, rx_bytes,
-            has_rsa_exchange,
+            self, host, anchors, now_s, client, session, psk, alpn, versions, pins,
+            rx_bytes, has_rsa_exchange,
         )  # fmt: skip
 
     # The handshake, one primitive at a time.
@@ -182,6 +184,8 @@ class Engine:
                 self._rx_end += count
                 if self._streams():
                     self.at, self.end = 0, self._rx_end
+                    if not self._left:
+                        self._head_end = 0  # before the keys may change
         except KeyfobError as error:
             raise self._failed(error)
 
@@ -239,8 +243,7 @@ class Engine:
                     self._rx_end = 0
                 return -1
             self._head_end = 0
-            if not self._streams() or not self._rx_end:
-                self._open_record()
+            self._open_record()
         return self.kind
 
     def is_between_records(self) -> bool:
@@ -416,7 +419,7 @@ class Engine:
 
         self.error = error
         self._handshake = None
-        number = number_for(error.code)
+        number = number_for(error)
         if number >= 0 and not self._is_ended:
             self._put_alert(2, number)
         unload("keyfob.tls.handshake", "keyfob.tls.transcript", "keyfob.tls.alerts")

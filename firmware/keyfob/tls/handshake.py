@@ -48,44 +48,51 @@ _HEADER_BYTES = const(4)
 # The longest message that is kept in one piece: a NewSessionTicket, or the
 # ServerKeyExchange of an RSA-4096 key (584 bytes).
 _MAX_MESSAGE_BYTES = const(2048)
-# TLS 1.3 takes the transcript's hash at six points and once more after a HelloRetryRequest.
-_POINTS = const(7)
+# TLS 1.3 takes the transcript's hash at eight points: behind ClientHello, ServerHello,
+# Certificate, CertificateVerify, Finished, and the client's three.
+_POINTS = const(8)
 
 
 class Handshake:
     """A handshake under way.
 
     What `keyfob.tls.engine.Engine` was made with: ``host``, ``anchors``, ``now_s``,
-    ``client``, ``offered`` (the session to resume, or None), ``psk``, ``alpn``,
-    ``versions``, ``rx_bytes``, ``has_rsa_exchange``. ``random``: the client's 32 bytes.
+    ``client``, ``offered`` (the session, if it may be resumed), ``psk``, ``alpn``,
+    ``versions``, ``pins``, ``rx_bytes``, ``has_rsa_exchange``. ``random``: the client's 32
+    bytes.
     ``session_id`` and ``sent`` (types of the extensions): as in the ClientHello.
     ``first_digest``: SHA-256 of the ClientHello alone. ``secret``: of our P-256 key pair,
     or None. ``retry``: what a HelloRetryRequest asked for, or None. Of the ServerHello:
     ``server_random``, ``server_session_id``, ``extensions`` (type to memoryview).
-    ``sinks``: message type to an object with ``begin(size)``, ``feed(view)`` and ``end()``, for messages that are not kept whole.
+    ``sinks``: message type to an object with ``begin(size)``, ``feed(view)`` and ``end()``,
+    for messages that are not kept whole.
     """
 
     def __init__(
-        self, engine, host, anchors, now_s, client, offered, psk, alpn, versions, rx_bytes,
-        has_rsa_exchange,
+        self, engine, host, anchors, now_s, client, session, psk, alpn, versions, pins,
+        rx_bytes, has_rsa_exchange,
     ):  # fmt: skip
         self.engine = engine
         self.host = host
         self.anchors = anchors
         self.now_s = now_s
         self.client = client
-        self.offered = offered
+        is_good = session and not psk and session.version in versions
+        self.offered = session if is_good and session.is_good(host, now_s) else None
         self.psk = psk
         self.alpn = alpn
         self.versions = versions
+        self.pins = pins
         self.rx_bytes = rx_bytes
         self.has_rsa_exchange = has_rsa_exchange
         self.random = os.urandom(32)
         self.session_id = b""
         self.secret = None
-        self.retry = None
         self.transcript = Transcript(_POINTS)
         self.sinks: dict = {}
+        # Of a HelloRetryRequest: (group or 0, cookie), the hash up to it, suite.
+        self.retry = None
+        self.retry_hash = None
         self.is_over = False
         self._wanted = None
         self._header = bytearray(_HEADER_BYTES)
