@@ -54,6 +54,8 @@ _ALERT_BYTES = const(7 + 64)
 # Warnings, empty records and refused renegotiations in a row (RFC 5246 section 6.2.1
 # allows empty ones as a defence against traffic analysis).
 _MAX_IDLE = const(16)
+# Of TLS 1.3 under one of our keys; AES-GCM is good for 2**24.5 (RFC 8446 section 5.5).
+_MAX_RECORDS = const(1 << 23)
 _CLOSE_NOTIFY = const(0)
 _USER_CANCELED = const(90)
 _NO_RENEGOTIATION = const(100)
@@ -63,8 +65,8 @@ class Engine:
     """One TLS connection, client's side. Made once, never reset.
 
     ``is_open``: the handshake is over, application data may be read and written.
-    ``is_closed``: the server said close_notify. ``error``: the `KeyfobError` that it
-    failed with, or None. ``version`` (0x0303 or 0x0304) and ``suite`` (number), 0 before
+    ``is_closed``: the server said close_notify. ``is_resumed``: an earlier session was
+    taken up. ``error``: the `KeyfobError` that it failed with, or None. ``version`` (0x0303 or 0x0304) and ``suite`` (number), 0 before
     they are known. ``alpn``: the protocol that the server chose (bytes), or None.
     ``session``: what the next connection may resume (`keyfob.tls.session.Session`), or
     None; with TLS 1.3 it comes after the handshake.
@@ -103,6 +105,7 @@ class Engine:
         """
         self.is_open = False
         self.is_closed = False
+        self.is_resumed = False
         self.error: KeyfobError | None = None
         self.version = 0
         self.suite = 0
@@ -118,6 +121,12 @@ class Engine:
         # Protection of the records in each direction, None before there are keys.
         self.rx_keys = None
         self.tx_keys = None
+        # TLS 1.3 behind the handshake, see `keyfob.tls.late13`: what a ticket needs, the
+        # message in part and what is to come of it, whether we owe a KeyUpdate.
+        self.late = None
+        self.late_message = bytearray()
+        self.late_left = 0
+        self.owes_update = False
         gc.collect()  # the buffers in one piece each
         self.rx = bytearray(rx_bytes + _OVERHEAD_BYTES)
         self._rx = memoryview(self.rx)
@@ -275,7 +284,7 @@ class Engine:
             self.count_idle()
         elif kind == _APPLICATION_DATA and not self.is_open:
             raise KeyfobError("tls.unexpected-message", "application data in the handshake")
-        else:
+        elif kind == _APPLICATION_DATA or self._handshake:
             self._idle = 0
 
     def count_idle(self) -> None:
@@ -369,7 +378,7 @@ class Engine:
                 kind = self.record()
                 if kind < 0:
                     return 0
-                if kind == _APPLICATION_DATA:
+                if kind == _APPLICATION_DATA and not self.late_message:
                     at = self.at
                     count = min(len(view), self.end - at)
                     view[:count] = self._rx[at : at + count]
@@ -388,6 +397,10 @@ class Engine:
             raise KeyfobError("tls.closed", "while writing")
         if self._tx_at < self._tx_end:
             return 0
+        if self.version == TLS13 and (self.owes_update or self.tx_keys.sequence >= _MAX_RECORDS):
+            from keyfob.tls import late13
+
+            late13.send_update(self)
         count = self.put(_APPLICATION_DATA, view)
         self.seal()
         return count

@@ -62,7 +62,8 @@ class Handshake:
     bytes.
     ``session_id`` and ``sent`` (types of the extensions): as in the ClientHello.
     ``first_digest``: SHA-256 of the ClientHello alone. ``secret``: of our P-256 key pair,
-    or None. ``retry``: what a HelloRetryRequest asked for, or None. Of the ServerHello:
+    or None. ``retry``: the cookie of a HelloRetryRequest, or None; ``retry_hash``: SHA-256
+    of the messages up to it. Of the ServerHello:
     ``server_random``, ``server_session_id``, ``extensions`` (type to memoryview).
     ``sinks``: message type to an object with ``begin(size)``, ``feed(view)`` and ``end()``,
     for messages that are not kept whole.
@@ -90,7 +91,6 @@ class Handshake:
         self.secret = None
         self.transcript = Transcript(_POINTS)
         self.sinks: dict = {}
-        # Of a HelloRetryRequest: (group or 0, cookie), the hash up to it, suite.
         self.retry = None
         self.retry_hash = None
         self.is_over = False

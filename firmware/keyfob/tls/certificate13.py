@@ -1,0 +1,93 @@
+"""Third phase of a full handshake of TLS 1.3: the server's certificate and its signature.
+
+RFC 8446 sections 4.3.2, 4.4.2 and 4.4.3. Not checked: OCSP responses and SCTs, which are
+not asked for.
+"""
+
+from micropython import const
+
+from keyfob.errors import KeyfobError
+from keyfob.tls.sinks import CertificateList, Head
+from keyfob.tls.wire import Reader, read_extensions
+
+_CERTIFICATE = const(11)
+_CERTIFICATE_REQUEST = const(13)
+_CERTIFICATE_VERIFY = const(15)
+_SIGNATURE_ALGORITHMS = const(13)
+_REQUEST_HEAD_BYTES = const(512)
+# ECDSA of P-256 and P-384 with the size of a point, and RSA-PSS: those offered, without
+# PKCS#1, and each for its own curve (section 4.2.3).
+_SCHEMES = {0x0403: 65, 0x0503: 97, 0x0804: 0, 0x0805: 0}
+
+
+def run(hs):
+    """Phase. Next: finished13. Leaves ``hs.request``: the signature schemes that the server
+    takes from a client, None if it does not ask; ``hs.valid_until_s`` of its chain."""
+    hs.request = None
+    hs.sinks = {
+        _CERTIFICATE: CertificateList(True),
+        _CERTIFICATE_REQUEST: Head(_REQUEST_HEAD_BYTES),
+    }
+    kind, sink = yield bytes((_CERTIFICATE_REQUEST, _CERTIFICATE))
+    if kind == _CERTIFICATE_REQUEST:
+        hs.request = read_request(sink)
+        _, sink = yield bytes((_CERTIFICATE,))
+    hs.sinks = {}
+    digest = hs.transcript.digest()
+    from keyfob.pki import extensions, path
+
+    usage = extensions.DIGITAL_SIGNATURE
+    steps = path.steps(sink.chain, hs.anchors, hs.host, hs.now_s, usage, hs.pins)
+    entity = next(steps)
+    while not entity:
+        yield
+        entity = next(steps)
+    del sink, steps
+    hs.valid_until_s = entity.valid_until_s
+    hs.drop("keyfob.pki.path", "keyfob.pki.names")
+    _, body = yield bytes((_CERTIFICATE_VERIFY,))
+    yield
+    _check_signature(body, entity.key, signed_content(b"server", digest))
+    return "finished13"
+
+
+def read_request(head: Head) -> bytes:
+    """The signature schemes of a CertificateRequest, two bytes each. What stands behind the
+    head are names of CAs, of which there may be 64 KB."""
+    reader = Reader(head.body)
+    if reader.number(1):
+        raise KeyfobError("tls.illegal-parameter", "CertificateRequest with a context")
+    if head.is_whole:
+        found = read_extensions(reader).get(_SIGNATURE_ALGORITHMS)
+    else:
+        reader.number(2)
+        found = None
+        while not found and reader.left() > 4:
+            kind = reader.number(2)
+            content = reader.vector(2)
+            if kind == _SIGNATURE_ALGORITHMS:
+                found = content
+    if not found:
+        raise KeyfobError("tls.missing-extension", "CertificateRequest without schemes")
+    reader = Reader(found)
+    schemes = bytes(reader.vector(2, 2))
+    reader.finish()
+    return schemes
+
+
+def signed_content(side: bytes, digest: bytes) -> bytes:
+    """What CertificateVerify signs (section 4.4.3)."""
+    return b" " * 64 + b"TLS 1.3, " + side + b" CertificateVerify\x00" + digest
+
+
+def _check_signature(body, key, content: bytes) -> None:
+    reader = Reader(body)
+    scheme = reader.number(2)
+    signature = reader.vector(2)
+    reader.finish()
+    if _SCHEMES.get(scheme) != (0 if isinstance(key, tuple) else len(key)):
+        raise KeyfobError("tls.illegal-parameter", "CertificateVerify of scheme %04x" % scheme)
+    from keyfob.pki.signature import digest_for, verify_signature
+
+    if not verify_signature(scheme, key, digest_for(scheme, content), signature):
+        raise KeyfobError("tls.bad-signature", "of CertificateVerify, scheme %04x" % scheme)
