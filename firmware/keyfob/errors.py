@@ -14,6 +14,7 @@ _STOP_CODES = (
     "tls.bad-key",
     "tls.cannot-verify",
     "tls.failed",
+    "tls.no-randomness",
     "tls.not-tls",
     "mqtt.bad-credentials",
     "mqtt.bad-topic",

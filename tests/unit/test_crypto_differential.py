@@ -8,10 +8,12 @@ import random
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from keyfob.crypto import hmac
+from keyfob.crypto import hmac, p256
 from keyfob.crypto.gcm import Gcm
 
 COUNTS = [pytest.param(40), pytest.param(2000, marks=pytest.mark.slow)]
@@ -45,3 +47,45 @@ def test_gcm(count: int) -> None:
         with pytest.raises(InvalidTag):
             AESGCM(key).decrypt(nonce, bytes(bad), aad)
         assert not Gcm(key).open(bad, 0, len(text), nonce, aad, bad[-16:])
+
+
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+PREHASHED = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+
+
+def _point(key: ec.EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_p256_signatures(count: int) -> None:
+    chance = random.Random(f"p256 {count}")
+    for _ in range(count):
+        scalar = chance.randrange(1, P256_ORDER)
+        key = ec.derive_private_key(scalar, ec.SECP256R1())
+        point, digest = _point(key.public_key()), chance.randbytes(32)
+        r, s = utils.decode_dss_signature(key.sign(digest, PREHASHED))
+        assert p256.verify(point, digest, r, s)
+        flipped = bytearray(r.to_bytes(32, "big") + s.to_bytes(32, "big") + digest)
+        flipped[chance.randrange(96)] ^= 1 << chance.randrange(8)
+        r, s = (int.from_bytes(flipped[at : at + 32], "big") for at in (0, 32))
+        assert not p256.verify(point, flipped[64:], r, s)
+        made = utils.encode_dss_signature(*p256.sign(scalar.to_bytes(32, "big"), digest))
+        key.public_key().verify(made, digest, PREHASHED)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_p256_keys_and_shared_secrets(count: int) -> None:
+    chance = random.Random(f"ecdh {count}")
+    for index in range(count):
+        # Long runs of equal bits are where windows and carries go wrong.
+        scalar = chance.randrange(1, P256_ORDER)
+        if index % 4 == 0:
+            scalar = (1 << chance.randrange(256)) + chance.choice((-1, 0, 1)) or 1
+            scalar = scalar if index % 8 or scalar < 2 else P256_ORDER - scalar
+            scalar %= P256_ORDER
+        mine = ec.derive_private_key(scalar, ec.SECP256R1())
+        peer = ec.generate_private_key(ec.SECP256R1()).public_key()
+        secret = scalar.to_bytes(32, "big")
+        assert p256.public_key(secret) == _point(mine.public_key())
+        assert p256.shared_secret(secret, _point(peer)) == mine.exchange(ec.ECDH(), peer)
