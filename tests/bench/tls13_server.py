@@ -42,7 +42,7 @@ class Server13:
         asks: bytes | None = None,
         psks: dict[bytes, bytes] | None = None,
         encrypted: list[tuple[int, bytes]] | None = None,
-        fragment: int = 16384,
+        fragment: int = 1000,
         padding_bytes: int = 0,
     ) -> None:
         self.alert: tuple[int, str] | None = None

@@ -131,5 +131,7 @@ def _read_encrypted_extensions(hs, body) -> None:
     if found.get(_SERVER_NAME):
         raise KeyfobError("tls.malformed", "server_name with content")
     read_limits(hs, found)
+    if _RECORD_SIZE_LIMIT in found:
+        hs.engine.tx_limit -= 1  # here it counts the content's type too, RFC 8449 section 4
     read_alpn(hs, found)
     hs.extensions = hs.server_hello = None
