@@ -170,14 +170,13 @@ def _read_server_hello(hs, body) -> str:
     suite = reader.number(2)
     compression = reader.number(1)
     extensions = read_extensions(reader)
-    is_old = _SUPPORTED_VERSIONS not in extensions
-    if version == TLS12 and not is_old:
+    # TLS 1.3 is said by the extension only, and 1.2 without it (RFC 8446 section 4.1.3).
+    is_13 = version == TLS12 and _SUPPORTED_VERSIONS in extensions
+    if is_13:
         reader = Reader(extensions[_SUPPORTED_VERSIONS])
         version = reader.number(2)
         reader.finish()
-    # TLS 1.3 is said by the extension only, and 1.2 without it (RFC 8446 section 4.1.3).
-    is_wrong = is_old != (version == TLS12) or (hs.retry and is_old)
-    if is_wrong or version not in hs.versions:
+    if version not in hs.versions or is_13 != (version == TLS13) or (hs.retry and not is_13):
         raise KeyfobError("tls.wrong-version", "the broker chose %04x" % version)
     if compression:
         raise KeyfobError("tls.not-offered", "compression %d" % compression)
