@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac as reference_hmac
 import random
 
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keyfob.crypto import hmac, p256
 from keyfob.crypto.gcm import Gcm
+from keyfob.crypto.sha384 import sha384
 
 COUNTS = [pytest.param(40), pytest.param(2000, marks=pytest.mark.slow)]
 
@@ -28,6 +30,19 @@ def test_hmac_and_hkdf(count: int) -> None:
         size = chance.randrange(1, 300)
         derived = HKDF(hashes.SHA256(), size, key, data).derive(data + key)
         assert hmac.hkdf_expand(hmac.hkdf_extract(key, data + key), data, size) == derived
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_sha384(count: int) -> None:
+    chance = random.Random(f"sha384 {count}")
+    for _ in range(count):
+        data = chance.randbytes(chance.randrange(600))
+        made, at = sha384(), 0
+        while at < len(data):
+            size = chance.randrange(1, 200)
+            made.update(data[at : at + size])
+            at += size
+        assert made.digest() == hashlib.sha384(data).digest()
 
 
 @pytest.mark.parametrize("count", COUNTS)
