@@ -2,7 +2,7 @@
 
 RFC 5246 (TLS 1.2), RFC 8446 (TLS 1.3), the client's side. This module is what stays on
 the heap while connected: records, alerts, application data. The handshake is
-`keyfob.tls.handshake` with its phases, imported for the handshake and dropped after it.
+`keyfob.tls.phases` with its phases, imported for the handshake and dropped after it.
 
 There is no engine that does not verify: either chain, name, dates and usage of the
 server's certificate are judged by `keyfob.pki.path.verify`, and its key has signed this
@@ -144,7 +144,7 @@ class Engine:
         self._fill_kind = 0
         self._idle = 0
         self._is_ended = False
-        from keyfob.tls.handshake import Handshake
+        from keyfob.tls.phases import Handshake
 
         self._handshake = Handshake(
             self, host, anchors, now_s, client, session, psk, alpn, versions, pins,
@@ -168,7 +168,7 @@ class Engine:
             raise self._failed(KeyfobError("tls.no-memory", "during the handshake"))
         self._handshake = None
         self.is_open = True
-        unload("keyfob.tls.handshake", "keyfob.tls.transcript")
+        unload("keyfob.tls.phases", "keyfob.tls.transcript")
         return False
 
     # Bytes from the network.
@@ -435,7 +435,7 @@ class Engine:
         number = number_for(error)
         if number >= 0 and not self._is_ended:
             self._put_alert(2, number)
-        unload("keyfob.tls.handshake", "keyfob.tls.transcript", "keyfob.tls.alerts")
+        unload("keyfob.tls.phases", "keyfob.tls.transcript", "keyfob.tls.alerts")
         return error
 
 

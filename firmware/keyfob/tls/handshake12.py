@@ -39,6 +39,7 @@ def run(hs):
     hs.is_resumed = bool(hs.session_id) and hs.server_session_id == hs.session_id
     if hs.is_resumed:
         _check_resumption(hs)
+    hs.engine.is_resumed = hs.is_resumed
     return "resumed12" if hs.is_resumed else "server12"
     yield  # a phase is a generator; this one waits for nothing
 

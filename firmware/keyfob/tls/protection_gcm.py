@@ -8,7 +8,7 @@ from keyfob.tls.engine import put_header
 
 
 class GcmProtection:
-    """One direction. See `keyfob.tls.handshake` for the interface."""
+    """One direction. See `keyfob.tls.phases` for the interface."""
 
     prefix = 8
     suffix = 16
@@ -20,7 +20,7 @@ class GcmProtection:
         self._sequence = 0
 
     def seal(self, buffer: bytearray, at: int, end: int, kind: int) -> int:
-        """See `keyfob.tls.handshake`."""
+        """See `keyfob.tls.phases`."""
         start = at + 13
         sequence = self._sequence.to_bytes(8, "big")
         self._sequence += 1
@@ -31,7 +31,7 @@ class GcmProtection:
         return end + 16
 
     def open(self, buffer: bytearray, size: int, kind: int):
-        """See `keyfob.tls.handshake`."""
+        """See `keyfob.tls.phases`."""
         end = size - 16
         if end < 8:
             return None
