@@ -14,7 +14,8 @@ How it is driven, by whoever owns the socket (`keyfob.tls.engine_stream`):
     while not engine.is_open:
         while engine.step():           # one expensive primitive a call
             …                          # give others a turn
-        sent = socket.write(engine.tx()); engine.sent(sent)
+        if engine.tx():
+            engine.sent(socket.write(engine.tx())); continue
         count = socket.readinto(engine.room()); engine.received(count)    # 0: engine.ended()
     engine.read(view), engine.write(view), engine.close()
 
@@ -66,8 +67,9 @@ class Engine:
 
     ``is_open``: the handshake is over, application data may be read and written.
     ``is_closed``: the server said close_notify. ``is_resumed``: an earlier session was
-    taken up. ``error``: the `KeyfobError` that it failed with, or None. ``version`` (0x0303 or 0x0304) and ``suite`` (number), 0 before
-    they are known. ``alpn``: the protocol that the server chose (bytes), or None.
+    taken up. ``error``: the `KeyfobError` that it failed with, or None. ``version`` (0x0303
+    or 0x0304) and ``suite`` (number), 0 before they are known. ``alpn``: the protocol that
+    the server chose (bytes), or None.
     ``session``: what the next connection may resume (`keyfob.tls.session.Session`), or
     None; with TLS 1.3 it comes after the handshake.
     """

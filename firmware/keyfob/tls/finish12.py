@@ -8,8 +8,8 @@ from micropython import const
 from keyfob.crypto.hmac import equal
 from keyfob.errors import KeyfobError
 from keyfob.tls.engine import TLS12
-from keyfob.tls.phases import CHANGE_CIPHER_SPEC
 from keyfob.tls.keys12 import verify_data
+from keyfob.tls.phases import CHANGE_CIPHER_SPEC
 from keyfob.tls.session import Session
 from keyfob.tls.sinks import Head
 from keyfob.tls.wire import Reader
