@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from keyfob.crypto import hmac, p256
+from keyfob.crypto import hmac, p256, p384
 from keyfob.crypto.gcm import Gcm
 from keyfob.crypto.sha384 import sha384
 
@@ -104,3 +104,22 @@ def test_p256_keys_and_shared_secrets(count: int) -> None:
         secret = scalar.to_bytes(32, "big")
         assert p256.public_key(secret) == _point(mine.public_key())
         assert p256.shared_secret(secret, _point(peer)) == mine.exchange(ec.ECDH(), peer)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_p384_signatures(count: int) -> None:
+    chance = random.Random(f"p384 {count}")
+    for index in range(count // 4):
+        # A few keys of small scalars, whose multiples meet those of the base point.
+        scalar = index + 1 if index < 5 else chance.getrandbits(383) + 1
+        key = ec.derive_private_key(scalar, ec.SECP384R1())
+        name, algorithm = chance.choice((("sha256", hashes.SHA256()), ("sha384", hashes.SHA384())))
+        digest = hashlib.new(name, chance.randbytes(20)).digest()
+        made = key.sign(digest, ec.ECDSA(utils.Prehashed(algorithm)))
+        r, s = utils.decode_dss_signature(made)
+        point = _point(key.public_key())
+        assert p384.verify(point, digest, r, s)
+        flipped = bytearray(r.to_bytes(48, "big") + s.to_bytes(48, "big") + digest)
+        flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
+        r, s = (int.from_bytes(flipped[at : at + 48], "big") for at in (0, 48))
+        assert not p384.verify(point, flipped[96:], r, s)

@@ -4,10 +4,6 @@ FIPS 186-5, SP 800-56A, SEC 1. Points are 65 bytes, uncompressed; each one from 
 is checked to be on the curve, which has cofactor 1. What needs multiples of the base
 point, signing and randomness is loaded when it is first called: `verify` does not.
 
-Residues are reduced by Python's ``%``. The prime's special form would replace one of
-those by a dozen shifts, masks and sums, each an object of its own, and that was
-measured to be slower.
-
 Time: Python's integers are not of constant time. What works on a secret (`public_key`,
 `shared_secret`, `sign`) takes the same sequence of operations for every secret, one
 addition for each window, without zero digits or branches, and begins with random
@@ -20,6 +16,7 @@ values and follows them.
 
 from micropython import const
 
+from keyfob.crypto import weierstrass
 from keyfob.crypto.modular import inverse
 
 _P = const(0xFFFFFFFF_00000001_00000000_00000000_00000000_FFFFFFFF_FFFFFFFF_FFFFFFFF)
@@ -46,6 +43,7 @@ _BASE = (
     b"\x53\xc7\x36\x33\xcb\x04\x1b\x21\xc5\x5e\x1a\x86\xc1\xf4\x00\xb4"
 )
 # fmt: on
+_CURVE = (_P, _N, _B, _BASE, 32)
 
 
 def new_secret() -> bytes:
@@ -66,7 +64,7 @@ def public_key(secret: bytes) -> bytes:
 def shared_secret(secret: bytes, point):
     """The x coordinate of the product, 32 bytes; None if ``point`` is no point of the
     curve or ``secret`` not from 1 to n - 1."""
-    place = _read_point(point)
+    place = weierstrass.read_point(_CURVE, point)
     scalar = int.from_bytes(secret, "big")
     if not place or not 0 < scalar < _N:
         return None
@@ -74,7 +72,7 @@ def shared_secret(secret: bytes, point):
     # of all powers of two, each added or subtracted; four of them are an odd digit.
     scalar = (_N - scalar, scalar)[scalar & 1]
     digits = ((scalar + (1 << 256) - 1) >> 1).to_bytes(32, "big")
-    multiples = _odd_multiples(place[0], place[1], 8)
+    multiples = weierstrass.odd_multiples(_P, place[0], place[1], 8)
     x = y = z = 0
     for index in range(64):
         digit = digits[index >> 1] >> (4 if index & 1 == 0 else 0) & 15
@@ -82,8 +80,8 @@ def shared_secret(secret: bytes, point):
         y2 = (_P - y2, y2)[digit >> 3]
         if index:
             for _ in range(4):
-                x, y, z = double(x, y, z)
-            x, y, z = add(x, y, z, x2, y2)
+                x, y, z = weierstrass.double(_P, x, y, z)
+            x, y, z = weierstrass.add(_P, x, y, z, x2, y2)
         else:
             x, y, z = randomized(x2, y2)
     shorter = inverse(z, _P)
@@ -100,83 +98,7 @@ def sign(secret: bytes, digest, noise=None) -> tuple:
 def verify(point, digest, r: int, s: int) -> bool:
     """Whether (r, s) is ``point``'s signature over a hash, of which the first 32 bytes
     count. High s is as good as low s, as in X.509 and TLS."""
-    place = _read_point(point)
-    if not place or not 0 < r < _N or not 0 < s < _N:
-        return False
-    shorter = inverse(s, _N)
-    of_base = _signed_digits(int.from_bytes(digest[:32], "big") * shorter % _N)
-    of_point = _signed_digits(r * shorter % _N)
-    base = [(_int(_BASE, at), _int(_BASE, at + 32)) for at in range(0, 256, 64)]
-    multiples = _odd_multiples(place[0], place[1], 4)
-    x = y = z = 0
-    # Shamir's trick: both products share the doublings.
-    for index in range(256, -1, -1):
-        if z:
-            x, y, z = double(x, y, z)
-        for digit, table in ((of_base[index], base), (of_point[index], multiples)):
-            if digit:
-                x2, y2 = table[(digit if digit < 8 else 16 - digit) >> 1]
-                x, y, z = add(x, y, z, x2, y2 if digit < 8 else _P - y2)
-    if not z:
-        return False
-    zz = z * z % _P
-    return (r * zz - x) % _P == 0 or (r + _N < _P and ((r + _N) * zz - x) % _P == 0)
-
-
-def _read_point(point):
-    """(x, y) of 65 bytes that are a point of the curve, otherwise None."""
-    if len(point) != 65 or point[0] != 4:
-        return None
-    x, y = _int(point, 1), _int(point, 33)
-    if x >= _P or y >= _P or (y * y - (x * x - 3) * x - _B) % _P:
-        return None
-    return x, y
-
-
-def _int(data, at: int) -> int:
-    return int.from_bytes(data[at : at + 32], "big")
-
-
-def _signed_digits(scalar: int) -> bytearray:
-    """Width-4 NAF, lowest digit first: 0, or odd, modulo 16; no two within four places."""
-    bits = scalar.to_bytes(33, "little")
-    digits = bytearray(257)
-    carry = at = 0
-    while at < 257:
-        window = (bits[at >> 3] | (bits[(at >> 3) + 1] << 8 if at < 256 else 0)) >> (at & 7)
-        window = (window & 15) + carry
-        if window & 1:
-            digits[at] = window & 15
-            carry = window >> 3 & 1
-            at += 4
-        else:
-            # An even sum leaves the carry as it is: a 1 with a 1 carries on.
-            at += 1
-    return digits
-
-
-def _odd_multiples(x: int, y: int, count: int) -> list:
-    """Affine multiples 1, 3, 5 … of a point.
-
-    Worked out on the isomorphic curve on which its double is affine; the formula of
-    `add` knows no coefficient of the curve. One inverse serves all.
-    """
-    x2, y2, z2 = double(x, y, 1)
-    zz = z2 * z2 % _P
-    points: list = [(x * zz % _P, y * (zz * z2 % _P) % _P, 1)]
-    products = [z2]
-    for _ in range(1, count):
-        points.append(add(points[-1][0], points[-1][1], points[-1][2], x2, y2))
-        products.append(products[-1] * (points[-1][2] * z2 % _P) % _P)
-    shorter = inverse(products.pop(), _P)
-    for index in range(count - 1, -1, -1):
-        x, y, z = points[index]
-        z = z * z2 % _P
-        one = shorter * products.pop() % _P if index else shorter
-        shorter = shorter * z % _P
-        square = one * one % _P
-        points[index] = (x * square % _P, y * (square * one % _P) % _P)
-    return points
+    return weierstrass.verify(_CURVE, point, digest, r, s)
 
 
 def randomized(x: int, y: int) -> tuple:
@@ -186,35 +108,3 @@ def randomized(x: int, y: int) -> tuple:
     z = int.from_bytes(random_bytes(32), "big") % (_P - 1) + 1
     zz = z * z % _P
     return x * zz % _P, y * (zz * z % _P) % _P, z
-
-
-def double(x: int, y: int, z: int) -> tuple:
-    """Twice a point in Jacobian coordinates, on a curve with a = -3; z = 0: infinity."""
-    p = _P
-    delta = z * z % p
-    gamma = y * y % p
-    beta = x * gamma % p
-    alpha = (x - delta) * (x + delta) * 3 % p
-    x = (alpha * alpha - (beta << 3)) % p
-    return (
-        x,
-        (alpha * ((beta << 2) - x) - (gamma * gamma << 3)) % p,
-        (y * z << 1) % p,
-    )
-
-
-def add(x: int, y: int, z: int, x2: int, y2: int) -> tuple:
-    """The sum of a Jacobian point and an affine one, whichever they are."""
-    if not z:
-        return x2, y2, 1
-    p = _P
-    zz = z * z % p
-    h = (x2 * zz - x) % p
-    r = (y2 * (zz * z % p) - y) % p
-    if not h:
-        return (0, 0, 0) if r else double(x, y, z)
-    hh = h * h % p
-    v = x * hh % p
-    hhh = hh * h % p
-    x = (r * r - hhh - (v << 1)) % p
-    return x, (r * (v - x) - y * hhh) % p, z * h % p

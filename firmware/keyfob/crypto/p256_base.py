@@ -8,7 +8,8 @@ that remains see `keyfob.crypto.p256`.
 from micropython import const
 
 from keyfob.crypto.modular import inverse
-from keyfob.crypto.p256 import add, double, randomized
+from keyfob.crypto.p256 import randomized
+from keyfob.crypto.weierstrass import add, double
 
 _P = const(0xFFFFFFFF_00000001_00000000_00000000_00000000_FFFFFFFF_FFFFFFFF_FFFFFFFF)
 _N = const(0xFFFFFFFF_00000000_FFFFFFFF_FFFFFFFF_BCE6FAAD_A7179E84_F3B9CAC2_FC632551)
@@ -90,9 +91,9 @@ def times_base(scalar: int) -> tuple:
     x, y = _comb_point(comb, _COLUMNS - 1)
     x, y, z = randomized(x, y)
     for column in range(_COLUMNS - 2, -1, -1):
-        x, y, z = double(x, y, z)
+        x, y, z = double(_P, x, y, z)
         x2, y2 = _comb_point(comb, column)
-        x, y, z = add(x, y, z, x2, y2)
+        x, y, z = add(_P, x, y, z, x2, y2)
     shorter = inverse(z, _P)
     square = shorter * shorter % _P
     return x * square % _P, y * (square * shorter % _P) % _P
