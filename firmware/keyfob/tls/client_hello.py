@@ -42,16 +42,16 @@ _COOKIE = const(44)
 _RENEGOTIATION_INFO = const(0xFF01)
 
 _CLIENT_HELLO = const(1)
-_SERVER_HELLO = b"\x02"
+_SERVER_HELLO = const(b"\x02")
 # ECDHE with ECDSA, then with RSA; GCM before CBC. RFC 5289.
-_ECDHE_SUITES = b"\xc0\x2b\xc0\x2f\xc0\x23\xc0\x27"
-_RSA_SUITES = b"\x00\x9c\x00\x3c"  # RFC 5288, RFC 5246
-_PSK_SUITES = b"\x00\xa8\x00\xae"  # RFC 5487
-_SUITES_13 = b"\x13\x01"
+_ECDHE_SUITES = const(b"\xc0\x2b\xc0\x2f\xc0\x23\xc0\x27")
+_RSA_SUITES = const(b"\x00\x9c\x00\x3c")  # RFC 5288, RFC 5246
+_PSK_SUITES = const(b"\x00\xa8\x00\xae")  # RFC 5487
+_SUITES_13 = const(b"\x13\x01")
 # ECDSA P-256, RSA-PSS and PKCS#1 with SHA-256, then the same with P-384 and SHA-384.
 # A chain may be signed so too (RFC 5246 section 7.4.2).
-_SCHEMES = b"\x04\x03\x08\x04\x04\x01\x05\x03\x08\x05\x05\x01"
-_GROUPS = b"\x00\x17"  # secp256r1
+_SCHEMES = const(b"\x04\x03\x08\x04\x04\x01\x05\x03\x08\x05\x05\x01")
+_GROUPS = const(b"\x00\x17")  # secp256r1
 
 
 def run(hs):

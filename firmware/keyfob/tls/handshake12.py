@@ -17,13 +17,13 @@ _RECORD_SIZE_LIMIT = const(28)
 _SESSION_TICKET = const(35)
 _RENEGOTIATION_INFO = const(0xFF01)
 _LEAST_RECORD_LIMIT = const(64)
-_CBC_SUITES = (0xC023, 0xC027, 0x003C, 0x00AE)
+_CBC_SUITES = const((0xC023, 0xC027, 0x003C, 0x00AE))
 # Hashes to come: for the session hash and CertificateVerify, and both Finished.
 _POINTS = const(3)
 
 
 def run(hs):
-    """Phase. Next: server12, or resumed12 when the server takes up the offered session."""
+    """Phase. Next: server12, or finish12 when the server takes up the offered session."""
     found = hs.extensions
     if bytes(found.get(_RENEGOTIATION_INFO, b"")) != b"\x00":
         raise KeyfobError("tls.no-secure-renegotiation", "RFC 5746 is not signalled")
@@ -40,7 +40,7 @@ def run(hs):
     if hs.is_resumed:
         _check_resumption(hs)
     hs.engine.is_resumed = hs.is_resumed
-    return "resumed12" if hs.is_resumed else "server12"
+    return "finish12" if hs.is_resumed else "server12"
     yield  # a phase is a generator; this one waits for nothing
 
 
