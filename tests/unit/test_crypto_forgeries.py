@@ -1,17 +1,21 @@
-"""RSA padding that is wrong in one place, raised to a private key made here."""
+"""Padding that is wrong in one place, by whoever has the key: RSA's, and CBC's."""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import random
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from keyfob.crypto.cbc import Cbc
 from keyfob.crypto.rsa import encode_pkcs1, verify_pkcs1
 from keyfob.crypto.rsa_encrypt import encrypt_pkcs1
 from keyfob.crypto.rsa_pss import encode, verify_pss
+from keyfob.crypto.rsa_sign import sign_pkcs1, sign_pss
 
 DIGEST = hashlib.sha256(b"sample").digest()
 HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
@@ -132,3 +136,118 @@ def test_what_was_encrypted_is_decrypted_by_another_implementation(count: int, k
         message = chance.randbytes(chance.choice((0, 1, 48, 245)))
         sealed = encrypt_pkcs1(key.modulus, 65537, message)
         assert key.private.decrypt(sealed, padding.PKCS1v15()) == message
+
+
+@pytest.mark.parametrize("bits", (2048, 2057, 3072))
+def test_rsa_signatures_are_verified_by_another_implementation(bits: int) -> None:
+    key = Key(bits)
+    numbers = key.private.private_numbers()
+    mine = (key.number, 65537, numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp)
+    for name, algorithm in HASHES.items():
+        digest = hashlib.new(name, b"sample").digest()
+        expected = key.private.sign(b"sample", padding.PKCS1v15(), algorithm)
+        assert sign_pkcs1(mine, name, digest) == expected
+        scheme = padding.PSS(padding.MGF1(algorithm), len(digest))
+        signature = sign_pss(mine, name, digest)
+        key.private.public_key().verify(signature, b"sample", scheme, algorithm)
+
+
+HEAD = bytes(7) + b"\x09\x17\x03\x03"
+CBC_KEY, MAC_KEY = b"k" * 16, b"m" * 32
+
+
+def encrypted(text: bytes, iv: bytes) -> bytes:
+    context = Cipher(algorithms.AES(CBC_KEY), modes.CBC(iv)).encryptor()
+    return iv + context.update(text) + context.finalize()
+
+
+def mac_of(data: bytes) -> bytes:
+    return hmac.digest(MAC_KEY, HEAD + len(data).to_bytes(2, "big") + data, "sha256")
+
+
+def fragment(text: bytes, behind: bytes, iv: bytes, is_mac_last: bool) -> bytes:
+    """``behind``: the padding with its length byte, as wrong as it may be."""
+    if is_mac_last:
+        sealed = encrypted(text + behind, iv)
+        return sealed + mac_of(sealed)
+    return encrypted(text + mac_of(text) + behind, iv)
+
+
+def opened(data: bytes, is_mac_last: bool) -> bytes | None:
+    buffer = bytearray(data)
+    place = Cbc(CBC_KEY, MAC_KEY, is_mac_last).open(buffer, 0, len(buffer), HEAD)
+    return bytes(buffer[place[0] : place[1]]) if place else None
+
+
+@pytest.mark.parametrize("is_mac_last", (False, True))
+@pytest.mark.parametrize("count", COUNTS)
+def test_cbc_paddings_of_every_length(count: int, is_mac_last: bool) -> None:
+    chance = random.Random(f"cbc {count} {is_mac_last}")
+    for _ in range(count):
+        text, iv = chance.randbytes(chance.randrange(400)), chance.randbytes(16)
+        least = 15 - len(text) % 16
+        for size in range(least, 256, 16):
+            good = bytes((size,)) * (size + 1)
+            assert opened(fragment(text, good, iv, is_mac_last), is_mac_last) == text
+            bad = bytearray(good)
+            bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
+            if len(set(bad[-bad[-1] - 1 :])) > 1 or is_mac_last is False:
+                assert opened(fragment(text, bytes(bad), iv, is_mac_last), is_mac_last) is None
+        # A length that says more than there is.
+        whole = bytes((255,)) * (16 - len(text) % 16)
+        if len(text) + 32 < 240:
+            assert opened(fragment(text, whole, iv, is_mac_last), is_mac_last) is None
+
+
+@pytest.mark.parametrize("is_mac_last", (False, True))
+def test_cbc_fragments_are_opened_by_another_implementation(is_mac_last: bool) -> None:
+    for size in range(0, 300, 13):
+        text = random.Random(size).randbytes(size)
+        buffer = bytearray(16) + text + bytes(48)
+        end = Cbc(CBC_KEY, MAC_KEY, is_mac_last).seal(buffer, 0, 16 + size, HEAD)
+        sealed = bytes(buffer[: end - 32]) if is_mac_last else bytes(buffer[:end])
+        context = Cipher(algorithms.AES(CBC_KEY), modes.CBC(sealed[:16])).decryptor()
+        plain = context.update(sealed[16:]) + context.finalize()
+        assert plain[-plain[-1] - 1 :] == plain[-1:] * (plain[-1] + 1)
+        plain = plain[: -plain[-1] - 1]
+        mac = bytes(buffer[end - 32 : end]) if is_mac_last else plain[-32:]
+        assert mac == mac_of(sealed if is_mac_last else text)
+        assert plain == (text if is_mac_last else text + mac)
+
+
+def test_cbc_hashes_as_many_blocks_whatever_the_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    class Counting:
+        """SHA-256 that counts the blocks of 64 bytes it has to compress."""
+
+        def __init__(self, data: bytes = b"") -> None:
+            self._inner, self._size = hashlib.sha256(data), len(data)
+
+        def update(self, data: bytes) -> None:
+            self._inner.update(data)
+            self._size += len(data)
+
+        def digest(self) -> bytes:
+            seen.append((self._size + 9 + 63) // 64)
+            return self._inner.digest()
+
+    class Stub:
+        sha256 = Counting
+
+    monkeypatch.setattr("keyfob.crypto.cbc.hashlib", Stub)
+    monkeypatch.setattr("keyfob.crypto.hmac.hashlib", Stub)
+    for room in (16, 64, 256, 1024):
+        counts = set()
+        for size in range(15, min(room, 256), 16):
+            text = bytes(room - size - 1)
+            assert (
+                opened(fragment(text, bytes((size,)) * (size + 1), bytes(16), False), False) == text
+            )
+            counts.add(sum(seen))
+            seen.clear()
+            bad = fragment(text, b"\x77" + bytes((size,)) * size, bytes(16), False)
+            assert opened(bad, False) is None
+            counts.add(sum(seen))
+            seen.clear()
+        assert len(counts) == 1, counts
