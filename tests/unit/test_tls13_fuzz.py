@@ -82,7 +82,9 @@ def test_broken_messages_of_the_flight():
             continue
         engine = after_hello()
         sealer = Sealer()
-        for message in (*messages[:index], changed, *messages[index + 1 :]):
+        flight = list(messages)
+        flight[index] = changed
+        for message in flight:
             if refuses(tls13_example.give, engine, sealer.record(message)):
                 break
         assert not engine.is_open
