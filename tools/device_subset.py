@@ -68,6 +68,7 @@ _NAMES = {
         "Task",
         "ThreadSafeFlag",
         "TimeoutError",
+        "core",
         "create_task",
         "current_task",
         "gather",

@@ -148,7 +148,7 @@ class Engine:
         self._is_ended = False
         from keyfob.tls.phases import Handshake
 
-        self._handshake = Handshake(
+        self._handshake: Handshake | None = Handshake(
             self, host, anchors, now_s, client, session, psk, alpn, versions, pins,
             rx_bytes, has_rsa_exchange,
         )  # fmt: skip
@@ -399,7 +399,8 @@ class Engine:
             raise KeyfobError("tls.closed", "while writing")
         if self._tx_at < self._tx_end:
             return 0
-        if self.version == TLS13 and (self.owes_update or self.tx_keys.sequence >= _MAX_RECORDS):
+        keys = self.tx_keys
+        if self.version == TLS13 and (self.owes_update or keys.sequence >= _MAX_RECORDS):  # type: ignore
             from keyfob.tls import late13
 
             late13.send_update(self)

@@ -60,8 +60,10 @@ def _protections(hs) -> tuple:
     from keyfob.tls.protection_cbc import CbcProtection
 
     block = prf(hs.master, b"key expansion", seed, 96)
-    ours = CbcProtection(block[64:80], block[:32], hs.is_mac_last)
-    return ours, CbcProtection(block[80:], block[32:64], hs.is_mac_last)
+    return (
+        CbcProtection(block[64:80], block[:32], hs.is_mac_last),
+        CbcProtection(block[80:], block[32:64], hs.is_mac_last),
+    )
 
 
 def _verify_data(hs, label: bytes) -> bytes:

@@ -51,7 +51,7 @@ def read_limits(hs, found: dict) -> None:
     if _MAX_FRAGMENT_LENGTH in found:
         content = found[_MAX_FRAGMENT_LENGTH]
         if len(content) != 1 or 256 << content[0] != hs.rx_bytes or _RECORD_SIZE_LIMIT in found:
-            raise KeyfobError("tls.illegal-parameter", "max_fragment_length %s" % bytes(content))
+            raise KeyfobError("tls.illegal-parameter", "max_fragment_length %r" % bytes(content))
         engine.rx_limit = hs.rx_bytes
         engine.tx_limit = min(engine.tx_limit, hs.rx_bytes)
     elif _RECORD_SIZE_LIMIT in found:
@@ -74,7 +74,7 @@ def read_alpn(hs, found: dict) -> None:
     name = bytes(reader.vector(1))
     reader.finish()
     if name not in hs.alpn:
-        raise KeyfobError("tls.not-offered", "application protocol %s" % name)
+        raise KeyfobError("tls.not-offered", "application protocol %r" % name)
     hs.engine.alpn = name
 
 

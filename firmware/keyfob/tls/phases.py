@@ -37,7 +37,7 @@ import sys
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import unload
+from keyfob.tls.engine import TLS13, unload
 from keyfob.tls.transcript import Transcript
 
 CHANGE_CIPHER_SPEC = const(254)  # no handshake type has this number
@@ -97,11 +97,10 @@ class Handshake:
         self._wanted = None
         self._header = bytearray(_HEADER_BYTES)
         self._header_end = 0
-        self._body = None  # bytearray, or a sink
+        self._body = bytearray(0)
         self._size = 0
         self._got = 0
         self._base = list(sys.modules)
-        self._phase = None
         self._enter("client_hello")
 
     # Phases.
@@ -159,12 +158,13 @@ class Handshake:
             else:
                 self._feed()
             if self._got == self._size:
-                body, self._body = self._body, None
+                body, self._body = self._body, bytearray(0)
                 self._header_end = 0
                 kind = self._header[0]
-                if kind in self.sinks:
-                    body.end()
-                return kind, body
+                sink = self.sinks.get(kind)
+                if sink:
+                    sink.end()
+                return kind, sink or body
 
     def _check_wanted(self, kind: int, wanted) -> None:
         if kind not in wanted or (kind == CHANGE_CIPHER_SPEC and self._header_end):
@@ -175,14 +175,13 @@ class Handshake:
         kind, high, middle, low = self._header
         self._size = size = high << 16 | middle << 8 | low
         self._got = 0
-        if kind == _HELLO_REQUEST and not size:
+        if kind == _HELLO_REQUEST and not size and self.engine.version != TLS13:
             self._header_end = 0  # in a handshake it asks for nothing, RFC 5246 section 7.4.1.1
             self.engine.count_idle()
             return False
         self._check_wanted(kind, wanted)
         if kind in self.sinks:
-            self._body = self.sinks[kind]
-            self._body.begin(size)
+            self.sinks[kind].begin(size)
         elif size > _MAX_MESSAGE_BYTES:
             detail = "message %d: %d bytes, limit %d" % (kind, size, _MAX_MESSAGE_BYTES)
             raise KeyfobError("tls.message-too-large", detail)
@@ -197,8 +196,9 @@ class Handshake:
         count = min(engine.end - at, self._size - self._got)
         part = memoryview(engine.rx)[at : at + count]
         self.transcript.update(part)
-        if self._header[0] in self.sinks:
-            self._body.feed(part)
+        sink = self.sinks.get(self._header[0])
+        if sink:
+            sink.feed(part)
         else:
             self._body[self._got : self._got + count] = part
         self._got += count
