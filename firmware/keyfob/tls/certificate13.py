@@ -34,10 +34,9 @@ def run(hs):
         _, sink = yield bytes((_CERTIFICATE,))
     hs.sinks = {}
     digest = hs.transcript.digest()
-    from keyfob.pki import extensions, path
+    from keyfob.pki import path
 
-    usage = extensions.DIGITAL_SIGNATURE
-    steps = path.steps(sink.chain, hs.anchors, hs.host, hs.now_s, usage, hs.pins)
+    steps = path.steps(sink.chain, hs.anchors, hs.host, hs.now_s, pins=hs.pins)
     entity = next(steps)
     while not entity:
         yield

@@ -34,7 +34,7 @@ def run(hs):
     """Phase. Next: client_hello, certificate13, or finished13 when a session is resumed."""
     if hs.server_session_id != hs.session_id:
         raise KeyfobError("tls.illegal-parameter", "ServerHello with another session id")
-    if not hs.retry:
+    if hs.session_id and not hs.retry:
         yield from hs.send_change_cipher_spec()  # for middleboxes, appendix D.4
     if hs.server_random == hashlib.sha256(b"HelloRetryRequest").digest():
         _read_retry(hs)
