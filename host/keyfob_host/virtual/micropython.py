@@ -32,7 +32,7 @@ _WHEEL_LIBRARY = "micropython_run"
 # board they are machine code in flash. Measured with micropython.mem_info().
 _ESP32_PORT_BYTES = 55 << 10
 _ESP8266_PORT_BYTES = 24 << 10
-_ESP8266_PORT_BYTES_64 = 64 << 10
+_ESP8266_PORT_BYTES_64 = 95 << 10
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,19 @@ class Interpreter:
     """A MicroPython and how it is started. ``ctrl_c`` raises KeyboardInterrupt in it."""
 
     title: str  # for people: what it is, and what is not as on the chip
-    version: str  # ``MicroPython v1.29.0-preview on 2026-07-05``
-    words: tuple[str, ...]  # the program, and what starts it
+    program: tuple[str, ...]  # it alone
+    words: tuple[str, ...]  # it, and what starts it as a chip's
     ctrl_c: signal.Signals
     heap_bytes: int
     start: Path
     arguments: tuple[str, ...]  # of ``start``, behind the descriptor
     own_preload: bool = False  # whether ``words`` load libfaketime themselves
     own_repl: bool = False  # whether ``start`` brings the REPL
+
+    @property
+    def version(self) -> str:
+        """``MicroPython v1.29.0-preview on 2026-07-05``."""
+        return _version(self.program)
 
     def command(self, descriptor: int) -> list[str]:
         """The command line: REPL after ``start``, which talks over ``descriptor``."""
@@ -65,29 +70,28 @@ def find_interpreter(kind: BoardKind, folder: Path) -> Interpreter:
     ``$KEYFOB_MICROPYTHON`` if set, for every kind. Errors: ``host.no-micropython``.
     """
     if kind.chip != "esp8266":
-        program = _find_program()
         heap = _doubled(kind.heap_bytes) + _ESP32_PORT_BYTES
-        return _unix(program, heap, "64-bit", _CHIP / "start.py")
-    why = "KEYFOB_MICROPYTHON is set"
-    if "KEYFOB_MICROPYTHON" not in os.environ:
-        try:
-            micropython32.fetch()
-        except micropython32.Unavailable as error:
-            why = f"no 32-bit one: {error}"
-        else:
-            return _debian(kind, folder)
+        return _unix(_find_program(), heap, "64-bit, with twice the chip's heap", _CHIP)
+    if _takes_32_bit(kind) and micropython32.is_here():
+        return _debian(kind, folder)
     heap = _doubled(kind.heap_bytes) + _ESP8266_PORT_BYTES_64
-    title = f"64-bit, with twice the chip's heap and no ROMFS ({why})"
-    return _unix(_find_program(), heap, title, _CHIP8266 / "start.py", str(_CHIP))
+    title = "64-bit, with twice the chip's heap and no ROMFS"
+    return _unix(_find_program(), heap, title, _CHIP8266, str(_CHIP))
 
 
-def prepare(kind: BoardKind, on_step: Callable[[str], None]) -> None:
-    """Fetch what `find_interpreter` would, telling ``on_step`` before a download."""
-    if kind.chip == "esp8266" and "KEYFOB_MICROPYTHON" not in os.environ:
-        try:
-            micropython32.fetch(on_step)
-        except micropython32.Unavailable as why:
-            on_step(f"no 32-bit MicroPython, a 64-bit one plays the chip: {why}")
+def prepare(kind: BoardKind, on_step: Callable[[str], None] | None = None) -> None:
+    """Fetch what `find_interpreter` wants; ``on_step`` is told of it, and of what cannot be."""
+    if not _takes_32_bit(kind):
+        return
+    try:
+        micropython32.fetch(on_step)
+    except micropython32.Unavailable as why:
+        if on_step:
+            on_step(f"a 64-bit MicroPython plays the chip, since there is no 32-bit one: {why}")
+
+
+def _takes_32_bit(kind: BoardKind) -> bool:
+    return kind.chip == "esp8266" and "KEYFOB_MICROPYTHON" not in os.environ
 
 
 def _debian(kind: BoardKind, folder: Path) -> Interpreter:
@@ -96,7 +100,7 @@ def _debian(kind: BoardKind, folder: Path) -> Interpreter:
     words = micropython32.command(with_clock=True)
     return Interpreter(
         title="32-bit, with the chip's own heap",
-        version=_version(tuple(micropython32.command())),
+        program=tuple(micropython32.command()),
         words=tuple(words),
         ctrl_c=signal.SIGUSR2,  # see chip/esp8266/_native.py
         heap_bytes=kind.heap_bytes + _ESP8266_PORT_BYTES,
@@ -107,18 +111,18 @@ def _debian(kind: BoardKind, folder: Path) -> Interpreter:
     )
 
 
-def _unix(program: Path, heap: int, title: str, start: Path, *arguments: str) -> Interpreter:
+def _unix(program: Path, heap: int, title: str, port: Path, *arguments: str) -> Interpreter:
     library = _library_of(program)
     launcher = (sys.executable, "-I", "-S", str(_LAUNCHER), library, f"{signal.SIGUSR2:d}")
     return Interpreter(
         title=title,
-        version=_version((str(program),)),
+        program=(str(program),),
         words=(*(launcher if library else ()), str(program)),
         ctrl_c=signal.SIGUSR2 if library else signal.SIGINT,
         heap_bytes=heap,
-        start=start,
+        start=port / "start.py",
         arguments=arguments,
-        own_repl=start.parent == _CHIP8266,
+        own_repl=port == _CHIP8266,
     )
 
 

@@ -30,7 +30,7 @@ def run(facts, main, mount):
     with Guard() as guard:
         mount()
     if guard.error is not None:
-        _print_exception(guard.error)
+        print_exception(guard.error)
     _wire.call("mounted")
     finished = _run_file("boot.py", main)
     if finished and not facts["raw_repl"]:
@@ -75,7 +75,7 @@ def _run_file(name, main):
     if isinstance(guard.error, SystemExit):
         sweep(main)
         _wire.call("soft_reset")
-    _print_exception(guard.error)
+    print_exception(guard.error)
     return False
 
 
@@ -90,18 +90,29 @@ def sweep(main):
     gc.collect()
 
 
-def _print_exception(error):
-    """As the port prints it: without the frames of the port's own files."""
-    text = io.StringIO()
-    sys.print_exception(error, text)
-    for line in text.getvalue().split("\n")[:-1]:
-        if not is_hidden(line):
-            print(line)
+class _Traceback(io.IOBase):
+    """Passes on what is printed to it, without the frames of the port's own files.
+
+    Line by line: after a MemoryError there may be no room for the whole.
+    """
+
+    def __init__(self, old, new):
+        self._line = b""
+        self._replaced = (old, new)
+
+    def write(self, data):
+        self._line += bytes(data)
+        if self._line.endswith(b"\n"):
+            text = self._line.decode()
+            self._line = b""
+            if not any(name in text for name in _hidden):
+                _sys.stdout.write(text.replace(*self._replaced))
+        return len(data)
 
 
-def is_hidden(line):
-    """Whether ``line`` of a traceback is about the port's own files."""
-    return any(name in line for name in _hidden)
+def print_exception(error, old=" ", new=" "):
+    """Print it as the port does; ``old`` in its lines becomes ``new``."""
+    sys.print_exception(error, _Traceback(old, new))
 
 
 def corrupted(words):

@@ -47,6 +47,7 @@ def run(main):
     vfs.umount("/")
     sys.path[:] = ["", ".frozen", "/lib", "/"]
     sys.argv[:] = []
+    del socket.SO_KEEPALIVE
     here = sys.modules["_boot8266"].__file__
     _program.hide("_port/", here[: here.rfind("/") + 1])
     sys.modules.clear()
@@ -87,12 +88,12 @@ def _mount(bdev, rom):
 
 
 def _mount_rom(rom):
-    """As the interpreter does before _boot.py: /rom in front, where there is an image."""
+    """As the interpreter does before _boot.py, where there is an image."""
     try:
         vfs.mount(vfs.VfsRom(rom), "/rom")
     except OSError:
         return
-    sys.path[1:1] = ["/rom", "/rom/lib"]
+    sys.path[2:2] = ["/rom", "/rom/lib"]
 
 
 def _set_up(bdev):

@@ -4,7 +4,6 @@ The 32-bit unix port has no raw REPL, so this one plays all three. A line can be
 edited at its end only; there is no history and no completion.
 """
 
-import io
 import sys
 import termios
 
@@ -70,13 +69,6 @@ class Repl:
         self._reading(True)
         return guard.error
 
-    def _traceback(self, error):
-        text = io.StringIO()
-        sys.print_exception(error, text)
-        for line in text.getvalue().split("\n")[:-1]:
-            if not _program.is_hidden(line):
-                self._put(line.replace('"<string>"', '"<stdin>"') + "\n")
-
     # -- the three prompts; each returns whether the raw one is next, None for a soft reset
 
     def _friendly(self):
@@ -88,9 +80,10 @@ class Repl:
             if text == _B:
                 self._put("\r\n" + self._banner)
             elif text == _D:
+                self._put("\r\n")
                 return None
             elif text == _E:
-                return self._finish(self._pasted())
+                return self._finish(self._pasted(), False)
             else:
                 self._put("\r\n")
             return False
@@ -101,14 +94,14 @@ class Repl:
                 self._put("\r\n")
                 return False
             text += "\n" + more
-        return self._finish(text)
+        return self._finish(text, True)
 
-    def _finish(self, text):
-        error = self._execute(text, True) if text.strip() else None
+    def _finish(self, text, single):
+        error = self._execute(text, single) if text.strip() else None
         if isinstance(error, SystemExit):
             return None
         if error is not None:
-            self._traceback(error)
+            _program.print_exception(error, '"<string>"', '"<stdin>"')
         return False
 
     def _line(self):
@@ -166,7 +159,7 @@ class Repl:
                 self._put("\x04")
                 return None
             if error is not None:
-                self._traceback(error)
+                _program.print_exception(error, '"<string>"', '"<stdin>"')
             self._put("\x04")
 
     def _raw_line(self):

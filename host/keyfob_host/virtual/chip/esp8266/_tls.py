@@ -22,23 +22,23 @@ _SUITES = (
     "TLS-RSA-WITH-AES-256-CBC-SHA",
 )
 
+_keep = object.__setattr__
+
 
 class SSLContext:
     """Key and certificate for `wrap_socket`; the protocol is not looked at."""
 
+    verify_mode = CERT_NONE
+
     def __init__(self, protocol):
-        self._pair = None
+        _keep(self, "_pair", None)
 
-    @property
-    def verify_mode(self):
-        return CERT_NONE
-
-    @verify_mode.setter
-    def verify_mode(self, mode):
-        pass
+    def __setattr__(self, name, value):
+        if name != "verify_mode":  # whose value is thrown away
+            raise AttributeError("'SSLContext' object has no attribute '%s'" % name)
 
     def load_cert_chain(self, cert, pkey):
-        self._pair = (cert, pkey)
+        _keep(self, "_pair", (cert, pkey))
 
     def wrap_socket(
         self, sock, *, server_side=False, do_handshake_on_connect=True, server_hostname=None
@@ -48,7 +48,7 @@ class SSLContext:
         )
         context.verify_mode = tls.CERT_NONE
         context.set_ciphers(_SUITES)
-        self._buffer = bytearray(_BUFFER_BYTES)
+        _keep(self, "_buffer", bytearray(_BUFFER_BYTES))
         if self._pair:
             cert, key = self._pair
             if not _is_pkcs1(key):
