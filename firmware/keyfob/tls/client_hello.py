@@ -178,6 +178,8 @@ def _read_server_hello(hs, body) -> str:
         reader.finish()
     if version not in hs.versions or is_13 != (version == TLS13) or (hs.retry and not is_13):
         raise KeyfobError("tls.wrong-version", "the broker chose %04x" % version)
+    if len(hs.server_session_id) > 32:
+        raise KeyfobError("tls.malformed", "session id of %d bytes" % len(hs.server_session_id))
     if compression:
         raise KeyfobError("tls.not-offered", "compression %d" % compression)
     suites = _suites(hs)
@@ -187,7 +189,7 @@ def _read_server_hello(hs, body) -> str:
     for kind in extensions:
         # A HelloRetryRequest may ask to have its cookie back.
         if kind not in hs.sent and not (version == TLS13 and kind == _COOKIE):
-            raise KeyfobError("tls.not-offered", "extension %d" % kind)
+            raise KeyfobError("tls.unknown-extension", "extension %d" % kind)
     if version == TLS12 and hs.server_random[24:31] == b"DOWNGRD":
         _check_downgrade(hs)
     hs.engine.version = version

@@ -187,6 +187,7 @@ class Engine:
 
     def received(self, count: int) -> None:
         """``count`` bytes, not 0, were put where `room` said."""
+        self.seen_bytes += count
         try:
             if self._head_end < _HEADER_BYTES:
                 self._received_header(count)
@@ -218,7 +219,6 @@ class Engine:
 
     def _received_header(self, count: int) -> None:
         head = self._head
-        self.seen_bytes += count
         self._head_end += count
         if self._head_end == count:  # the record's first byte
             kind = head[0]

@@ -10,12 +10,15 @@ from keyfob.tls.engine import TLS12
 from keyfob.tls.wire import Reader
 
 _MAX_FRAGMENT_LENGTH = const(1)
+_POINT_FORMATS = const(11)
 _ALPN = const(16)
 _ENCRYPT_THEN_MAC = const(22)
 _EXTENDED_MASTER_SECRET = const(23)
 _RECORD_SIZE_LIMIT = const(28)
 _SESSION_TICKET = const(35)
 _RENEGOTIATION_INFO = const(0xFF01)
+# server_name, encrypt_then_mac, extended_master_secret, session_ticket: an answer says yes.
+_EMPTY = const((0, 22, 23, 35))
 _LEAST_RECORD_LIMIT = const(64)
 _CBC_SUITES = const((0xC023, 0xC027, 0x003C, 0x00AE))
 # Hashes to come: for the session hash and CertificateVerify, and both Finished.
@@ -27,6 +30,11 @@ def run(hs):
     found = hs.extensions
     if bytes(found.get(_RENEGOTIATION_INFO, b"")) != b"\x00":
         raise KeyfobError("tls.no-secure-renegotiation", "RFC 5746 is not signalled")
+    for kind in _EMPTY:
+        if found.get(kind):
+            raise KeyfobError("tls.malformed", "extension %d with content" % kind)
+    if _POINT_FORMATS in found and 0 not in bytes(found[_POINT_FORMATS][1:]):
+        raise KeyfobError("tls.illegal-parameter", "no uncompressed points")
     read_limits(hs, found)
     read_alpn(hs, found)
     hs.transcript.keep(_POINTS)
