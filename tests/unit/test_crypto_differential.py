@@ -10,11 +10,12 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from keyfob.crypto import hmac, p256, p384
+from keyfob.crypto import hmac, p256, p384, x25519
 from keyfob.crypto.gcm import Gcm
 from keyfob.crypto.sha384 import sha384
 
@@ -123,3 +124,13 @@ def test_p384_signatures(count: int) -> None:
         flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
         r, s = (int.from_bytes(flipped[at : at + 48], "big") for at in (0, 48))
         assert not p384.verify(point, flipped[96:], r, s)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_x25519(count: int) -> None:
+    for _ in range(count):
+        mine, peer = X25519PrivateKey.generate(), X25519PrivateKey.generate().public_key()
+        secret = mine.private_bytes_raw()
+        assert x25519.public_key(secret) == mine.public_key().public_bytes_raw()
+        shared = x25519.shared_secret(secret, peer.public_bytes_raw())
+        assert shared == mine.exchange(peer)
