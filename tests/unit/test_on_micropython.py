@@ -21,6 +21,9 @@ ON_THE_HOST = {
     "test_mqtt_sweep.py",
     "test_mqtt_paho.py",
     "test_certificates_made.py",
+    "test_x509_made.py",
+    "test_x509_differential.py",
+    "test_x509_fuzz.py",
     "test_crypto_differential.py",
     "test_crypto_forgeries.py",
 }

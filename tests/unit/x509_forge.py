@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import inspect
 import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,8 +75,7 @@ def san(text: str) -> x509.GeneralName:
 
 
 def key_usage(*names: str) -> x509.KeyUsage:
-    every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
-             "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # fmt: skip
+    every = inspect.signature(x509.KeyUsage).parameters
     return x509.KeyUsage(**{name: name in names for name in every})
 
 

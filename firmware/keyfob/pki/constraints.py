@@ -10,8 +10,9 @@ Not constrained: the common name, which is never used as a host's name.
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.pki.certificate import Certificate, general_name_text
+from keyfob.pki.certificate import general_name_text, who
 from keyfob.pki.der import Reader, hex_text
+from keyfob.pki.fields import Fields, read_general_name
 
 _SEQUENCE = const(0x30)
 _PERMITTED = const(0xA0)
@@ -27,14 +28,11 @@ _EMAIL_OID = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01"
 class NameConstraints:
     """Those of one CA."""
 
-    def __init__(self, value: memoryview, who: str) -> None:
-        """``value``: the extension's. ``who``: how evidence names the CA.
-
-        Errors: x509.malformed.
-        """
-        self._who = who
+    def __init__(self, issuer: Fields) -> None:
+        """``issuer``: has some. Errors: x509.malformed."""
+        self._issuer = issuer
         self._subtrees: list[tuple] = []  # (whether excluded, tag, base)
-        reader = Reader(value)
+        reader = Reader(issuer.name_constraints or b"")
         behind = reader.enter(_SEQUENCE)
         for tag in (_PERMITTED, _EXCLUDED):
             if reader.peek() == tag:
@@ -50,10 +48,7 @@ class NameConstraints:
 
     def _read_subtree(self, reader: Reader, is_excluded: bool) -> None:
         outer = reader.enter(_SEQUENCE)
-        tag = reader.peek()
-        if tag & 0xC0 != 0x80:
-            reader.fail("tag %d, want a GeneralName" % tag)
-        base: bytes | memoryview = reader.take(tag)
+        tag, base = read_general_name(reader)
         reader.leave(outer)  # minimum and maximum are never there
         if tag == _IP:
             _check_mask(reader, base)
@@ -61,15 +56,15 @@ class NameConstraints:
             base = bytes(base).lower()
         self._subtrees.append((is_excluded, tag, base))
 
-    def check(self, certificate: Certificate, left: int) -> int:
-        """Refuse ``certificate`` for a name that the CA may not issue for.
+    def check(self, fields: Fields, left: int) -> int:
+        """Refuse the certificate for a name that the CA may not issue for.
 
         ``left``: how many more comparisons may be made; returns what is left of them.
         Errors: x509.name-not-permitted, x509.unsupported-constraint, x509.too-many-checks.
         """
-        for tag, name in certificate.alternative_names():
+        for tag, name in fields.alternative_names():
             left = self._check_name(tag, name, left)
-        subject = certificate.subject_name
+        subject = fields.subject_name
         if subject != _EMPTY_NAME:
             left = self._check_name(_DIRECTORY, subject, left)
             if bytes(subject).find(_EMAIL_OID) >= 0:
@@ -80,7 +75,7 @@ class NameConstraints:
         left -= len(self._subtrees)
         if left < 0:
             raise KeyfobError("x509.too-many-checks", "%s: %d name constraints too many" % (
-                self._who, -left
+                who(self._issuer), -left
             ))  # fmt: skip
         if tag == _DNS:
             name = bytes(name).lower()
@@ -97,7 +92,8 @@ class NameConstraints:
             else:
                 raise KeyfobError(
                     "x509.unsupported-constraint",
-                    "%s constrains names of form %d, seen %s" % (self._who, tag, hex_text(name)),
+                    "%s constrains names of form %d, seen %s"
+                    % (who(self._issuer), tag, hex_text(name)),
                 )
             if is_excluded and is_within:
                 self._refuse(tag, name, "excludes", base)
@@ -110,7 +106,12 @@ class NameConstraints:
         return left
 
     def _refuse(self, tag: int, name, verb: str, base) -> None:
-        texts = (general_name_text(tag, name), self._who, verb, general_name_text(tag, base))
+        texts = (
+            general_name_text(tag, name),
+            who(self._issuer),
+            verb,
+            general_name_text(tag, base),
+        )
         raise KeyfobError("x509.name-not-permitted", "name %s; %s %s %s" % texts)
 
 

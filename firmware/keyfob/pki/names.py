@@ -11,13 +11,13 @@ Not done: Unicode. Host and certificate carry A-labels, or they do not match.
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.pki.certificate import Certificate
+from keyfob.pki.fields import Fields
 
 _DNS = const(0x82)
 _IP = const(0x87)
 
 
-def check_host(certificate: Certificate, host: str) -> None:
+def check_host(fields: Fields, host: str) -> None:
     """Errors: x509.no-san, x509.wrong-name."""
     address = address_of(host)
     wanted = host.lower().encode()
@@ -26,7 +26,7 @@ def check_host(certificate: Certificate, host: str) -> None:
     if not _is_host_name(wanted):
         wanted = b""
     has_names = False
-    for tag, content in certificate.alternative_names():
+    for tag, content in fields.alternative_names():
         if tag == _DNS:
             has_names = True
             if address is None and matches(bytes(content).lower(), wanted):
@@ -37,7 +37,9 @@ def check_host(certificate: Certificate, host: str) -> None:
                 return
     if not has_names:
         raise KeyfobError("x509.no-san", "wanted " + host)
-    names = " ".join(certificate.names)
+    from keyfob.pki.certificate import host_names
+
+    names = " ".join(host_names(fields))
     raise KeyfobError("x509.wrong-name", "wanted %s, certificate for %s" % (host, names))
 
 

@@ -7,7 +7,9 @@ what TLS 1.3 has, RFC 8446 section 4.2.3.
 from micropython import const
 
 from keyfob.errors import KeyfobError
+from keyfob.pki.certificate import who
 from keyfob.pki.der import Reader, oid_text
+from keyfob.pki.fields import Fields
 
 _NULL = const(0x05)
 _SEQUENCE = const(0x30)
@@ -17,7 +19,7 @@ _MGF1 = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08"
 _MAX_SALT = const(512)
 
 
-def read_pss(reader: Reader, who: str) -> int:
+def read_pss(reader: Reader, fields: Fields) -> int:
     """The SignatureScheme: 0x0804 or 0x0805. ``reader`` stands behind the algorithm's OID.
 
     Errors: x509.malformed, x509.unsupported, x509.weak (SHA-1, the default of each field).
@@ -43,13 +45,13 @@ def read_pss(reader: Reader, who: str) -> int:
     # The trailer field has one value only, the default, which DER leaves out.
     reader.leave(outer)
     if name == _SHA1 or mask_name == _SHA1:
-        raise KeyfobError("x509.weak", "%s: PSS with SHA-1, want SHA-256 or SHA-384" % who)
+        raise KeyfobError("x509.weak", who(fields) + ": PSS with SHA-1, want SHA-256 or SHA-384")
     is_known = name[:-1] == _SHA2 and name[-1] in (1, 2)
     if not is_known or mask_name != name or salt != (32 if name[-1] == 1 else 48):
         raise KeyfobError(
             "x509.unsupported",
             "%s: PSS with %s, mask %s %s, salt %d; want one of SHA-256, SHA-384 for all"
-            % (who, oid_text(name), oid_text(mask), oid_text(mask_name), salt),
+            % (who(fields), oid_text(name), oid_text(mask), oid_text(mask_name), salt),
         )
     return 0x0804 if name[-1] == 1 else 0x0805
 
