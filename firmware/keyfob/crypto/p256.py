@@ -64,6 +64,7 @@ def public_key(secret: bytes) -> bytes:
 def shared_secret(secret: bytes, point):
     """The x coordinate of the product, 32 bytes; None if ``point`` is no point of the
     curve or ``secret`` not from 1 to n - 1."""
+    multiples = bytearray(512)
     place = weierstrass.read_point(_CURVE, point)
     scalar = int.from_bytes(secret, "big")
     if not place or not 0 < scalar < _N:
@@ -72,11 +73,13 @@ def shared_secret(secret: bytes, point):
     # of all powers of two, each added or subtracted; four of them are an odd digit.
     scalar = (_N - scalar, scalar)[scalar & 1]
     digits = ((scalar + (1 << 256) - 1) >> 1).to_bytes(32, "big")
-    multiples = weierstrass.odd_multiples(_P, place[0], place[1], 8)
+    weierstrass.put_odd_multiples(_P, place[0], place[1], multiples, 32)
     x = y = z = 0
     for index in range(64):
         digit = digits[index >> 1] >> (4 if index & 1 == 0 else 0) & 15
-        x2, y2 = multiples[(7 - digit, digit - 8)[digit >> 3]]
+        at = (7 - digit, digit - 8)[digit >> 3] << 6
+        x2 = int.from_bytes(multiples[at : at + 32], "big")
+        y2 = int.from_bytes(multiples[at + 32 : at + 64], "big")
         y2 = (_P - y2, y2)[digit >> 3]
         if index:
             for _ in range(4):

@@ -18,25 +18,26 @@ def verify(curve: tuple, point, digest, r: int, s: int) -> bool:
     """Whether (r, s) is the signature of ``point``'s owner over ``digest``, of which as
     many bytes count as n has: FIPS 186-5 section 6.4.2."""
     p, n, _, base, size = curve
+    # What has to be in one piece comes first, while the heap has large pieces.
+    digits = bytearray(8 * size + 1)
+    multiples = bytearray(8 * size)
     place = read_point(curve, point)
     if not place or not 0 < r < n or not 0 < s < n:
         return False
     shorter = inverse(s, n)
-    of_base = _signed_digits(int.from_bytes(digest[:size], "big") * shorter % n, size)
-    of_point = _signed_digits(r * shorter % n, size)
-    multiples = odd_multiples(p, place[0], place[1], 4)
-    known = [
-        (_number(base, at, size), _number(base, at + size, size))
-        for at in range(0, 8 * size, 2 * size)
-    ]
+    _put_digits(digits, 0, int.from_bytes(digest[:size], "big") * shorter % n, size)
+    _put_digits(digits, 4, r * shorter % n, size)
+    put_odd_multiples(p, place[0], place[1], multiples, size)
     x = y = z = 0
     # Shamir's trick: both products share the doublings.
     for index in range(8 * size, -1, -1):
         if z:
             x, y, z = double(p, x, y, z)
-        for digit, table in ((of_base[index], known), (of_point[index], multiples)):
+        for digit, table in ((digits[index] & 15, base), (digits[index] >> 4, multiples)):
             if digit:
-                x2, y2 = table[(digit if digit < 8 else 16 - digit) >> 1]
+                at = ((digit if digit < 8 else 16 - digit) >> 1) * 2 * size
+                y2 = _number(table, at + size, size)
+                x2 = _number(table, at, size)
                 x, y, z = add(p, x, y, z, x2, y2 if digit < 8 else p - y2)
     if not z:
         return False
@@ -59,46 +60,48 @@ def _number(data, at: int, size: int) -> int:
     return int.from_bytes(data[at : at + size], "big")
 
 
-def _signed_digits(scalar: int, size: int) -> bytearray:
-    """Width-4 NAF, lowest digit first: 0, or odd, modulo 16; no two within four places."""
+def _put_digits(digits: bytearray, shift: int, scalar: int, size: int) -> None:
+    """Width-4 NAF into half of each byte, lowest digit first: 0, or odd, modulo 16; no two
+    that are not 0 within four places."""
     bits = scalar.to_bytes(size + 2, "little")
-    digits = bytearray(8 * size + 1)
     carry = at = 0
     while at < len(digits):
         window = (bits[at >> 3] | bits[(at >> 3) + 1] << 8) >> (at & 7)
         window = (window & 15) + carry
         if window & 1:
-            digits[at] = window & 15
+            digits[at] |= (window & 15) << shift
             carry = window >> 3 & 1
             at += 4
         else:
             # An even sum leaves the carry as it is: a 1 with a 1 carries on.
             at += 1
-    return digits
 
 
-def odd_multiples(p: int, x: int, y: int, count: int) -> list:
-    """Affine multiples 1, 3, 5 … of a point.
+def put_odd_multiples(p: int, x: int, y: int, table: bytearray, size: int) -> None:
+    """Fill ``table`` with affine multiples 1, 3, 5 … of a point, ``size`` bytes of x and of
+    y each.
 
     Worked out on the isomorphic curve on which its double is affine; the formula of
     `add` knows no coefficient of the curve. One inverse serves all.
     """
     x2, y2, z2 = double(p, x, y, 1)
     zz = z2 * z2 % p
-    points: list = [(x * zz % p, y * (zz * z2 % p) % p, 1)]
+    points = [(x * zz % p, y * (zz * z2 % p) % p, 1)]
     products = [z2]
-    for _ in range(1, count):
-        points.append(add(p, points[-1][0], points[-1][1], points[-1][2], x2, y2))
+    last = len(table) - 2 * size
+    for _ in range(0, last, 2 * size):
+        x, y, z = points[-1]
+        points.append(add(p, x, y, z, x2, y2))
         products.append(products[-1] * (points[-1][2] * z2 % p) % p)
     shorter = inverse(products.pop(), p)
-    for index in range(count - 1, -1, -1):
-        x, y, z = points[index]
+    for at in range(last, -1, -2 * size):
+        x, y, z = points.pop()
         z = z * z2 % p
-        one = shorter * products.pop() % p if index else shorter
+        one = shorter * products.pop() % p if at else shorter
         shorter = shorter * z % p
         square = one * one % p
-        points[index] = (x * square % p, y * (square * one % p) % p)
-    return points
+        table[at : at + size] = (x * square % p).to_bytes(size, "big")
+        table[at + size : at + 2 * size] = (y * (square * one % p) % p).to_bytes(size, "big")
 
 
 def double(p: int, x: int, y: int, z: int) -> tuple:
