@@ -221,6 +221,45 @@ def test_wifi_has_the_ports_numbers_and_an_access_point_of_its_own(board: Virtua
     ]  # fmt: skip
 
 
+def test_the_station_joins_by_itself_after_a_reset_and_forgets_with_its_flash(
+    board: VirtualBoard,
+) -> None:
+    join = (
+        "import network\ns, a = network.WLAN(0), network.WLAN(1)\n"
+        "s.active(True)\na.active(False)\ns.connect('keyfob-bench', 'keyfob-bench-password')\n"
+    )
+    run(board, join)
+    wait_until(lambda: board.info()["wifi"]["status"] == 5)
+    state = "import network; print(network.WLAN(0).active(), network.WLAN(1).active())"
+    for again in (lambda: board.reset(), lambda: power_cycle(board)):
+        again()
+        wait_until(lambda: board.info()["wifi"]["status"] == 5)
+        wait_until(lambda: log(board).endswith(PROMPT))
+        assert run(board, state) == "True False\n"
+    board.power(False)
+    with Path(board.info()["flash"]).open("r+b") as flash:
+        flash.seek(-20480, 2)
+        flash.write(b"\xff" * 20480)
+    board.power(True)
+    wait_until(lambda: log(board).endswith(PROMPT))
+    assert run(board, state) == "False True\n"
+
+
+def power_cycle(board: VirtualBoard) -> None:
+    board.power(False)
+    board.power(True)
+
+
+def test_power_cut_while_wifi_settings_are_kept_cuts_the_power(board: VirtualBoard) -> None:
+    board.flash_fault(1)
+    with SerialConsole(board) as console:
+        console.send(b"import network; network.WLAN(0).active(True)\r")
+        wait_until(lambda: board.info()["state"] == "off")
+    assert "power was cut" in board.info()["reason"]
+    board.power(True)
+    wait_until(lambda: log(board).endswith(PROMPT))
+
+
 def test_clock_starts_at_2000_is_set_by_the_rtc_and_by_the_bench(board: VirtualBoard) -> None:
     year = "import time, machine; print(time.gmtime()[0], machine.RTC().datetime()[0])"
     assert run(board, year) == "2000 2000\n"

@@ -45,7 +45,7 @@ class Chip:
     statuses: Statuses
     no_such_host: int  # what getaddrinfo raises
     etimedout: int  # as the port's C library numbers it
-    access_point_on: bool  # whether a new chip's own access point is on
+    remembers_station: bool  # whether Wi-Fi settings are kept in flash, and used at each start
 
 
 _ESP32 = Chip(
@@ -67,7 +67,7 @@ _ESP32 = Chip(
     statuses=Statuses(1000, 1001, 1010, 201, 202, 200),
     no_such_host=-202,
     etimedout=116,
-    access_point_on=False,
+    remembers_station=False,
 )
 _ESP8266 = Chip(
     machine_name="Virtual ESP8266 with ESP8266",
@@ -90,7 +90,7 @@ _ESP8266 = Chip(
     statuses=Statuses(0, 1, 5, 3, 2, 1),
     no_such_host=-2,
     etimedout=110,
-    access_point_on=True,
+    remembers_station=True,
 )
 
 

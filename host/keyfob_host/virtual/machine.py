@@ -28,6 +28,7 @@ from keyfob_host.virtual.process import ChipProcess
 from keyfob_host.virtual.rom import Cause
 from keyfob_host.virtual.rpc import RpcServer
 from keyfob_host.virtual.serial_port import SerialLine
+from keyfob_host.virtual.station_memory import StationMemory
 
 _REBOOT_S = 1.0  # a chip that cannot boot tries again about every second
 _BOOT_PINS_S = 0.18  # IO0 is looked at this long after EN rises, if it has not settled
@@ -49,7 +50,8 @@ class Machine:
         self.mac = self.chip.oui + hashlib.sha256(name.encode()).hexdigest()[:6]
         self.flash = Flash(folder / "flash.bin", kind.flash.size)
         self.clock = BoardClock(folder / "clock")
-        self.network = Network(self.mac, self.chip)
+        memory = StationMemory(self.flash) if self.chip.remembers_station else None
+        self.network = Network(self.mac, self.chip, memory)
         self.peripherals = Peripherals(self)
         self.process: ChipProcess | None = None
         self.interpreter = find_interpreter(kind, folder)
@@ -148,6 +150,7 @@ class Machine:
             self._timer = self._loop.call_later(_REBOOT_S, self._start, start.retry)
             return
         self._partitions = start.partitions
+        self.network.started()
         self._run(raw_repl=False, soft=False)
 
     def _run(self, *, raw_repl: bool, soft: bool, typed: bytes = b"") -> None:

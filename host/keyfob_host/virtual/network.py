@@ -15,6 +15,7 @@ from typing import Any
 from keyfob_host.relay import Fault
 from keyfob_host.virtual.chips import Chip
 from keyfob_host.virtual.link import TcpTarget, UdpTarget
+from keyfob_host.virtual.station_memory import Remembered, StationMemory
 
 SSID = "keyfob-bench"
 PASSWORD = "keyfob-bench-password"  # noqa: S105  (the bench's own, published in the README)
@@ -31,11 +32,13 @@ _JOIN_S = 0.05  # a real board takes seconds; a test should not
 class Network:
     """Wi-Fi station and links of one board."""
 
-    def __init__(self, mac: str, chip: Chip) -> None:
+    def __init__(self, mac: str, chip: Chip, memory: StationMemory | None) -> None:
+        """``memory``: what the station remembers over a reset; None if the chip does not."""
         self.mac = mac
         self._chip = chip
         self._numbers = chip.statuses
-        self.own_access_point = chip.access_point_on
+        self._memory = memory
+        self.own_access_point = False
         self.access_point_up = True
         self.fault: Fault | None = None
         self._tcp: dict[tuple[str, int], TcpTarget] = {}
@@ -51,11 +54,29 @@ class Network:
         self.wanted: tuple[str, str] | None = None
         self._close_targets()
 
+    def started(self) -> None:
+        """The chip runs its program: what it remembers is in force before a line of it."""
+        if self._memory is None:
+            return
+        remembered = self._memory.load()
+        self.active = remembered.station
+        self.own_access_point = remembered.own_access_point
+        if self.active and remembered.ssid is not None:
+            self._join(remembered.ssid, remembered.key)
+
+    def _remember(self, ssid: str | None = None, key: str | None = None) -> None:
+        if self._memory is None:
+            return
+        before = self._memory.load()
+        where = (before.ssid, before.key) if ssid is None else (ssid, key or "")
+        self._memory.save(Remembered(self.active, self.own_access_point, *where))
+
     def wlan(self, interface: int, do: str, **arguments: Any) -> Any:
         """One call of ``network.WLAN``; see ``chip/network.py``."""
         if interface == 1:
-            if self._chip.access_point_on:
-                self.own_access_point = arguments.get("up", self.own_access_point)
+            if self._memory is not None and "up" in arguments:
+                self.own_access_point = arguments["up"]
+                self._remember()
             return {
                 "active": self.own_access_point,
                 "status": (self._numbers.idle, None),
@@ -67,9 +88,12 @@ class Network:
         if do == "active":
             if "up" in arguments and not arguments["up"]:
                 self.station_off()
-            self.active = arguments.get("up", self.active)
+            if "up" in arguments:
+                self.active = arguments["up"]
+                self._remember()
             return self.active
         if do == "connect":
+            self._remember(arguments.get("ssid"), arguments.get("key"))
             self._join(arguments.get("ssid"), arguments.get("key"))
             return None
         if do == "disconnect":

@@ -1,7 +1,8 @@
 """The network module of the ESP8266 port over the bench's virtual access point.
 
-As on a new chip the access-point interface is on, with the port's well-known password,
-until a program switches it off; nobody can join it here.
+As the SDK does, the chip keeps interfaces, SSID and password in flash and joins by
+itself at each start. A new one has its access-point interface on, with the port's
+well-known password, until a program switches it off; nobody can join it here.
 """
 
 import _wire
