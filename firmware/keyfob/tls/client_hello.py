@@ -14,6 +14,9 @@ What is TLS 1.3's alone comes from `keyfob.tls.hello13`:
 * ``binders(hs, header, parts) -> bytes``: the rest, ``header`` (four bytes) and ``parts``
   being the message up to there.
 
+P-256 is the only group, so in TLS 1.2 a server whose key is on P-384 has no suite for us
+(RFC 8422 section 5.1); in TLS 1.3 it has.
+
 A HelloRetryRequest is a ServerHello too: the phase `keyfob.tls.handshake13` sets
 ``hs.retry`` and returns to this one.
 """
@@ -52,6 +55,7 @@ _SUITES_13 = const(b"\x13\x01")
 # A chain may be signed so too (RFC 5246 section 7.4.2).
 _SCHEMES = const(b"\x04\x03\x08\x04\x04\x01\x05\x03\x08\x05\x05\x01")
 _GROUPS = const(b"\x00\x17")  # secp256r1
+_X25519 = const(b"\x00\x1d")
 
 
 def run(hs):
@@ -130,7 +134,8 @@ def _extensions(hs) -> list:
         names = [vector(1, name) for name in hs.alpn]
         found.append(_extension(_ALPN, vector(2, *names)))
     if not hs.psk:
-        groups = _GROUPS
+        # Whoever offers TLS 1.2 too may be asked for any of them there.
+        groups = _GROUPS if TLS12 in hs.versions else _GROUPS + _X25519
         found.append(_extension(_SUPPORTED_GROUPS, vector(2, groups)))
         found.append(_extension(_SIGNATURE_ALGORITHMS, vector(2, _SCHEMES)))
     if TLS12 in hs.versions:
@@ -176,7 +181,8 @@ def _read_server_hello(hs, body) -> str:
         reader = Reader(extensions[_SUPPORTED_VERSIONS])
         version = reader.number(2)
         reader.finish()
-    if version not in hs.versions or is_13 != (version == TLS13) or (hs.retry and not is_13):
+    is_older = hs.retry is not None and not is_13
+    if version not in hs.versions or is_13 != (version == TLS13) or is_older:
         raise KeyfobError("tls.wrong-version", "the broker chose %04x" % version)
     if len(hs.server_session_id) > 32:
         raise KeyfobError("tls.malformed", "session id of %d bytes" % len(hs.server_session_id))
