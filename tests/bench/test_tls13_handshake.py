@@ -79,6 +79,14 @@ def test_hello_retry_request_with_cookie() -> None:
     opened(Server13(BROKER, retry=COOKIE))
 
 
+@pytest.mark.parametrize("cookie", [[], COOKIE])
+def test_hello_retry_request_for_x25519(cookie: list) -> None:
+    server = Server13(BROKER, retry=[(51, b"\0\x1d"), *cookie])
+    opened(server, versions=(TLS13,))
+    assert server.hello[10] == vector(b"\0\x17\0\x1d", 2)
+    assert server.hello[51][2:4] == b"\0\x1d"
+
+
 def test_ticket_is_resumed_without_certificate() -> None:
     server = Server13(BROKER)
     psks = {}

@@ -57,21 +57,28 @@ def read_request(head: Head) -> bytes:
     if reader.number(1):
         raise KeyfobError("tls.illegal-parameter", "CertificateRequest with a context")
     if head.is_whole:
-        found = read_extensions(reader).get(_SIGNATURE_ALGORITHMS)
+        extensions = read_extensions(reader)
+        if _SIGNATURE_ALGORITHMS not in extensions:
+            raise KeyfobError("tls.missing-extension", "CertificateRequest without schemes")
+        reader = Reader(extensions[_SIGNATURE_ALGORITHMS])
     else:
-        reader.number(2)
-        found = None
-        while not found and reader.left() > 4:
-            kind = reader.number(2)
-            content = reader.vector(2)
-            if kind == _SIGNATURE_ALGORITHMS:
-                found = content
-    if not found:
-        raise KeyfobError("tls.missing-extension", "CertificateRequest without schemes")
-    reader = Reader(found)
+        reader = Reader(_search(reader))
     schemes = bytes(reader.vector(2, 2))
     reader.finish()
     return schemes
+
+
+def _search(reader: Reader) -> memoryview:
+    reader.number(2)
+    while reader.left() > 4:
+        kind = reader.number(2)
+        size = reader.number(2)
+        if size > reader.left():
+            break
+        content = reader.read(size)
+        if kind == _SIGNATURE_ALGORITHMS:
+            return content
+    raise KeyfobError("tls.message-too-large", "CertificateRequest: no schemes in its head")
 
 
 def signed_content(side: bytes, digest: bytes) -> bytes:

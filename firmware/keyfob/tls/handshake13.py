@@ -10,6 +10,7 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.tls import keys13
+from keyfob.tls.engine import TLS12
 from keyfob.tls.protection13 import Protection13
 from keyfob.tls.transcript import Transcript
 from keyfob.tls.wire import Reader, read_extensions
@@ -26,7 +27,7 @@ _PRE_SHARED_KEY = const(41)
 _SUPPORTED_VERSIONS = const(43)
 _COOKIE = const(44)
 _KEY_SHARE = const(51)
-_P256 = const(0x0017)
+_X25519 = const(0x001D)
 _POINTS = const(8)
 
 
@@ -34,7 +35,7 @@ def run(hs):
     """Phase. Next: client_hello, certificate13, or finished13 when a session is resumed."""
     if hs.server_session_id != hs.session_id:
         raise KeyfobError("tls.illegal-parameter", "ServerHello with another session id")
-    if hs.session_id and not hs.retry:
+    if hs.session_id and hs.retry is None:
         yield from hs.send_change_cipher_spec()  # for middleboxes, appendix D.4
     if hs.server_random == hashlib.sha256(b"HelloRetryRequest").digest():
         _read_retry(hs)
@@ -47,19 +48,25 @@ def run(hs):
 
 
 def _read_retry(hs) -> None:
-    if hs.retry:
+    if hs.retry is not None:
         raise KeyfobError("tls.unexpected-message", "a second HelloRetryRequest")
     found = hs.extensions
     _check_extensions(found, (_SUPPORTED_VERSIONS, _KEY_SHARE, _COOKIE))
+    hs.retry = b""
     if _KEY_SHARE in found:
-        # There is no second group that we could have offered.
-        group = int.from_bytes(found[_KEY_SHARE], "big")
-        raise KeyfobError("tls.illegal-parameter", "HelloRetryRequest for group %04x" % group)
-    if _COOKIE not in found:
+        reader = Reader(found[_KEY_SHARE])
+        group = reader.number(2)
+        reader.finish()
+        if group != _X25519 or TLS12 in hs.versions:
+            raise KeyfobError("tls.illegal-parameter", "HelloRetryRequest for group %04x" % group)
+        hs.group = group
+        hs.secret = hs.public = None
+    elif _COOKIE not in found:
         raise KeyfobError("tls.illegal-parameter", "HelloRetryRequest that changes nothing")
-    reader = Reader(found[_COOKIE])
-    hs.retry = bytes(reader.vector(2, 1))
-    reader.finish()
+    if _COOKIE in found:
+        reader = Reader(found[_COOKIE])
+        hs.retry = bytes(reader.vector(2, 1))
+        reader.finish()
     # Section 4.4.1: the first ClientHello counts as the hash of it.
     body = hs.server_hello
     header = bytes((_SERVER_HELLO, 0, len(body) >> 8, len(body) & 255))
@@ -103,11 +110,13 @@ def _shared_secret(hs) -> bytes:
     group = reader.number(2)
     point = bytes(reader.vector(2))
     reader.finish()
-    if group != _P256:
-        raise KeyfobError("tls.illegal-parameter", "group %04x, want %04x" % (group, _P256))
-    from keyfob.crypto import p256
-
-    secret = p256.shared_secret(hs.secret, point)
+    if group != hs.group:
+        raise KeyfobError("tls.illegal-parameter", "group %04x, want %04x" % (group, hs.group))
+    if group == _X25519:
+        from keyfob.crypto import x25519 as curve
+    else:
+        from keyfob.crypto import p256 as curve
+    secret = curve.shared_secret(hs.secret, point)
     if not secret:
         detail = "key share of %d bytes is no point of the curve" % len(point)
         raise KeyfobError("tls.illegal-parameter", detail)

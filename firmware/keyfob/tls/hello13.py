@@ -1,7 +1,8 @@
 """What TLS 1.3 adds to the ClientHello (RFC 8446 section 4.2), for `keyfob.tls.client_hello`.
 
-One key share, of P-256, which every server must know (section 9.1). One pre-shared key,
-that of a session which was verified, always with (EC)DHE. Early data are never offered.
+One key share, of P-256, which every server must know (section 9.1); of X25519 when a
+HelloRetryRequest asks for it. One pre-shared key, that of a session which was verified,
+always with (EC)DHE. Early data are never offered.
 """
 
 import hashlib
@@ -12,12 +13,15 @@ from keyfob.tls import keys13
 from keyfob.tls.engine import TLS13
 from keyfob.tls.wire import vector
 
+_P256 = const(0x0017)
 _DIGEST_BYTES = const(32)
 
 
 def extensions(hs) -> list:
     """supported_versions, key_share, psk_key_exchange_modes, and the cookie that is to be
-    sent back. ``hs.retry``: None, or the cookie of a HelloRetryRequest."""
+    sent back. ``hs.retry``: None, or the cookie of a HelloRetryRequest, b"" if it has none."""
+    if hs.retry is None:
+        hs.group = _P256
     versions = b"".join(version.to_bytes(2, "big") for version in hs.versions)
     found = [
         b"\x00\x2b" + vector(2, vector(1, versions)),
@@ -32,11 +36,17 @@ def extensions(hs) -> list:
 def _key_share(hs) -> bytes:
     """KeyShareEntry of our key pair, which is made where there is none; TLS 1.2 uses it too."""
     if not hs.secret:
-        from keyfob.crypto import p256
+        if hs.group == _P256:
+            from keyfob.crypto import p256 as curve
 
-        hs.secret = p256.new_secret()
-        hs.public = p256.public_key(hs.secret)
-    return b"\x00\x17" + vector(2, hs.public)
+            hs.secret = curve.new_secret()
+        else:
+            from keyfob.crypto import x25519 as curve
+            from keyfob.crypto.entropy import random_bytes
+
+            hs.secret = random_bytes(32)
+        hs.public = curve.public_key(hs.secret)
+    return hs.group.to_bytes(2, "big") + vector(2, hs.public)
 
 
 def pre_shared_key(hs) -> bytes:
