@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from esp8266_rig import PROMPT, booted_esp8266, make_esp8266, reset, run
+from esp8266_rig import KIND, PROMPT, booted_esp8266, make_esp8266, reset, run
 from virtual_rig import mpremote, tool, wait_for_log
 
 from keyfob_host.flash.stand_in import esp8266_stand_in
@@ -180,3 +182,24 @@ def test_the_roms_own_image_tool_finds_the_image_sound(tmp_path: Path) -> None:
     text = tool("esptool", "--chip", "esp8266", "image-info", image).stdout
     assert "Entry point: 0x40100000" in text
     assert "(valid)" in text
+
+
+def test_keyfobs_own_commands_flash_it_and_bring_it_the_firmware(bench_home: Home) -> None:
+    board = make_esp8266(bench_home, flashed=b"", powered=False)
+
+    def keyfob(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "keyfob_host", *words, "--board", KIND],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
+
+    assert f"{len(esp8266_stand_in())} bytes written at 0x0 and verified" in keyfob("flash")
+    keyfob("sync")
+    assert " 0 sent" in keyfob("sync")
+    board.reset()
+    wait_for_log(board, '"ev":"boot","cause":"hard"')
