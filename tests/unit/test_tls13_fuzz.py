@@ -1,5 +1,5 @@
 """Broken messages by the hundred, in TLS 1.3's handshake and behind it: only `KeyfobError`,
-never an open connection. More of them under CPython: tests/bench/test_tls13_fuzz.py."""
+never an open connection. More of them under CPython: tests/bench/test_tls13_parsers.py."""
 
 import tls13_example
 from device_support import IS_MICROPYTHON
