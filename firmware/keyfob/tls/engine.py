@@ -42,6 +42,8 @@ from keyfob.errors import KeyfobError
 TLS12 = const(0x0303)
 TLS13 = const(0x0304)
 
+# What a handshake brings, and takes away again.
+PARTS = ("keyfob.tls.", "keyfob.crypto.", "keyfob.pki.")
 _CHANGE_CIPHER_SPEC = const(20)
 _ALERT = const(21)
 _HANDSHAKE = const(22)
@@ -146,10 +148,11 @@ class Engine:
         self._fill_kind = 0
         self._idle = 0
         self._is_ended = False
+        base = list(sys.modules)
         from keyfob.tls.phases import Handshake
 
         self._handshake: Handshake | None = Handshake(
-            self, host, anchors, now_s, client, session, psk, alpn, versions, pins,
+            self, base, host, anchors, now_s, client, session, psk, alpn, versions, pins,
             rx_bytes, has_rsa_exchange,
         )  # fmt: skip
 
@@ -168,10 +171,14 @@ class Engine:
             raise self._failed(error)
         except MemoryError:
             raise self._failed(KeyfobError("tls.no-memory", "during the handshake"))
-        self._handshake = None
         self.is_open = True
-        unload("keyfob.tls.phases", "keyfob.tls.transcript")
+        self._end_handshake()
         return False
+
+    def _end_handshake(self) -> None:
+        handshake, self._handshake = self._handshake, None
+        if handshake:
+            handshake.end()
 
     # Bytes from the network.
 
@@ -431,14 +438,17 @@ class Engine:
 
     def _failed(self, error: KeyfobError) -> KeyfobError:
         """Keep the error and send its alert, if it has one."""
-        from keyfob.tls.alerts import number_for
-
         self.error = error
-        self._handshake = None
-        number = number_for(error)
-        if number >= 0 and not self._is_ended:
-            self._put_alert(2, number)
-        unload("keyfob.tls.phases", "keyfob.tls.transcript", "keyfob.tls.alerts")
+        self._end_handshake()
+        try:
+            from keyfob.tls.alerts import number_for
+
+            number = number_for(error)
+            if number >= 0 and not self._is_ended:
+                self._put_alert(2, number)
+            unload("keyfob.tls.alerts", "keyfob.tls.reasons")
+        except MemoryError:
+            pass  # then the connection just ends
         return error
 
 

@@ -37,7 +37,7 @@ import sys
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import TLS13, unload
+from keyfob.tls.engine import PARTS, TLS13, unload
 from keyfob.tls.transcript import Transcript
 
 CHANGE_CIPHER_SPEC = const(254)  # no handshake type has this number
@@ -70,10 +70,12 @@ class Handshake:
     """
 
     def __init__(
-        self, engine, host, anchors, now_s, client, session, psk, alpn, versions, pins,
+        self, engine, base, host, anchors, now_s, client, session, psk, alpn, versions, pins,
         rx_bytes, has_rsa_exchange,
     ):  # fmt: skip
         self.engine = engine
+        self._base = base
+        self._kept = list(sys.modules)
         self.host = host
         self.anchors = anchors
         self.now_s = now_s
@@ -100,14 +102,17 @@ class Handshake:
         self._body = bytearray(0)
         self._size = 0
         self._got = 0
-        self._base = list(sys.modules)
         self._enter("client_hello")
 
     # Phases.
 
     def drop(self, *prefixes: str) -> None:
-        """Let go of the modules below ``prefixes`` that the handshake brought."""
-        unload(*prefixes, but=self._base)
+        """Let go of the modules below ``prefixes`` that the phase brought."""
+        unload(*prefixes, but=self._kept)
+
+    def end(self) -> None:
+        """Let go of all that the handshake brought, these lines too."""
+        unload(*PARTS, but=self._base)
 
     def _enter(self, phase: str) -> None:
         name = "keyfob.tls." + phase
@@ -129,7 +134,7 @@ class Handshake:
             self._wanted = self._phase.send(message)
         except StopIteration as stop:
             self._wanted = self._phase = None
-            self.drop("keyfob.tls.", "keyfob.crypto.", "keyfob.pki.")
+            self.drop(*PARTS)
             if stop.value:
                 self._enter(stop.value)
             else:
