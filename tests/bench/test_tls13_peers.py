@@ -3,64 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from certificates import Pair, make_ca, make_leaf
+from certificates import make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import rsa
 from firmware_bench import Mosquitto, mutual_tls
 from tls13_rig import BROKER, CA, HOST, TLS13, Client, KeyfobError, make_engine
-from tls13_tcp import Connection, write_pair
+from tls13_tcp import Connection, python_server
 
 CONNECT = b"\x10\x15\0\4MQTT\4\2\0\x3c\0\x09sensor-01"
 CONNACK = b"\x20\2\0\0"
 SUBSCRIBE, SUBACK = b"\x82\x0a\0\1\0\5topic\0", b"\x90\3\0\1\0"
 DISCONNECT = b"\xe0\0"
 PUBLISH = b"\x30\x0a\0\5topic123"
-
-
-@contextmanager
-def python_server(folder: Path, pair: Pair, client_ca: Pair | None) -> Iterator[tuple[int, list]]:
-    """Echoes on every connection; (port, what it saw of each)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(*write_pair(folder, pair))
-    context.set_alpn_protocols(["mqtt"])
-    if client_ca:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=client_ca.der)
-    seen: list = []
-
-    def serve() -> None:
-        while True:
-            try:
-                raw, _ = listener.accept()
-            except OSError:
-                return
-            try:
-                with context.wrap_socket(raw, server_side=True) as sock:
-                    seen.append(
-                        (sock.version(), sock.cipher()[0], sock.session_reused, sock.getpeercert())
-                    )
-                    while part := sock.recv(1000):
-                        sock.sendall(part)
-                        if part.endswith(b"close"):
-                            sock.unwrap()
-                            break
-            except OSError as error:
-                seen.append(error)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1], seen
-        listener.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
 
 
 @pytest.mark.parametrize("server_key", ["p256", "rsa"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,3 +134,42 @@ def s_server(folder: Path, pair: Pair, *arguments: str) -> Iterator[SServer]:
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def python_server(folder: Path, pair: Pair, client_ca: Pair | None) -> Iterator[tuple[int, list]]:
+    """Echoes on every connection; (port, what it saw of each)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(*write_pair(folder, pair))
+    context.set_alpn_protocols(["mqtt"])
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=client_ca.der)
+    seen: list = []
+
+    def serve() -> None:
+        while True:
+            try:
+                raw, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                with context.wrap_socket(raw, server_side=True) as sock:
+                    seen.append(
+                        (sock.version(), sock.cipher()[0], sock.session_reused, sock.getpeercert())
+                    )
+                    while part := sock.recv(1000):
+                        sock.sendall(part)
+                        if part.endswith(b"close"):
+                            sock.unwrap()
+                            break
+            except OSError as error:
+                seen.append(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1], seen
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)

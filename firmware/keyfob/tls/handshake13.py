@@ -113,10 +113,10 @@ def _shared_secret(hs) -> bytes:
     if group != hs.group:
         raise KeyfobError("tls.illegal-parameter", "group %04x, want %04x" % (group, hs.group))
     if group == _X25519:
-        from keyfob.crypto import x25519 as curve
+        from keyfob.crypto.x25519 import shared_secret
     else:
-        from keyfob.crypto import p256 as curve
-    secret = curve.shared_secret(hs.secret, point)
+        from keyfob.crypto.p256 import shared_secret
+    secret = shared_secret(hs.secret, point)
     if not secret:
         detail = "key share of %d bytes is no point of the curve" % len(point)
         raise KeyfobError("tls.illegal-parameter", detail)

@@ -37,15 +37,16 @@ def _key_share(hs) -> bytes:
     """KeyShareEntry of our key pair, which is made where there is none; TLS 1.2 uses it too."""
     if not hs.secret:
         if hs.group == _P256:
-            from keyfob.crypto import p256 as curve
+            from keyfob.crypto import p256
 
-            hs.secret = curve.new_secret()
+            hs.secret = p256.new_secret()
+            hs.public = p256.public_key(hs.secret)
         else:
-            from keyfob.crypto import x25519 as curve
+            from keyfob.crypto import x25519
             from keyfob.crypto.entropy import random_bytes
 
             hs.secret = random_bytes(32)
-        hs.public = curve.public_key(hs.secret)
+            hs.public = x25519.public_key(hs.secret)
     return hs.group.to_bytes(2, "big") + vector(2, hs.public)
 
 
