@@ -24,8 +24,10 @@ def verify_pkcs1(modulus, exponent: int, hash_name: str, digest, signature) -> b
     bytes behind the hash nor an AlgorithmIdentifier without its NULL pass.
     """
     power = public_power(modulus, exponent, signature)
+    if not power:
+        return False
     encoded = encode_pkcs1(hash_name, digest, len(signature))
-    return power > 0 and encoded is not None and power == int.from_bytes(encoded, "big")
+    return encoded is not None and power == int.from_bytes(encoded, "big")
 
 
 def encode_pkcs1(hash_name: str, digest, size: int):
