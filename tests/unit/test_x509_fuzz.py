@@ -30,6 +30,24 @@ from keyfob.pki.signature import verify_signature
 
 HERE = Path(__file__).resolve().parent
 FIRMWARE = HERE.parents[1] / "firmware"
+# What cryptography's policy asks for and RFC 5280 section 6.1 does not, or what the
+# verifier says that it does not check.
+THEIRS_ALONE = (
+    "missing required extension",  # key identifiers, a CA's key usage
+    "must contain keyIdentifier",
+    "incorrect criticality",
+    "prohibited extension",  # name constraints of an end-entity
+    "MUST be critical when subject is empty",
+    "must not assert keyCertSign",
+    "malformed DNS name constraint",  # with a leading dot, or of all names
+    "malformed SAN",
+    "unsupported directoryName constraint",
+    "invalid domain name",  # an absolute host name
+    "duplicate attributes",
+    "AttributeTypeValue",  # characters of strings
+    'location: ["subject"]',
+    "SubjectPublicKey",  # an RSA modulus that is no product of two primes
+)
 slow = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
@@ -65,7 +83,7 @@ def test_an_esp8266s_heap_bears_hostile_certificates(
         subprocess.run([cross, "-O3", "-o", target, source], check=True)
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import x509_fuzz; "
-        f"print(x509_fuzz.run(0, {count}, x509_fuzz.load({str(VECTORS)!r}, 50)), 'passed')"
+        f"print(x509_fuzz.run(0, {count}, x509_fuzz.load({str(VECTORS)!r}, 200)), 'passed')"
     )
     command = [*micropython32, "-X", "heapsize=38k", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
@@ -169,7 +187,9 @@ def test_what_is_changed_and_signed_again_is_taken_only_if_cryptography_takes_it
             assert error.code.startswith("x509."), changed.name
             continue
         taken += 1
-        assert not cryptography_says(changed), (changed.name, chain[at].der.hex())
+        theirs = cryptography_says(changed)
+        is_known = any(part in theirs for part in THEIRS_ALONE)
+        assert not theirs or is_known, (changed.name, theirs, chain[at].der.hex())
     assert taken > count / 200
 
 

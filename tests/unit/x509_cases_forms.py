@@ -85,6 +85,8 @@ def forms() -> Iterator[Case]:
         ("a key usage too long", lambda tbs: _set_value(tbs, "2.5.29.15", b"\x03\x02\x00\x80")),
         ("no purposes in the list", lambda tbs: _set_value(tbs, "2.5.29.37", b"\x30\x00")),
         ("no names in the list", lambda tbs: _set_value(tbs, "2.5.29.17", b"\x30\x00")),
+        ("a name of 8 bits", lambda tbs: _set_value(tbs, "2.5.29.17", b"\x30\x03\x82\x01\xe9")),
+        ("a name of no form", lambda tbs: _set_value(tbs, "2.5.29.17", b"\x30\x03\xa2\x01a")),
         (
             "an address of 5 bytes",
             lambda tbs: _set_value(tbs, "2.5.29.17", b"\x30\x07\x87\x05abcde"),

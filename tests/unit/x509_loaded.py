@@ -6,6 +6,7 @@ from keyfob.pki import (  # noqa: F401
     constraints,
     names,
     pss,
+    refusal,
     search,
     signature,
 )

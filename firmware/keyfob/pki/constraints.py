@@ -117,7 +117,10 @@ class NameConstraints:
 
 def _rdns(name) -> memoryview:
     """The content of a Name."""
-    return Reader(name).take(_SEQUENCE)
+    reader = Reader(name)
+    content = reader.take(_SEQUENCE)
+    reader.finish()
+    return content
 
 
 def _check_mask(reader: Reader, base) -> None:

@@ -26,6 +26,7 @@ _ISSUER_ID = const(0x81)
 _SUBJECT_ID = const(0x82)
 _EXTENSIONS = const(0xA3)
 _GENERAL_NAMES = b"\x81\x82\x86\x87\x88\xa0\xa3\xa4\xa5"
+_IA5_NAMES = b"\x81\x82\x86"
 _NAME_IP = const(0x87)
 _KEY_ID = const(0x80)
 _ISSUER_NAMES = const(0xA1)
@@ -193,7 +194,10 @@ def read_general_name(reader: Reader) -> tuple:
     tag = reader.peek()
     if tag < 0 or tag not in _GENERAL_NAMES:
         reader.fail("tag %d, want a GeneralName" % tag)
-    return tag, reader.take(tag)
+    content = reader.take(tag)
+    if tag in _IA5_NAMES and any(byte > 0x7F for byte in content):
+        reader.fail("name %s that is no IA5String" % hex_text(content))
+    return tag, content
 
 
 def _read_name(reader: Reader) -> memoryview:

@@ -75,7 +75,15 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
     """
     _check_size(chain)
     kept = _loaded()
-    _judge_end_entity(chain[0], host, now_s, usage)
+    try:
+        end_entity = yield from _steps(chain, anchors, host, now_s, usage, pins, kept)
+    finally:
+        _unload(kept)
+    yield end_entity
+
+
+def _steps(chain, anchors, host: str, now_s: int, usage: int, pins, kept: list):
+    _judge_end_entity(chain[0], host, now_s, usage, kept)
     error = None
     number = signatures = 0
     while True:
@@ -84,6 +92,8 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
         except KeyfobError as failed:
             raise _better(error, failed)
         _unload(kept, "keyfob.pki.der", "keyfob.pki.fields")
+        if not path:
+            raise error or _untrusted(chain, anchors)
         try:
             end_entity, jobs = _prepare(path)
         except KeyfobError as failed:
@@ -105,13 +115,12 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
             job = jobs.pop()
             scheme = job[0]
             if not _is_signed(*job):
-                refusal = _refusal(chain, anchors, now_s, number, len(jobs))
                 break
         else:
-            refusal = _check_pins(digests, pins)
-            if not refusal:
-                yield end_entity
-        error = _better(error, refusal)
+            if not pins or any(pin in digests for pin in pins):
+                return end_entity
+            jobs = None
+        error = _better(error, _refusal(chain, anchors, now_s, number, jobs, digests, pins))
         number += 1
 
 
@@ -126,18 +135,19 @@ def _check_size(chain) -> None:
         raise KeyfobError("x509.chain-too-large", "%d bytes, limit %d" % (size, _MAX_BYTES))
 
 
-def _judge_end_entity(der, host: str, now_s: int, usage: int) -> None:
+def _judge_end_entity(der, host: str, now_s: int, usage: int, kept: list) -> None:
     from keyfob.pki.fields import Fields
     from keyfob.pki.search import judge_end_entity
 
     fields = Fields(der)
     judge_end_entity(fields, now_s, usage)
-    kept = _loaded()
+    del judge_end_entity
+    _unload(kept, "keyfob.pki.der", "keyfob.pki.fields")
     from keyfob.pki.names import check_host
 
     check_host(fields, host)
     del check_host
-    _unload(kept)
+    _unload(kept, "keyfob.pki.der", "keyfob.pki.fields")
 
 
 def _find(chain, anchors, now_s: int, number: int) -> list:
@@ -167,30 +177,18 @@ def _is_signed(scheme: int, key, tbs, signature) -> bool:
     return verify_signature(scheme, key, digest_for(scheme, tbs), signature)
 
 
-def _refusal(chain, anchors, now_s: int, number: int, at: int) -> KeyfobError:
-    """The error where what is at ``at`` on a path is not signed by what is above."""
-    path = _find(chain, anchors, now_s, number)
-    from keyfob.pki.certificate import who
-    from keyfob.pki.der import hex_text
+def _untrusted(chain, anchors) -> KeyfobError:
+    from keyfob.pki.refusal import untrusted
 
-    fields, issuer = path[at : at + 2]
-    wanted, seen = fields.authority_key_id, issuer.key_id
-    names = (who(fields), who(issuer))
-    if wanted is None or seen is None or wanted == seen:
-        return KeyfobError("x509.bad-signature", "of %s, by the key of %s" % names)
-    # Not the one that it asks for, but another of the same name.
-    text = "%s is signed by key %s, " % (names[0], hex_text(wanted))
-    return KeyfobError("x509.untrusted", text + "%s has key %s" % (names[1], hex_text(seen)))
+    return untrusted(chain, anchors)
 
 
-def _check_pins(digests: list, pins):
-    """The error where ``pins`` has none of ``digests``; None if it has, or is empty."""
-    if not pins or any(pin in digests for pin in pins):
-        return None
-    from keyfob.pki.der import hex_text
+def _refusal(chain, anchors, now_s: int, number: int, jobs, digests, pins) -> KeyfobError:
+    from keyfob.pki import refusal
 
-    texts = [" ".join(map(hex_text, each)) for each in (digests, pins)]
-    return KeyfobError("x509.not-pinned", "keys %s, pins %s" % tuple(texts))
+    if jobs is None:
+        return refusal.not_pinned(digests, pins)
+    return refusal.not_signed(_find(chain, anchors, now_s, number), len(jobs))
 
 
 def _better(error, other: KeyfobError) -> KeyfobError:

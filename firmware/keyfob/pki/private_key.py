@@ -13,7 +13,6 @@ from micropython import const
 from keyfob.errors import KeyfobError
 from keyfob.pki.der import Reader, oid_text
 
-_INTEGER = const(0x02)
 _OCTET_STRING = const(0x04)
 _NULL = const(0x05)
 _SEQUENCE = const(0x30)
@@ -92,6 +91,8 @@ def _load_sec1(reader: Reader, version: int, curve: bytes):
     key = bytes(secret)
     if not bytes(32) < key < _ORDER:
         reader.fail("EC key is no scalar of P-256")
+    from keyfob.pki.private_key_ec import EcKey
+
     return EcKey(key)
 
 
@@ -101,29 +102,3 @@ def _load_pkcs1(reader: Reader, version: int):
     if version:
         reader.fail("RSA key of version %d, want 0" % version)
     return read_rsa_key(reader)
-
-
-class EcKey:
-    """A key of P-256."""
-
-    kind = "p256"
-
-    def __init__(self, secret: bytes) -> None:
-        self._secret = secret
-
-    def sign(self, scheme: int, digest: bytes) -> bytes:
-        """An Ecdsa-Sig-Value (RFC 3279 section 2.2.3) over a ``digest`` of 32 bytes or more."""
-        from keyfob.crypto import p256
-
-        r, s = p256.sign(self._secret, digest)
-        body = _encode(r) + _encode(s)
-        return bytes((_SEQUENCE, len(body))) + body
-
-
-def _encode(number: int) -> bytes:
-    """The INTEGER of a positive number of at most 32 bytes."""
-    content = number.to_bytes(33, "big")
-    start = 0
-    while not content[start] and content[start + 1] < 0x80:
-        start += 1
-    return bytes((_INTEGER, 33 - start)) + content[start:]

@@ -56,14 +56,17 @@ def _judge_purpose(fields: Fields, wanted: tuple) -> None:
 def find(certificates: list, anchors, now_s: int, number: int) -> list:
     """The path of that ``number`` from 0 on: `Fields` from end-entity to trust anchor.
 
-    Errors: where there are no more paths, that of the candidate that came furthest.
+    Empty where there are no more and nothing was wrong with any issuer; otherwise the
+    first such error is raised.
     """
     search = _Search(certificates, anchors, now_s)
     for path in search.paths():
         if not number:
             return path
         number -= 1
-    raise search.error or search.untrusted(anchors)
+    if search.error:
+        raise search.error
+    return []
 
 
 class _Search:
@@ -76,7 +79,7 @@ class _Search:
         self._anchors = []  # those that can matter
         issuer_names = [fields.issuer_name for fields in certificates]
         for der in anchors:
-            anchor = read_anchor(der)
+            anchor = _read_anchor(der)
             if anchor.subject_name in issuer_names:
                 self._anchors.append(anchor)
 
@@ -145,22 +148,8 @@ class _Search:
             for fields in below:
                 self._comparisons = constraints.check(fields, self._comparisons)
 
-    def untrusted(self, anchors) -> KeyfobError:
-        """The error where no issuer was found."""
-        from keyfob.pki.certificate import common_name, who
 
-        names = [fields.subject_name for fields in self._certificates]
-        last = self._certificates[0]
-        # Upwards as long as there is an issuer, which there is not in a circle.
-        for _ in names:
-            if last.issuer_name in names and last.issuer_name != last.subject_name:
-                last = self._certificates[names.index(last.issuer_name)]
-        texts = ", ".join([who(read_anchor(der)) for der in anchors])
-        detail = "chain ends with issuer %r, %s" % (common_name(last.issuer_name), texts)
-        return KeyfobError("x509.untrusted", detail if texts else detail + "no trust anchor")
-
-
-def read_anchor(der) -> Fields:
+def _read_anchor(der) -> Fields:
     """A trust anchor. Errors: x509.bad-anchor."""
     try:
         anchor = Fields(der)

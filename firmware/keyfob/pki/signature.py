@@ -12,7 +12,6 @@ import hashlib
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.pki.der import Reader
 
 _RSA_PKCS1_SHA256 = const(0x0401)
 _RSA_PKCS1_SHA384 = const(0x0501)
@@ -81,6 +80,8 @@ def verify_signature(scheme: int, key, digest: bytes, signature) -> bool:
 
 def _read_ecdsa(signature) -> tuple:
     """(r, s) of an Ecdsa-Sig-Value, RFC 3279 section 2.2.3."""
+    from keyfob.pki.der import Reader
+
     reader = Reader(signature)
     outer = reader.enter(_SEQUENCE)
     r = reader.integer()
