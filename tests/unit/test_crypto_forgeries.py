@@ -20,7 +20,7 @@ from keyfob.crypto.rsa_sign import sign_pkcs1, sign_pss
 DIGEST = hashlib.sha256(b"sample").digest()
 HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
 INFO = bytes.fromhex("3031300d060960864801650304020105000420")
-COUNTS = [pytest.param(12), pytest.param(200, marks=pytest.mark.slow)]
+COUNTS = [pytest.param(12), pytest.param(600, marks=pytest.mark.slow)]
 
 
 class Key:

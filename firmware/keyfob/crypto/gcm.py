@@ -19,7 +19,6 @@ from keyfob.crypto.hmac import equal
 
 _ECB = const(1)
 _CHUNK_BLOCKS = const(8)
-_CHUNK_BYTES = const(128)
 
 
 class Gcm:
