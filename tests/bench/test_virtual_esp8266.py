@@ -137,6 +137,18 @@ def test_what_a_program_leaves_in_memory_is_there_at_the_prompt(board: VirtualBo
     assert run(board, "print(left, __name__)") == "5 __main__\n"
 
 
+def test_input_takes_a_line_and_leaves_what_is_typed_behind_it(board: VirtualBoard) -> None:
+    with SerialConsole(board) as console:
+        console.send(b"print(input('name? ') * 2)\rab\r6 * 7\r")
+        console.read_until(b"name? ab\r\nabab\r\n>>> 6 * 7\r\n42\r\n>>> ")
+        console.send(b"input()\r\x03")
+        console.read_until(b"KeyboardInterrupt: \r\n>>> ")
+        console.send(b"input()\r")
+        console.read_until(b"\r\n")
+        console.send(b"\x04")
+        console.read_until(b"EOFError: \r\n>>> ")
+
+
 # -- memory
 
 
@@ -151,6 +163,30 @@ def test_a_program_starts_with_the_heap_of_a_chip(board: VirtualBoard) -> None:
     grown = "import gc\ngc.collect()\na = gc.mem_alloc()\nt = [(i, 0, 0) for i in range(100)]\n"
     used = int(run(board, grown + "gc.collect()\nprint(gc.mem_alloc() - a)"))
     assert used < 100 * 32 + 1024
+
+
+def test_calls_nest_no_deeper_than_the_chips_stack_lets_them(board: VirtualBoard) -> None:
+    code = (
+        "deepest = 0\n"
+        "def f(n):\n global deepest\n deepest = n\n f(n + 1)\n"
+        "try: f(1)\nexcept RuntimeError as e: print(deepest, e)\n"
+    )
+    depth, words = run(board, code).split(" ", 1)
+    assert 19 <= int(depth) <= 23
+    assert words == "maximum recursion depth exceeded\n"
+    # An import has room of its own, and what it brings has none.
+    write(board, "/one.py", "import two\ndef f(n):\n f(n + 1)\n")
+    write(board, "/two.py", "import three\n")
+    write(board, "/three.py", "import asyncio\n")
+    deep = "def g(n):\n if n:\n  return g(n - 1)\n import one\n one.f(0)\ng(8)"
+    assert error_of(board, deep) == "RuntimeError: maximum recursion depth exceeded"
+    assert run(board, "import sys; print('asyncio' in sys.modules)") == "True\n"
+    # With its flash driver, LittleFS takes some too, there as here.
+    code = (
+        "def f(n):\n if n:\n  return f(n - 1)\n"
+        " with open('/deep', 'w') as file: return file.write('x' * 5000)\nprint(f(10))\n"
+    )
+    assert run(board, code) == "5000\n"
 
 
 # -- modules
@@ -200,6 +236,27 @@ def test_pins_watchdog_and_numbers_are_the_ports(board: VirtualBoard) -> None:
     assert board.pin(16) == 1
     for code in ("machine.Pin(17)", "machine.freq(240000000)", "machine.WDT(timeout=1000)"):
         assert error_of(board, f"import machine\n{code}").startswith("ValueError")
+
+
+def test_flash_timers_and_tasks_are_the_ports(board: VirtualBoard) -> None:
+    code = (
+        "import esp, flashbdev, machine, time, asyncio, neopixel\n"
+        "print(esp.check_fw(), esp.flash_size(), esp.flash_user_start(), flashbdev.bdev.blocks)\n"
+        "esp.flash_erase(768); esp.flash_write(768 * 4096, b'abcd')\n"
+        "print(esp.flash_read(768 * 4096, 6), esp.flash_read(0, 1))\n"
+        "n = neopixel.NeoPixel(machine.Pin(4), 1); n[0] = (1, 2, 3); n.write()\n"
+        "hits = []; t = machine.Timer(-1)\n"
+        "t.init(period=5, mode=t.PERIODIC, callback=lambda _: hits.append(1))\n"
+        "time.sleep_ms(60); t.deinit()\n"
+        "async def task(): await asyncio.sleep_ms(5); return 'slept'\n"
+        "print(len(hits) > 3, asyncio.run(task()))\n"
+    )
+    seen = run(board, code).splitlines()
+    assert seen[0] == "size: 40960"
+    assert seen[1] == f"md5: {esp8266_stand_in()[-16:].hex()}"
+    assert seen[2:] == ["True 4194304 1048576 763", r"b'abcd\xff\xff' b'\xe9'", "True slept"]
+    assert board.neopixel() == [(1, 2, 3)]
+    assert error_of(board, "import esp\nesp.flash_write(0, b'abc')").startswith("ValueError")
 
 
 def test_wifi_has_the_ports_numbers_and_an_access_point_of_its_own(board: VirtualBoard) -> None:

@@ -8,6 +8,7 @@ else the unix port has can be imported; btree, espnow, webrepl, onewire, umqtt a
 upysh cannot.
 """
 
+import builtins
 import gc
 import sys
 import vfs
@@ -16,13 +17,14 @@ import _program
 import _wire
 
 _HEAP_BYTES = const(37952)  # what gc.mem_free() + gc.mem_alloc() is on a chip
-_PASTE_BYTES = const(262144)
-_PASTE_BYTES_IN_HEAP = const(32768)
+_PASTE_BYTES = const(131072)
 
 
 def run(main):
     """Boot, with ``main`` as the globals of boot.py, main.py and the REPL."""
-    _wire.connect(int(sys.argv[1]))
+    native = sys.modules.get("_native")
+    memory = native.memory if native else bytearray
+    _wire.connect(int(sys.argv[1]), memory)
     _wire.hold_ctrl_c()
     facts = _wire.call("hello")
     rom = _rom(facts)
@@ -36,14 +38,10 @@ def run(main):
     import network, socket, time, os, dht, neopixel, select, flashbdev, ssl
     import _missing, _repl, _tls
 
-    native = sys.modules.get("_native")
+    repl = _repl.Repl(facts["banner"], main, memory(_PASTE_BYTES))
     if native:
-        paste = native.memory(_PASTE_BYTES)
-        _wire.answer_into(native.memory)
+        native.limit_stack()
         vfs.umount("/_port")
-    else:
-        paste = bytearray(_PASTE_BYTES_IN_HEAP)
-    repl = _repl.Repl(facts["banner"], main, paste)
     vfs.umount("/")
     sys.path[:] = ["", ".frozen", "/lib", "/"]
     sys.argv[:] = []
@@ -59,6 +57,7 @@ def run(main):
     sys.modules["tls"] = _tls
     sys.modules["vfs"] = _vfs(rom)
     _missing.take_away(sys.modules)
+    builtins.input = repl.input
     _program.start(facts, main, "esp8266")
     _program.run(facts, main, lambda: _mount(flashbdev.bdev, rom))
     if not facts["soft"]:

@@ -38,6 +38,18 @@ class Repl:
             raw = self._raw() if raw else self._friendly()
         self._reading(False)
 
+    def input(self, prompt=""):
+        """The builtin: the unix port's own throws away what was typed behind the line."""
+        self._put(str(prompt))
+        while True:
+            line = self._line()
+            if not isinstance(line, int):
+                return line
+            if line == _C:
+                raise KeyboardInterrupt
+            if line == _D:
+                raise EOFError
+
     # -- the terminal
 
     def _reading(self, on):

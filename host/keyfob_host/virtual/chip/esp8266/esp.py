@@ -1,6 +1,7 @@
 """The esp module: flash as the port hands it out, and what programs ask of the SDK."""
 
 import _wire
+from hashlib import md5  # (a program finds none)
 
 SLEEP_NONE, SLEEP_LIGHT, SLEEP_MODEM = range(3)
 
@@ -75,19 +76,19 @@ def check_fw():
     if size > 1024 * 1024:
         print("Invalid size")
         return False
-    digest = _md5(hashlib.md5(), 4, size)
+    digest = _digest(md5(), 4, size)
     print("md5:", digest.hex())
     return digest == flash_read(size, 16)
 
 
-def _md5(md5, offset, end):
+def _digest(hash, offset, end):
     block = bytearray(_SECTOR)
     while offset < end:
         part = memoryview(block)[: min(_SECTOR, end - offset)]
         _read(offset, part)
-        md5.update(part)
+        hash.update(part)
         offset += len(part)
-    return md5.digest()
+    return hash.digest()
 
 
 def freemem():

@@ -1,6 +1,6 @@
 import gc, sys
 
-gc.threshold(128)  # what stays goes to the heap's start, as if it had always been there
+gc.threshold(1024)  # what stays goes to the heap's start, as if it had always been there
 if len(sys.argv) > 3:  # the port as compiled files in an image, outside the heap as in flash
     import _native
 
