@@ -14,6 +14,7 @@ _CERTIFICATE_VERIFY = const(15)
 def run(hs):
     """Phase. Next: finish12."""
     key = hs.client.key()
+    hs.drop("keyfob.pki.")  # what read the key
     # What a key can do, the cheapest first: ECDSA; PKCS#1, PSS. RFC 8446 section 4.2.3.
     schemes = (0x0403,) if key.kind == "p256" else (0x0401, 0x0804)
     offered = hs.request
