@@ -33,7 +33,7 @@ def deepsleep(time_us=0, option=0):
 
 
 def flash_id():
-    return 0x1640EF
+    return 0x164020
 
 
 def flash_size():
