@@ -9,7 +9,7 @@ import pytest
 from certificates import Pair, make_ca, make_leaf
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from tls13_rig import BROKER, CA, HOST, TLS13, Client, KeyfobError, make_engine
+from tls13_rig import BROKER, CA, HOST, TLS12, TLS13, Client, KeyfobError, make_engine
 from tls13_tcp import Connection, s_server
 
 from keyfob.tls import client_hello
@@ -199,3 +199,14 @@ def test_untrusted_chain_is_refused_and_told(tmp_path: Path) -> None:
         assert caught.value.code == "x509.untrusted"
         connection.close()
         server.wait_for("alert unknown ca")
+
+
+def test_external_psk_is_offered_to_tls_12_alone(tmp_path: Path) -> None:
+    """Its cipher suites are not TLS 1.3's, which the server prefers."""
+    with s_server(tmp_path, BROKER, "-psk", "00" * 16, "-psk_identity", "sensor-01") as server:
+        engine = make_engine(psk=(b"sensor-01", bytes(16)))
+        connection = Connection(engine, server.port)
+        connection.open()
+        assert (engine.version, engine.suite) == (TLS12, 0x00A8)
+        talk(connection, server)
+        connection.close()

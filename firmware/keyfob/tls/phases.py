@@ -37,7 +37,7 @@ import sys
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import PARTS, TLS13, unload
+from keyfob.tls.engine import PARTS, TLS12, TLS13, unload
 from keyfob.tls.transcript import Transcript
 
 CHANGE_CIPHER_SPEC = const(254)  # no handshake type has this number
@@ -84,7 +84,7 @@ class Handshake:
         self.offered = session if is_good and session.is_good(host, now_s) else None
         self.psk = psk
         self.alpn = alpn
-        self.versions = versions
+        self.versions = (TLS12,) if psk else versions  # whose suites alone have one
         self.pins = pins
         self.rx_bytes = rx_bytes
         self.has_rsa_exchange = has_rsa_exchange
