@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from x509_cases import CA
 from x509_forge import Key, key
 
 from keyfob.errors import KeyfobError
-from keyfob.pki import private_key
+from keyfob.pki import private_key, signature
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 FORMS = (
@@ -57,10 +58,10 @@ def test_a_key_signs_by_each_of_its_schemes(kind: str, form: serialization.Priva
     assert loaded.kind == kind[: len(loaded.kind)]
     for scheme in SCHEMES[loaded.kind]:
         digest = digest_by(scheme, b"message")
-        signature = loaded.sign(scheme, digest)
-        check(made, scheme, digest, signature)
+        signed = loaded.sign(scheme, digest)
+        check(made, scheme, digest, signed)
         with pytest.raises(InvalidSignature):
-            check(made, scheme, digest[::-1], signature)
+            check(made, scheme, digest[::-1], signed)
 
 
 def test_signatures_of_all_lengths_are_der() -> None:
@@ -69,16 +70,16 @@ def test_signatures_of_all_lengths_are_der() -> None:
     sizes = set()
     for number in range(60):
         digest = digest_by(0x0403, bytes([number]))
-        signature = loaded.sign(0x0403, digest)
-        check(made, 0x0403, digest, signature)
-        sizes.add(len(signature))
+        signed = loaded.sign(0x0403, digest)
+        check(made, 0x0403, digest, signed)
+        sizes.add(len(signed))
     assert len(sizes) > 1
 
 
 PROGRAM = """
 import binascii, sys
 sys.path.insert(0, sys.argv[1])
-from keyfob.pki import private_key
+from keyfob.pki import private_key, signature
 with open(sys.argv[2], "rb") as file:
     key = private_key.load(file.read())
 for word in sys.argv[3:]:
@@ -141,3 +142,23 @@ def test_keys_of_other_kinds_are_refused_without_showing_them() -> None:
             private_key.load(der)
         assert caught.value.code == "tls.bad-key"
         assert "offset" in caught.value.detail and len(caught.value.detail) < 120
+
+
+@pytest.mark.parametrize("count", [3000, pytest.param(300_000, marks=pytest.mark.slow)])
+def test_encoded_signatures_are_read_as_cryptography_does(count: int) -> None:
+    numbers = random.Random(count)
+    read = 0
+    for _ in range(count):
+        pair = [numbers.getrandbits(numbers.choice((1, 8, 255, 256, 383, 384))) for _ in "rs"]
+        der = bytearray(utils.encode_dss_signature(*pair))
+        for _ in range(numbers.choice((0, 1, 1, 2))):
+            at = numbers.randrange(min(len(der), 6) if numbers.random() < 0.7 else len(der))
+            der[at] = numbers.choice((0, 1, 2, 0x20, 0x21, 0x30, 0x7F, 0x80, 0x81, 0xFF))
+        try:
+            seen = utils.decode_dss_signature(bytes(der))
+        except ValueError:
+            seen = None
+        mine = signature._read_ecdsa(bytes(der))
+        assert (tuple(mine) if mine else None) == seen, der.hex()
+        read += bool(mine)
+    assert count / 10 < read < count

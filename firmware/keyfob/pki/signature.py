@@ -11,8 +11,6 @@ import hashlib
 
 from micropython import const
 
-from keyfob.errors import KeyfobError
-
 _RSA_PKCS1_SHA256 = const(0x0401)
 _RSA_PKCS1_SHA384 = const(0x0501)
 _ECDSA_SHA256 = const(0x0403)
@@ -20,6 +18,7 @@ _ECDSA_SHA384 = const(0x0503)
 _RSA_PSS_SHA256 = const(0x0804)
 _RSA_PSS_SHA384 = const(0x0805)
 
+_INTEGER = const(0x02)
 _SEQUENCE = const(0x30)
 
 
@@ -65,10 +64,10 @@ def verify_signature(scheme: int, key, digest: bytes, signature) -> bool:
         return verify_pkcs1(modulus, exponent, name, digest, signature)
     if not is_ecdsa:
         return False
-    try:
-        r, s = _read_ecdsa(signature)
-    except KeyfobError:
+    numbers = _read_ecdsa(signature)
+    if not numbers:
         return False
+    r, s = numbers
     if len(key) == 65:
         from keyfob.crypto import p256
 
@@ -78,16 +77,25 @@ def verify_signature(scheme: int, key, digest: bytes, signature) -> bool:
     return p384.verify(key, digest, r, s)
 
 
-def _read_ecdsa(signature) -> tuple:
-    """(r, s) of an Ecdsa-Sig-Value, RFC 3279 section 2.2.3."""
-    from keyfob.pki.der import Reader
+def _read_ecdsa(signature):
+    """(r, s) of an Ecdsa-Sig-Value, RFC 3279 section 2.2.3; None where it is not DER.
 
-    reader = Reader(signature)
-    outer = reader.enter(_SEQUENCE)
-    r = reader.integer()
-    s = reader.integer()
-    reader.leave(outer)
-    reader.finish()
-    if len(r) > 48 or len(s) > 48:
-        reader.fail("signature of %d and %d bytes, want at most 48" % (len(r), len(s)))
-    return int.from_bytes(r, "big"), int.from_bytes(s, "big")
+    Read here, not by `keyfob.pki.der`: with the arithmetic there is no heap left for that.
+    No such signature is as long as 128 bytes, so that all lengths are of one byte.
+    """
+    numbers = []
+    end = len(signature)
+    if end < 8 or signature[0] != _SEQUENCE or signature[1] != end - 2 or end > 129:
+        return None
+    at = 2
+    for _ in range(2):
+        start = at + 2
+        if start >= end or signature[at] != _INTEGER:
+            return None
+        at = start + signature[at + 1]
+        if not start < at <= end or signature[start] >= 0x80:
+            return None  # empty, beyond the end, or negative
+        if at - start > 1 and not signature[start] and signature[start + 1] < 0x80:
+            return None  # a zero more than it needs
+        numbers.append(int.from_bytes(signature[start:at], "big"))
+    return numbers if at == end else None
