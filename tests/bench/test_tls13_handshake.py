@@ -79,6 +79,16 @@ def test_hello_retry_request_with_cookie() -> None:
     opened(Server13(BROKER, retry=COOKIE))
 
 
+def test_hello_retry_request_and_client_certificate() -> None:
+    server = Server13(BROKER, retry=COOKIE, asks=ASKS)
+    engine = opened(server, client=Client(make_leaf(CA, "sensor-01", usage=None)))
+    assert server.client_chain
+    server.send_ticket(b"ticket")
+    read_all(engine, server)
+    again = Server13(BROKER, psks=server._psks)
+    assert opened(again, session=engine.session).is_resumed
+
+
 @pytest.mark.parametrize("cookie", [[], COOKIE])
 def test_hello_retry_request_for_x25519(cookie: list) -> None:
     server = Server13(BROKER, retry=[(51, b"\0\x1d"), *cookie])

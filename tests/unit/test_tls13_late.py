@@ -193,6 +193,18 @@ def test_data_within_a_message_are_refused():
     assert code_of(server.send, APPLICATION_DATA, b"x") == "tls.unexpected-message"
 
 
+def test_stream_names_version_and_suite():
+    from keyfob.tls.engine_stream import EngineStream
+
+    class Stream:
+        engine = open_engine()
+
+    assert EngineStream.session(Stream) == ("TLSv1.3", "TLS1-3-AES-128-GCM-SHA256")
+    Stream.engine.version, Stream.engine.suite = 0x0303, 0xC02B
+    names = ("TLSv1.2", "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256")
+    assert EngineStream.session(Stream) == names
+
+
 def test_error_is_sticky_and_told():
     engine = open_engine()
     server = Server(engine)

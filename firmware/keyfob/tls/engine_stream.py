@@ -29,7 +29,7 @@ class EngineStream:
 
         unload("keyfob.tls.suites")
         engine = self.engine
-        return "TLSv1.%d" % (engine.version & 15 - 1), suite_name(engine.suite)
+        return "TLSv1.%d" % (engine.version - 0x0301), suite_name(engine.suite)
 
     def read_now(self, view: memoryview):
         """Bytes read into ``view``, None if there are none. Errors: tls.*; of a connection

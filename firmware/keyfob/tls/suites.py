@@ -14,4 +14,5 @@ _NAMES = {
 
 def suite_name(number: int) -> str:
     """The name of suite ``number``; of TLS 1.3 there is one."""
-    return "TLS-" + _NAMES.get(number, "1-3-AES-128-GCM-SHA256").replace("1-3", "TLS1-3")
+    name = _NAMES.get(number)
+    return "TLS-" + name if name else "TLS1-3-AES-128-GCM-SHA256"
