@@ -7,7 +7,17 @@ import hashlib
 import pytest
 from certificates import DAY, make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tls13_rig import BROKER, CA, HOST, Client, make_engine, opened, pump, read_all
+from tls13_rig import (
+    BROKER,
+    CA,
+    HOST,
+    Client,
+    make_engine,
+    no_collector,  # noqa: F401
+    opened,
+    pump,
+    read_all,
+)
 from tls13_server import ECDSA_P256, PSS_RSAE, Server13
 from tls13_wire import ALERT, HANDSHAKE, Reader, message, vector
 

@@ -7,7 +7,18 @@ from collections.abc import Callable
 import pytest
 from certificates import CLIENT_AUTH, DAY, make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from tls13_rig import BROKER, CA, HOST, failure, make_engine, opened, pump, read_all, refused
+from tls13_rig import (
+    BROKER,
+    CA,
+    HOST,
+    failure,
+    make_engine,
+    no_collector,  # noqa: F401
+    opened,
+    pump,
+    read_all,
+    refused,
+)
 from tls13_server import CLIENT_CONTEXT, PSS_RSAE, Server13
 from tls13_wire import (
     ALERT,

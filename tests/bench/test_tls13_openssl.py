@@ -9,7 +9,17 @@ import pytest
 from certificates import Pair, make_ca, make_leaf
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from tls13_rig import BROKER, CA, HOST, TLS12, TLS13, Client, KeyfobError, make_engine
+from tls13_rig import (
+    BROKER,
+    CA,
+    HOST,
+    TLS12,
+    TLS13,
+    Client,
+    KeyfobError,
+    make_engine,
+    no_collector,  # noqa: F401
+)
 from tls13_tcp import Connection, s_server
 
 from keyfob.tls import client_hello

@@ -9,7 +9,16 @@ import pytest
 from certificates import make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import rsa
 from firmware_bench import Mosquitto, mutual_tls
-from tls13_rig import BROKER, CA, HOST, TLS13, Client, KeyfobError, make_engine
+from tls13_rig import (
+    BROKER,
+    CA,
+    HOST,
+    TLS13,
+    Client,
+    KeyfobError,
+    make_engine,
+    no_collector,  # noqa: F401
+)
 from tls13_tcp import Connection, python_server
 
 CONNECT = b"\x10\x15\0\4MQTT\4\2\0\x3c\0\x09sensor-01"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import time
 from pathlib import Path
 
+import pytest
 from certificates import Pair, make_ca, make_leaf
 from cryptography.exceptions import InvalidTag
 from tls13_server import Server13
@@ -37,6 +39,13 @@ class Client:
         from keyfob.pki import private_key
 
         return self._key or private_key.load(self._pair.key_der())
+
+
+@pytest.fixture(autouse=True)
+def no_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine collects garbage at each step, and CPython's collector goes over all of
+    pytest each time. A test module has this by importing it."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 def make_engine(**options: object) -> Engine:
