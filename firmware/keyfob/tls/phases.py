@@ -63,10 +63,10 @@ class Handshake:
     ``session_id`` and ``sent`` (types of the extensions): as in the ClientHello.
     ``first_digest``: SHA-256 of the ClientHello alone. ``secret``: of our P-256 key pair,
     or None. ``retry``: the cookie of a HelloRetryRequest, or None; ``retry_hash``: SHA-256
-    of the messages up to it. Of the ServerHello:
-    ``server_random``, ``server_session_id``, ``extensions`` (type to memoryview).
-    ``sinks``: message type to an object with ``begin(size)``, ``feed(view)`` and ``end()``,
-    for messages that are not kept whole.
+    of the messages up to it. Of the ServerHello: ``server_random``,
+    ``server_session_id``, ``extensions`` (type to memoryview). ``phase``: the name of the one
+    under way. ``sinks``: message type to an object with ``begin(size)``, ``feed(view)`` and
+    ``end()``, for messages that are not kept whole.
     """
 
     def __init__(
@@ -102,7 +102,8 @@ class Handshake:
         self._body = bytearray(0)
         self._size = 0
         self._got = 0
-        self._enter("client_hello")
+        self.phase = "client_hello"
+        self._phase = None
 
     # Phases.
 
@@ -113,11 +114,6 @@ class Handshake:
     def end(self) -> None:
         """Let go of all that the handshake brought, these lines too."""
         unload(*PARTS, but=self._base)
-
-    def _enter(self, phase: str) -> None:
-        name = "keyfob.tls." + phase
-        __import__(name)
-        self._phase = sys.modules[name].run(self)
 
     def step(self) -> bool:
         """Resume the phase, if what it waits for is there. True: call again at once."""
@@ -130,15 +126,17 @@ class Handshake:
             message = self._read(wanted)
             if not message:
                 return False
+        if not self._phase:
+            name = "keyfob.tls." + self.phase
+            __import__(name)
+            self._phase = sys.modules[name].run(self)
         try:
-            self._wanted = self._phase.send(message)
+            self._wanted = self._phase.send(message)  # type: ignore[union-attr]
         except StopIteration as stop:
             self._wanted = self._phase = None
+            self.phase = stop.value
+            self.is_over = not self.phase
             self.drop(*PARTS)
-            if stop.value:
-                self._enter(stop.value)
-            else:
-                self.is_over = True
         return True
 
     # Messages in.
