@@ -6,8 +6,8 @@ from device_support import code_of
 from rfc8448 import octets
 
 from keyfob.tls import certificate13
+from keyfob.tls.head import Head
 from keyfob.tls.protection13 import Protection13
-from keyfob.tls.sinks import Head
 
 
 def split(flight):

@@ -1,9 +1,14 @@
-"""Alerts by name, and which one says what we refuse. Loaded when there is one.
+"""Alerts by name, which one says what we refuse, and how a connection ends.
+
+Loaded when there is one, and dropped again.
 
 RFC 5246 section 7.2.2, RFC 8446 section 6.2, RFC 6066 section 9.
 """
 
+from micropython import const
+
 from keyfob.errors import KeyfobError
+from keyfob.tls.engine import TLS13
 from keyfob.tls.reasons import alert
 
 _NAMES = {
@@ -69,16 +74,54 @@ _SENT = {
 }
 # The connection is gone, or nobody is there who understands an alert.
 _SILENT = ("tls.truncated", "tls.closed", "tls.no-answer", "tls.not-tls")
-_BAD_CERTIFICATE = 42
-_INTERNAL_ERROR = 80
+_HANDSHAKE = const(22)
+_CLOSE_NOTIFY = const(0)
+_BAD_CERTIFICATE = const(42)
+_INTERNAL_ERROR = const(80)
+_USER_CANCELED = const(90)
+_NO_RENEGOTIATION = const(100)
 
 
-def received(number: int) -> KeyfobError:
-    """The error for a fatal alert from the server."""
-    error = alert(number)
-    error.code = _RECEIVED.get(number, error.code)
-    error.detail += ", " + _NAMES.get(number, "unknown")
-    return error
+def received(engine) -> None:
+    """The record at hand is an alert. Errors: tls.malformed, tls.closed, tls.flood, and
+    those of a fatal alert from the server."""
+    at, size = engine.at, engine.end - engine.at
+    engine.at = engine.end
+    if size != 2:
+        raise KeyfobError("tls.malformed", "alert of %d bytes" % size)
+    level, number = engine.rx[at], engine.rx[at + 1]
+    if number == _CLOSE_NOTIFY:
+        engine.is_closed = True
+        if not engine.is_open:
+            raise KeyfobError("tls.closed", "close_notify during the handshake")
+    elif number == _USER_CANCELED or (level == 1 and engine.version != TLS13):
+        engine.count_idle()
+    else:
+        error = alert(number)
+        error.code = _RECEIVED.get(number, error.code)
+        error.detail += ", " + _NAMES.get(number, "unknown")
+        raise error
+
+
+def ended(engine) -> KeyfobError:
+    """The error for a connection that ended without close_notify."""
+    if engine.is_open:
+        return KeyfobError("tls.truncated", "no close_notify from the broker")
+    if engine.seen_bytes:
+        return KeyfobError("tls.closed", "%d bytes during the handshake" % engine.seen_bytes)
+    return KeyfobError("tls.no-answer", "closed before its first byte")
+
+
+def renegotiation(engine) -> None:
+    """The record at hand belongs to a handshake, which TLS 1.2 does not get a second time.
+    A HelloRequest is answered by a warning (RFC 5246 section 7.4.1.1)."""
+    at, end = engine.at, engine.end
+    engine.at = end
+    if engine.kind != _HANDSHAKE or bytes(engine.rx[at:end]) != bytes(4):
+        detail = "record of type %d, message %d" % (engine.kind, engine.rx[at])
+        raise KeyfobError("tls.unexpected-message", detail)
+    engine.count_idle()
+    engine.put_alert(1, _NO_RENEGOTIATION)
 
 
 def number_for(error: KeyfobError) -> int:

@@ -59,9 +59,6 @@ _ALERT_BYTES = const(7 + 64)
 _MAX_IDLE = const(16)
 # Of TLS 1.3 under one of our keys; AES-GCM is good for 2**24.5 (RFC 8446 section 5.5).
 _MAX_RECORDS = const(1 << 23)
-_CLOSE_NOTIFY = const(0)
-_USER_CANCELED = const(90)
-_NO_RENEGOTIATION = const(100)
 
 
 class Engine:
@@ -147,7 +144,7 @@ class Engine:
         self._fill = 0  # end of the record that is being written at _tx_end, or 0
         self._fill_kind = 0
         self._idle = 0
-        self._is_ended = False
+        self.is_ended = False
         base = list(sys.modules)
         from keyfob.tls.phases import Handshake
 
@@ -213,16 +210,11 @@ class Engine:
         tls.closed, tls.no-answer."""
         if self.error:
             raise self.error
-        if self.is_closed:
-            return
-        self._is_ended = True
-        if self.is_open:
-            code, detail = "tls.truncated", "no close_notify from the broker"
-        elif self.seen_bytes:
-            code, detail = "tls.closed", "%d bytes during the handshake" % self.seen_bytes
-        else:
-            code, detail = "tls.no-answer", "closed before its first byte"
-        raise self._failed(KeyfobError(code, detail))
+        if not self.is_closed:
+            self.is_ended = True
+            from keyfob.tls.alerts import ended
+
+            raise self._failed(ended(self))
 
     def _received_header(self, count: int) -> None:
         head = self._head
@@ -280,7 +272,10 @@ class Engine:
             raise KeyfobError("tls.record-overflow", "%d bytes of plaintext" % (end - at))
         self.kind, self.at, self.end = kind, at, end
         if kind == _ALERT:
-            self._received_alert()
+            from keyfob.tls.alerts import received
+
+            received(self)
+            unload("keyfob.tls.alerts", "keyfob.tls.reasons")
         elif kind == _CHANGE_CIPHER_SPEC:
             if end - at != 1 or self.rx[at] != 1:
                 raise KeyfobError("tls.malformed", "ChangeCipherSpec of %d bytes" % (end - at))
@@ -301,23 +296,6 @@ class Engine:
         self._idle += 1
         if self._idle > _MAX_IDLE:
             raise KeyfobError("tls.flood", "%d records without content" % self._idle)
-
-    def _received_alert(self) -> None:
-        at, size = self.at, self.end - self.at
-        self.at = self.end
-        if size != 2:
-            raise KeyfobError("tls.malformed", "alert of %d bytes" % size)
-        level, number = self.rx[at], self.rx[at + 1]
-        if number == _CLOSE_NOTIFY:
-            self.is_closed = True
-            if not self.is_open:
-                raise KeyfobError("tls.closed", "close_notify during the handshake")
-        elif number == _USER_CANCELED or (level == 1 and self.version != TLS13):
-            self.count_idle()
-        else:
-            from keyfob.tls.alerts import received
-
-            raise received(number)
 
     # Bytes for the network.
 
@@ -366,7 +344,7 @@ class Engine:
         """Whether all that was written went out."""
         return self._tx_at == self._tx_end
 
-    def _put_alert(self, level: int, number: int) -> None:
+    def put_alert(self, level: int, number: int) -> None:
         """The alert goes behind what is not sent yet; a record half written goes away."""
         self._fill = 0
         self._tx_room = len(self._tx)
@@ -402,7 +380,7 @@ class Engine:
         something unsent. Errors: tls.closed."""
         if self.error:
             raise self.error
-        if not self.is_open or self.is_closed or self._is_ended:
+        if not self.is_open or self.is_closed or self.is_ended:
             raise KeyfobError("tls.closed", "while writing")
         if self._tx_at < self._tx_end:
             return 0
@@ -417,9 +395,9 @@ class Engine:
 
     def close(self) -> None:
         """Say close_notify (once); `tx` has it. Nothing may be written any more."""
-        if not self.error and not self._is_ended:
-            self._put_alert(1, _CLOSE_NOTIFY)
-        self._is_ended = True
+        if not self.error and not self.is_ended:
+            self.put_alert(1, 0)
+        self.is_ended = True
 
     def _received_late(self) -> None:
         """A handshake message or ChangeCipherSpec after the handshake."""
@@ -427,14 +405,11 @@ class Engine:
             from keyfob.tls import late13
 
             late13.received(self)
-            return
-        at, end = self.at, self.end
-        self.at = end
-        if self.kind != _HANDSHAKE or bytes(self.rx[at:end]) != bytes(4):
-            detail = "record of type %d, message %d" % (self.kind, self.rx[at])
-            raise KeyfobError("tls.unexpected-message", detail)
-        self.count_idle()  # a HelloRequest: renegotiation is refused
-        self._put_alert(1, _NO_RENEGOTIATION)
+        else:
+            from keyfob.tls.alerts import renegotiation
+
+            renegotiation(self)
+            unload("keyfob.tls.alerts", "keyfob.tls.reasons")
 
     def _failed(self, error: KeyfobError) -> KeyfobError:
         """Keep the error and send its alert, if it has one."""
@@ -444,8 +419,8 @@ class Engine:
             from keyfob.tls.alerts import number_for
 
             number = number_for(error)
-            if number >= 0 and not self._is_ended:
-                self._put_alert(2, number)
+            if number >= 0 and not self.is_ended:
+                self.put_alert(2, number)
             unload("keyfob.tls.alerts", "keyfob.tls.reasons")
         except MemoryError:
             pass  # then the connection just ends

@@ -6,7 +6,7 @@ RFC 5246 sections 7.4.3 to 7.4.5, RFC 8422 section 5.4, RFC 4279 section 2 (PSK)
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.sinks import Head
+from keyfob.tls.head import Head
 from keyfob.tls.wire import Reader
 
 _SERVER_KEY_EXCHANGE = const(12)

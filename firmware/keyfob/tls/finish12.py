@@ -10,7 +10,7 @@ from micropython import const
 from keyfob.crypto.hmac import equal, prf
 from keyfob.errors import KeyfobError
 from keyfob.tls.engine import TLS12
-from keyfob.tls.sinks import Head
+from keyfob.tls.head import Head
 from keyfob.tls.wire import Reader
 
 _NEW_SESSION_TICKET = const(4)

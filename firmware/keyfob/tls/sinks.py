@@ -1,9 +1,6 @@
-"""Handshake messages that are not kept in one piece while they come in.
+"""The server's Certificate, streamed into a buffer for each certificate.
 
-A chain may be larger than the record buffer, and larger than any piece of free memory:
-each certificate gets a buffer of its own. Of a CertificateRequest only the head is of
-use, behind it stand names of CAs, up to 64 KB of them; a ticket that is too large is
-as good as none.
+A chain may be larger than the record buffer, and larger than any piece of free memory.
 """
 
 from micropython import const
@@ -106,28 +103,3 @@ class CertificateList:
             detail = "chain of %d certificates, %d bytes" % (len(self.chain) + 1, self._listed)
             raise KeyfobError("tls.message-too-large", detail)
         self.chain.append(bytearray(size))
-
-
-class Head:
-    """The first ``limit`` bytes of a message: ``body``. ``is_whole``: there are no others."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.body = bytearray(0)
-        self.is_whole = True
-        self._at = 0
-
-    def begin(self, size: int) -> None:
-        """A message of ``size`` bytes begins."""
-        self.is_whole = size <= self._limit
-        self.body = bytearray(min(size, self._limit))
-
-    def feed(self, view: memoryview) -> None:
-        """Its next bytes."""
-        at = self._at
-        count = min(len(view), len(self.body) - at)
-        self.body[at : at + count] = view[:count]
-        self._at = at + count
-
-    def end(self) -> None:
-        """The message is complete."""
