@@ -85,6 +85,20 @@ def as_issuer(der, leaf, anchor):
     next(path.steps([leaf, der], [der], HOST, NOW_S))
 
 
+def by_parts(der, leaf, anchor):
+    """What is not met on the way to a signature check; it needs all modules at once."""
+    from keyfob.pki import certificate, constraints, names, signature
+
+    if signature.verify_signature(0x0403, bytes(65), bytes(32), der[-80:]):
+        raise ValueError("a signature of nobody's")
+    read = certificate.Certificate(der)
+    if len(read.names) > 4 or len(read.issuer + read.subject) > 128:
+        raise ValueError("texts that are not cut")
+    if read.name_constraints is not None:
+        constraints.NameConstraints(read).check(certificate.Certificate(leaf), 1000)
+    names.check_host(read, HOST)
+
+
 def judge(readers, der, leaf, anchor):
     """Let each of ``readers`` read ``der``; whether one comes to a signature check."""
     passed = 0
