@@ -7,7 +7,6 @@ not asked for.
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.sinks import CertificateList, Head
 from keyfob.tls.wire import Reader, read_extensions
 
 _CERTIFICATE = const(11)
@@ -23,6 +22,9 @@ _SCHEMES = {0x0403: 65, 0x0503: 97, 0x0804: 0, 0x0805: 0}
 def run(hs):
     """Phase. Next: finished13. Leaves ``hs.request``: the signature schemes that the server
     takes from a client, None if it does not ask; ``hs.valid_until_s`` of its chain."""
+    from keyfob.tls.head import Head
+    from keyfob.tls.sinks import CertificateList
+
     hs.request = None
     hs.sinks = {
         _CERTIFICATE: CertificateList(True),
@@ -34,23 +36,26 @@ def run(hs):
         _, sink = yield bytes((_CERTIFICATE,))
     hs.sinks = {}
     digest = hs.transcript.digest()
+    chain = sink.chain
+    del sink, CertificateList, Head
+    hs.drop("keyfob.tls.sinks", "keyfob.tls.head")
     from keyfob.pki import path
 
-    steps = path.steps(sink.chain, hs.anchors, hs.host, hs.now_s, pins=hs.pins)
+    steps = path.steps(chain, hs.anchors, hs.host, hs.now_s, pins=hs.pins)
     entity = next(steps)
     while not entity:
         yield
         entity = next(steps)
-    del sink, steps
+    del chain, steps
     hs.valid_until_s = entity.valid_until_s
     hs.drop("keyfob.pki.path", "keyfob.pki.names")
     _, body = yield bytes((_CERTIFICATE_VERIFY,))
     yield
-    _check_signature(body, entity.key, signed_content(b"server", digest))
+    _check_signature(body, entity.key, digest)
     return "finished13"
 
 
-def read_request(head: Head) -> bytes:
+def read_request(head) -> bytes:
     """The signature schemes of a CertificateRequest, two bytes each. What stands behind the
     head are names of CAs, of which there may be 64 KB."""
     reader = Reader(head.body)
@@ -81,12 +86,7 @@ def _search(reader: Reader) -> memoryview:
     raise KeyfobError("tls.message-too-large", "CertificateRequest: no schemes in its head")
 
 
-def signed_content(side: bytes, digest: bytes) -> bytes:
-    """What CertificateVerify signs (section 4.4.3)."""
-    return b" " * 64 + b"TLS 1.3, " + side + b" CertificateVerify\x00" + digest
-
-
-def _check_signature(body, key, content: bytes) -> None:
+def _check_signature(body, key, digest: bytes) -> None:
     reader = Reader(body)
     scheme = reader.number(2)
     signature = reader.vector(2)
@@ -94,6 +94,8 @@ def _check_signature(body, key, content: bytes) -> None:
     if _SCHEMES.get(scheme) != (0 if isinstance(key, tuple) else len(key)):
         raise KeyfobError("tls.illegal-parameter", "CertificateVerify of scheme %04x" % scheme)
     from keyfob.pki.signature import digest_for, verify_signature
+    from keyfob.tls.keys13 import signed_content
 
-    if not verify_signature(scheme, key, digest_for(scheme, content), signature):
+    digest = digest_for(scheme, signed_content(b"server", digest))
+    if not verify_signature(scheme, key, digest, signature):
         raise KeyfobError("tls.bad-signature", "of CertificateVerify, scheme %04x" % scheme)

@@ -3,7 +3,7 @@
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.certificate13 import signed_content
+from keyfob.tls.keys13 import signed_content
 from keyfob.tls.wire import vector
 
 _CERTIFICATE = const(11)

@@ -8,7 +8,6 @@ from micropython import const
 from keyfob.crypto.hmac import equal
 from keyfob.errors import KeyfobError
 from keyfob.tls import keys13
-from keyfob.tls.protection13 import Protection13
 
 _FINISHED = const(20)
 
@@ -31,9 +30,9 @@ def run(hs):
     hs.flush()
     master = hs.master_secret
     secret = keys13.derive_secret(master, b"s ap traffic", digest)
-    engine.rx_keys = Protection13(secret)
+    engine.rx_keys.use(secret)
     secret = keys13.derive_secret(master, b"c ap traffic", digest)
-    engine.tx_keys = Protection13(secret)
+    engine.tx_keys.use(secret)
     secret = keys13.derive_secret(master, b"res master", hs.transcript.digest())
     until_s = (hs.offered if hs.resumed else hs).valid_until_s
     engine.is_resumed = hs.resumed

@@ -9,9 +9,7 @@ import hashlib
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls import keys13
 from keyfob.tls.engine import TLS12
-from keyfob.tls.protection13 import Protection13
 from keyfob.tls.transcript import Transcript
 from keyfob.tls.wire import Reader, read_extensions
 
@@ -93,7 +91,12 @@ def _make_keys(hs) -> None:
             raise KeyfobError("tls.illegal-parameter", "a pre-shared key that was not offered")
         psk = hs.offered.secret
     hs.resumed = bool(psk)
-    secret = keys13.next_secret(keys13.early_secret(psk), _shared_secret(hs))
+    secret = _shared_secret(hs)
+    hs.drop("keyfob.crypto.")  # before more is loaded
+    from keyfob.tls import keys13
+    from keyfob.tls.protection13 import Protection13
+
+    secret = keys13.next_secret(keys13.early_secret(psk), secret)
     digest = hs.transcript.digest()
     hs.client_secret = keys13.derive_secret(secret, b"c hs traffic", digest)
     hs.server_secret = keys13.derive_secret(secret, b"s hs traffic", digest)

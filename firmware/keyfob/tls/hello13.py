@@ -9,7 +9,6 @@ import hashlib
 
 from micropython import const
 
-from keyfob.tls import keys13
 from keyfob.tls.engine import TLS13
 from keyfob.tls.wire import vector
 
@@ -66,6 +65,8 @@ def pre_shared_key(hs) -> bytes:
 def binders(hs, header: bytes, parts: list) -> bytes:
     """The rest of pre_shared_key; ``header`` and ``parts`` are the ClientHello up to there.
     Section 4.2.11.2."""
+    from keyfob.tls import keys13
+
     transcript = hs.retry_hash or hashlib.sha256()
     transcript.update(header)
     for part in parts:

@@ -1,4 +1,4 @@
-"""The key schedule of TLS 1.3 for the suites with SHA-256 (RFC 8446 sections 4.4.4 and 7).
+"""The key schedule of TLS 1.3 for the suites with SHA-256 (RFC 8446 sections 4.4 and 7).
 
 Secrets go in and come out as 32 bytes; a transcript comes in as its digest. No step
 here needs more than one block of HKDF-Expand. Not checked: the sizes of what is put
@@ -47,6 +47,11 @@ def next_secret(secret: bytes, shared_secret: bytes = b"") -> bytes:
 def verify_data(base_secret: bytes, digest: bytes) -> bytes:
     """What Finished, or a PSK's binder, says of a transcript with this ``digest``."""
     return hmac_sha256(expand_label(base_secret, b"finished", b"", _HASH_BYTES), digest)
+
+
+def signed_content(side: bytes, digest: bytes) -> bytes:
+    """What a CertificateVerify of ``side``, b"server" or b"client", signs (section 4.4.3)."""
+    return b" " * 64 + b"TLS 1.3, " + side + b" CertificateVerify\x00" + digest
 
 
 def traffic_keys(secret: bytes) -> tuple:

@@ -19,6 +19,13 @@ _HEADER_BYTES = const(4)
 # One of OpenSSL has 200 bytes, and the client's certificate on top.
 _MAX_TICKET_BYTES = const(2048)
 _MAX_MESSAGE_BYTES = const(16_384)
+_MODULES = (
+    "keyfob.tls.late13",
+    "keyfob.tls.keys13",
+    "keyfob.tls.session",
+    "keyfob.tls.wire",
+    "keyfob.crypto.hmac",
+)
 
 
 def received(engine) -> None:
@@ -44,7 +51,7 @@ def received(engine) -> None:
         if len(message) >= _HEADER_BYTES and not engine.late_left:
             engine.late_message = bytearray()
             _finish(engine, message)
-    unload("keyfob.tls.late13", "keyfob.tls.keys13", "keyfob.tls.session", "keyfob.tls.wire")
+    unload(*_MODULES)
 
 
 def send_update(engine) -> None:
@@ -54,7 +61,7 @@ def send_update(engine) -> None:
     engine.seal()
     engine.tx_keys.update()
     engine.owes_update = False
-    unload("keyfob.tls.late13", "keyfob.tls.keys13")
+    unload(*_MODULES)
 
 
 def _size(message: bytearray) -> int:

@@ -23,15 +23,16 @@ class Protection13:
 
     def __init__(self, secret: bytes) -> None:
         """``secret``: the traffic secret, 32 bytes."""
-        self._use(secret)
+        self.use(secret)
 
     def update(self) -> None:
         """Go on under the next traffic secret (KeyUpdate, section 7.2)."""
         from keyfob.tls.keys13 import next_traffic_secret
 
-        self._use(next_traffic_secret(self._secret))
+        self.use(next_traffic_secret(self._secret))
 
-    def _use(self, secret: bytes) -> None:
+    def use(self, secret: bytes) -> None:
+        """Go on under another traffic secret."""
         from keyfob.tls.keys13 import traffic_keys  # not kept on the heap while connected
 
         self._secret = secret
