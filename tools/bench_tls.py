@@ -158,7 +158,16 @@ def instructions(folder: Path, port: int, count: int) -> int:
     """User-mode instructions of a process with ``count`` handshakes."""
     micropython = Path(sys.executable).with_name("micropython")
     tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    words = [*command(folder, "files"), str(port), str(folder), "plain", str(count)]
+    # A larger heap would cost more to collect than a board's, whose objects are half as large.
+    words = [
+        "-X",
+        "heapsize=128k",
+        *command(folder, "files"),
+        str(port),
+        str(folder),
+        "plain",
+        str(count),
+    ]
     done = subprocess.run(
         [*tool, sys.executable, str(micropython), *words],
         cwd=folder, capture_output=True, text=True, check=True,
