@@ -1,7 +1,7 @@
 """An engine of TLS 1.3 behind the handshake: the rest of RFC 8448's first example, whole, in
 pieces and broken."""
 
-from device_support import code_of, refusal
+from device_support import IS_MICROPYTHON, code_of, refusal
 from rfc8448 import octets
 
 from keyfob.tls.engine import TLS13, Engine
@@ -191,6 +191,37 @@ def test_data_within_a_message_are_refused():
     server = Server(engine)
     server.send(HANDSHAKE, b"\x04\0")
     assert code_of(server.send, APPLICATION_DATA, b"x") == "tls.unexpected-message"
+
+
+def test_memory_that_is_short_ends_the_connection():
+    from keyfob.tls import late13
+
+    def received(_):
+        raise MemoryError
+
+    kept, late13.received = late13.received, received
+    try:
+        error = refusal(Server(open_engine()).send, HANDSHAKE, octets("3.ticket"))
+    finally:
+        late13.received = kept
+    assert error.code == "tls.no-memory"
+
+
+def test_memory_does_not_grow_with_what_comes_in():
+    import gc
+
+    def used():
+        gc.collect()
+        return gc.mem_alloc() // 64 if IS_MICROPYTHON else len(gc.get_objects())
+
+    engine = open_engine()
+    server = Server(engine)
+    for turn in range(24):
+        server.send(HANDSHAKE, octets("3.ticket"))
+        server.send(APPLICATION_DATA, b"x")
+        if turn == 4:
+            before = used()
+    assert used() - before < 20
 
 
 def test_stream_names_version_and_suite():

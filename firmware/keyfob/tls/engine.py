@@ -402,9 +402,13 @@ class Engine:
     def _received_late(self) -> None:
         """A handshake message or ChangeCipherSpec after the handshake."""
         if self.version == TLS13:
-            from keyfob.tls import late13
+            gc.collect()  # a piece for the code, before it is read
+            try:
+                from keyfob.tls import late13
 
-            late13.received(self)
+                late13.received(self)
+            except MemoryError:
+                raise KeyfobError("tls.no-memory", "at a message after the handshake")
         else:
             from keyfob.tls.alerts import renegotiation
 
