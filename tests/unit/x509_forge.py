@@ -126,7 +126,7 @@ class Recipe:
 
     def _extensions(self, own: Key, signer: Key, has_name: bool):
         if self.is_ca is not None:
-            yield x509.BasicConstraints(self.is_ca, self.path_length), True
+            yield x509.BasicConstraints(self.is_ca, self.path_length if self.is_ca else None), True
         if self.usage is not None:
             yield key_usage(*self.usage), True
         if self.purposes is not None:
