@@ -77,6 +77,14 @@ def test_pre_shared_key(suite: int, hint: bytes) -> None:
     check_data(engine, server)
 
 
+def test_pre_shared_key_is_of_tls_12_and_not_to_be_guessed() -> None:
+    server = Server12(None, suite=PSK_GCM, psk=PSK["psk"][1])
+    assert opened(server, versions=(TLS13, TLS12), **PSK).version == TLS12
+    assert 43 not in server.hello
+    with pytest.raises(KeyfobError, match=r"config\.out-of-range"):
+        rig.make_engine(psk=(b"board 7", b"too short"))
+
+
 def test_rsa_exchange_is_offered_only_when_asked_for() -> None:
     server = Server12(BROKER)
     opened(server)

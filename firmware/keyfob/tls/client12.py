@@ -9,7 +9,6 @@ import os
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.wire import vector
 
 _CERTIFICATE = const(11)
 _CLIENT_KEY_EXCHANGE = const(16)
@@ -57,7 +56,7 @@ def _exchange_ecdhe(hs):
         hs.secret = p256.new_secret()
         yield
         hs.public = p256.public_key(hs.secret)
-    yield from hs.send(_CLIENT_KEY_EXCHANGE, vector(1, hs.public))
+    yield from hs.send(_CLIENT_KEY_EXCHANGE, b"\x41", hs.public)
     yield
     premaster = p256.shared_secret(hs.secret, hs.server_point)
     hs.secret = hs.public = None
@@ -73,11 +72,17 @@ def _exchange_rsa(hs):
     premaster = b"\x03\x03" + os.urandom(46)
     modulus, exponent = hs.server_key
     hs.server_key = None
-    yield from hs.send(_CLIENT_KEY_EXCHANGE, vector(2, encrypt_pkcs1(modulus, exponent, premaster)))
+    yield from hs.send(_CLIENT_KEY_EXCHANGE, *_vector(encrypt_pkcs1(modulus, exponent, premaster)))
     return premaster
 
 
 def _exchange_psk(hs):
     identity, key = hs.psk
-    yield from hs.send(_CLIENT_KEY_EXCHANGE, vector(2, identity))
-    return vector(2, bytes(len(key))) + vector(2, key)
+    yield from hs.send(_CLIENT_KEY_EXCHANGE, *_vector(identity))
+    return b"".join(_vector(bytes(len(key))) + _vector(key))
+
+
+def _vector(content: bytes) -> tuple:
+    """Its length in two bytes, and ``content``. `keyfob.tls.wire` has more than is needed
+    here, and P-256 wants the room."""
+    return len(content).to_bytes(2, "big"), content

@@ -27,9 +27,8 @@ for small ones (RFC 6066 section 4, RFC 8449).
 Errors are sticky: after the first, every call raises it again, but `tx` and `sent`
 still carry the alert out. Codes: x509.* of the verifier, tls.* of `errors.txt`.
 
-Not here: renegotiation (refused), compression, 0-RTT, server's side, SSL 3.0 to
-TLS 1.1. Not checked: revocation. The limit of 2**64 records a key of TLS 1.2 is not
-reached.
+Not here: renegotiation (refused), compression, 0-RTT, server's side, SSL 3.0 to TLS 1.1.
+Not checked: revocation. The 2**64 records of a key of TLS 1.2 are not reached.
 """
 
 import gc
@@ -68,9 +67,8 @@ class Engine:
     ``is_closed``: the server said close_notify. ``is_resumed``: an earlier session was
     taken up. ``error``: the `KeyfobError` that it failed with, or None. ``version`` (0x0303
     or 0x0304) and ``suite`` (number), 0 before they are known. ``alpn``: the protocol that
-    the server chose (bytes), or None.
-    ``session``: what the next connection may resume (`keyfob.tls.session.Session`), or
-    None; with TLS 1.3 it comes after the handshake.
+    the server chose (bytes), or None. ``session``: what the next connection may resume (a
+    `keyfob.tls.session.Session`), or None; with TLS 1.3 it comes after the handshake.
     """
 
     def __init__(
@@ -97,8 +95,9 @@ class Engine:
         set. ``client``: None, or what has ``certificates()`` (list of DER, end-entity
         first) and ``key()`` (an object with ``kind`` and ``sign(scheme, digest)``, RFC
         8446 section 4.2.3), both called when the server asks. ``session``: an earlier
-        engine's. ``psk``: None or ``(identity, key)`` in bytes; only the pre-shared key's
-        cipher suites are offered then. ``alpn``: names in bytes, the preferred first.
+        engine's. ``psk``: None or ``(identity, key)`` in bytes, the key of at least 16;
+        only its suites of TLS 1.2 are offered then. ``alpn``: names in bytes, the preferred
+        first.
         ``pins``: SHA-256 of a SubjectPublicKeyInfo each, one of which must be on the path.
         ``rx_bytes``: how much one record may carry to us: 512, 1024, 2048 or 4096.
         ``tx_bytes``: how much one of ours carries at most. ``has_rsa_exchange``: offer

@@ -6,7 +6,6 @@ RFC 5246 sections 7.4.3 to 7.4.5, RFC 8422 section 5.4, RFC 4279 section 2 (PSK)
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.head import Head
 from keyfob.tls.wire import Reader
 
 _SERVER_KEY_EXCHANGE = const(12)
@@ -38,6 +37,9 @@ def run(hs):
             yield
             _read_key_exchange(hs, body)
             hs.server_key = None
+            hs.drop("keyfob.crypto.", "keyfob.pki.")
+        from keyfob.tls.head import Head
+
         hs.sinks = {_CERTIFICATE_REQUEST: Head(_REQUEST_HEAD_BYTES)}
         kind, body = yield bytes((_CERTIFICATE_REQUEST, _SERVER_HELLO_DONE))
         hs.sinks = {}

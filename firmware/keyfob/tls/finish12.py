@@ -11,7 +11,6 @@ from keyfob.crypto.hmac import equal, prf
 from keyfob.errors import KeyfobError
 from keyfob.tls.engine import TLS12
 from keyfob.tls.head import Head
-from keyfob.tls.wire import Reader
 
 _NEW_SESSION_TICKET = const(4)
 _FINISHED = const(20)
@@ -82,11 +81,12 @@ def _read_ticket(hs):
     hs.sinks = {_NEW_SESSION_TICKET: Head(_MAX_TICKET_BYTES)}
     _, sink = yield bytes((_NEW_SESSION_TICKET,))
     hs.sinks = {}
+    body = sink.body
     if sink.is_whole:
-        reader = Reader(sink.body)
-        hs.life_s = reader.number(4)
-        hs.ticket = bytes(reader.vector(2))
-        reader.finish()
+        if len(body) < 6 or len(body) != 6 + (body[4] << 8 | body[5]):
+            raise KeyfobError("tls.malformed", "NewSessionTicket of %d bytes" % len(body))
+        hs.life_s = int.from_bytes(body[:4], "big")
+        hs.ticket = bytes(body[6:])
 
 
 def _keep_session(hs) -> None:

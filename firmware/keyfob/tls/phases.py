@@ -48,6 +48,8 @@ _HEADER_BYTES = const(4)
 # The longest message that is kept in one piece: a NewSessionTicket, or the
 # ServerKeyExchange of an RSA-4096 key (584 bytes).
 _MAX_MESSAGE_BYTES = const(2048)
+# A key that nobody can guess is all that a pre-shared key has to show.
+_LEAST_KEY_BYTES = const(16)
 # TLS 1.3 takes the transcript's hash at eight points: behind ClientHello, ServerHello,
 # Certificate, CertificateVerify, Finished, and the client's three.
 _POINTS = const(8)
@@ -73,6 +75,9 @@ class Handshake:
         self, engine, base, host, anchors, now_s, client, session, psk, alpn, versions, pins,
         rx_bytes, has_rsa_exchange,
     ):  # fmt: skip
+        if psk and len(psk[1]) < _LEAST_KEY_BYTES:
+            detail = "pre-shared key of %d bytes, want %d" % (len(psk[1]), _LEAST_KEY_BYTES)
+            raise KeyfobError("config.out-of-range", detail)
         self.engine = engine
         self._base = base
         self._kept = list(sys.modules)

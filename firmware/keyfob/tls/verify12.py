@@ -6,7 +6,6 @@ RFC 5246 section 7.4.8. The digest it signs is that of the extended master secre
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.wire import vector
 
 _CERTIFICATE_VERIFY = const(15)
 
@@ -27,5 +26,6 @@ def run(hs):
         raise KeyfobError("tls.no-common-scheme", detail)
     yield
     signature = key.sign(scheme, hs.digest)
-    yield from hs.send(_CERTIFICATE_VERIFY, scheme.to_bytes(2, "big"), vector(2, signature))
+    head = (scheme << 16 | len(signature)).to_bytes(4, "big")
+    yield from hs.send(_CERTIFICATE_VERIFY, head, signature)
     return "finish12"
