@@ -56,7 +56,7 @@ _ALERT_BYTES = const(7 + 64)
 # Warnings, empty records and refused renegotiations in a row (RFC 5246 section 6.2.1
 # allows empty ones as a defence against traffic analysis).
 _MAX_IDLE = const(16)
-# Of TLS 1.3 under one of our keys; AES-GCM is good for 2**24.5 (RFC 8446 section 5.5).
+# Of TLS 1.3 under one key; AES-GCM is good for 2**24.5 (RFC 8446 section 5.5).
 _MAX_RECORDS = const(1 << 23)
 
 
@@ -121,8 +121,7 @@ class Engine:
         # Protection of the records in each direction, None before there are keys.
         self.rx_keys = None
         self.tx_keys = None
-        # TLS 1.3 behind the handshake, see `keyfob.tls.late13`: what a ticket needs, the
-        # message in part and what is to come of it, whether we owe a KeyUpdate.
+        # `keyfob.tls.late13`: what a ticket needs, a message in part, a KeyUpdate owed.
         self.late = None
         self.late_message = bytearray()
         self.late_left = 0
@@ -256,8 +255,7 @@ class Engine:
         return self.kind
 
     def is_between_records(self) -> bool:
-        """Whether nothing is left of the record whose content was consumed last. Keys must
-        not change elsewhere (RFC 8446 section 5.1)."""
+        """Whether nothing is left of a record: where keys may change, RFC 8446 section 5.1."""
         return self.at >= self.end and not self._left
 
     def _open_record(self) -> None:
