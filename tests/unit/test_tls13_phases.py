@@ -72,8 +72,12 @@ def test_example_of_the_rfc_from_the_server_hello_on():
 def test_flight_may_be_cut_into_records_anywhere():
     flight = octets("5.server-flight")
     for size in (1, 3, 64, 500):
-        parts = [flight[at : at + size] for at in range(0, len(flight), size)]
-        assert code_after(*parts) == ""
+        engine = sealer = None  # a board has no room for two
+        engine = after_hello()
+        sealer = Sealer()
+        for at in range(0, len(flight), size):
+            tls13_example.give(engine, sealer.record(flight[at : at + size]))
+        assert engine.is_open
 
 
 def test_messages_of_the_flight_come_in_their_order():
@@ -141,7 +145,7 @@ def test_schemes_of_a_certificate_request():
 def test_certificate_request_may_go_on_behind_its_head():
     schemes = b"\0\x0d\0\x04\0\x02\x04\x03"
     for before in (b"", b"\0\x2f\0\x02\0\0", b"\0\x12\0\0"):
-        found = before + schemes + b"\0\x2f\x10\0" + bytes(4096)
+        found = before + schemes + b"\0\x2f\x04\0" + bytes(1024)
         body = b"\0" + len(found).to_bytes(2, "big") + found
         for limit in range(3 + len(before) + len(schemes), 100):
             head = Head(limit)
@@ -151,7 +155,7 @@ def test_certificate_request_may_go_on_behind_its_head():
 
 
 def test_certificate_request_without_schemes_in_its_head():
-    found = b"\0\x2f\x10\0" + bytes(4096)
+    found = b"\0\x2f\x04\0" + bytes(1024)
     body = b"\0" + len(found).to_bytes(2, "big") + found
     for limit in range(3, 60):
         head = Head(limit)
