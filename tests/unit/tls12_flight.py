@@ -216,6 +216,7 @@ def fuzz_messages(messages, seed, count):
         refused += refuses(engine, raw, 1 + numbers.below(300))
         if engine.is_open:
             raise ValueError("open without Finished")
+        engine = raw = message = None  # before there is another one
     return refused
 
 
@@ -238,6 +239,7 @@ def fuzz_records(messages, seed, count):
             if numbers.below(3):
                 raw = broken(raw, numbers)
         refused += refuses(engine, raw, 1 + numbers.below(300))
+        engine = raw = None
     return refused
 
 

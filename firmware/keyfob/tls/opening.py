@@ -35,6 +35,8 @@ async def open_stream(sock, host: str, identity, now_s: int, **options) -> Engin
     except asyncio.TimeoutError:
         detail = "%d bytes from the broker in %d ms" % (engine.seen_bytes, _HANDSHAKE_LIMIT_MS)
         error: BaseException = KeyfobError("tls.handshake-timeout", detail)
+    except MemoryError:
+        error = KeyfobError("tls.no-memory", "making the engine")
     except BaseException as other:
         error = other
     if stream:
