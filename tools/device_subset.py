@@ -16,9 +16,9 @@ from pathlib import Path
 # What a stock image has, beside the firmware's own packages.
 # fmt: off
 _MODULES = frozenset((
-    "asyncio", "binascii", "deflate", "dht", "errno", "esp", "gc", "hashlib", "io", "json",
-    "machine", "micropython", "neopixel", "network", "os", "select", "socket", "struct",
-    "sys", "time", "tls", "vfs", "apps", "keyfob",
+    "asyncio", "binascii", "cryptolib", "deflate", "dht", "errno", "esp", "gc", "hashlib",
+    "io", "json", "machine", "micropython", "neopixel", "network", "os", "select", "socket",
+    "struct", "sys", "time", "tls", "vfs", "apps", "keyfob",
 ))
 # fmt: on
 # The names that every port has, of the modules whose stubs were merged with CPython's

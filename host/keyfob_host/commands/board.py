@@ -44,7 +44,9 @@ def _tell(ui: Ui, virtual: VirtualBoard, done: str) -> None:
 def up(ui: Ui, kind: str, name: str | None, fresh: bool, off: bool) -> None:
     """Start a virtual board and switch its power on."""
     home = find_home()
-    virtual, started = VirtualBoard.start(home, kind, name, powered=not off, fresh=fresh)
+    virtual, started = VirtualBoard.start(
+        home, kind, name, powered=not off, fresh=fresh, on_step=ui.step
+    )
     info = virtual.info()
     word = "up" if started else "already up"
     ui.result(f"{virtual.name} {word}\n{_lines(info)}", {"started": started, **info})
@@ -286,5 +288,6 @@ def serial_slow(ui: Ui, baud: int) -> None:
 
 def _lines(info: dict[str, Any]) -> str:
     """The facts of a board, one a line."""
-    shown = ("name", "kind", "state", "reason", "pty", "socket_url", "rfc2217_url", "flash", "log")
+    shown = ("name", "kind", "state", "reason", "micropython", "pty", "socket_url", "rfc2217_url",
+             "flash", "log")  # fmt: skip
     return "\n".join(f"{key:<12} {info[key]}" for key in shown if info.get(key))

@@ -120,6 +120,11 @@ def header_chip(data: bytes, start: int = 0) -> str | None:
     return "esp8266" if entry in _ESP8266_IRAM else CHIP_BY_ID.get(chip_id, f"id {chip_id}")
 
 
+def esp8266_flash_size(data: bytes) -> int:
+    """The flash size in bytes that an ESP8266's image header states; 0 if it states none."""
+    return _ESP8266_FLASH.get(data[3] >> 4, 0)
+
+
 def _check_segments(data: bytes, start: int, position: int, count: int) -> int:
     """Walk the segments, check their checksum; the offset behind the checksum byte."""
     checksum = _CHECKSUM_SEED

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from keyfob_host.boards import DEFAULT_KIND, BoardKind, Image, load_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import read_bounded, write_atomic
+from keyfob_host.flash import stand_in
 from keyfob_host.home import Home
 
 _PIP_TIMEOUT_S = 300
@@ -41,10 +42,17 @@ def default_image(
 ) -> Path:
     """The image that the board file of ``kind`` names; ``on_step`` is told before a download.
 
+    For a virtual ESP8266 it is made here (`keyfob_host.flash.stand_in`).
     Kept in ``$KEYFOB_CACHE``, else in the user's cache folder, else (where that
     cannot be written) in ``home``. Two processes at once download it once.
     Errors: ``flash.no-default-image``, ``image.*``, ``host.*``.
     """
+    if kind.image is None and kind.virtual and kind.chip == "esp8266":
+        image = _cache_folder(home) / stand_in.NAME
+        content = stand_in.esp8266_stand_in()
+        if not image.exists() or image.read_bytes() != content:
+            write_atomic(image, content)
+        return image
     if kind.image is None:
         raise KeyfobHostError(
             "flash.no-default-image",

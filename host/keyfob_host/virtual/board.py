@@ -14,13 +14,15 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keyfob_host.boards import load_kind
+from keyfob_host.boards import DEFAULT_KIND, kind_names, load_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.home import Home
 from keyfob_host.virtual.control import WANTED, ask
+from keyfob_host.virtual.micropython import prepare
 
 _END_S = 10.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
@@ -53,9 +55,16 @@ class VirtualBoard:
 
     @classmethod
     def start(
-        cls, home: Home, kind: str, name: str | None, *, powered: bool, fresh: bool
+        cls,
+        home: Home,
+        kind: str,
+        name: str | None,
+        *,
+        powered: bool,
+        fresh: bool,
+        on_step: Callable[[str], None] | None = None,
     ) -> tuple[VirtualBoard, bool]:
-        """As `up`, and whether it was started now."""
+        """As `up`, and whether it was started now; ``on_step`` is told before a download."""
         name = name or kind
         _check(kind, name)
         board = cls(home, name)
@@ -68,6 +77,7 @@ class VirtualBoard:
                 )  # fmt: skip
             return board, False
         home.ensure()
+        prepare(load_kind(kind), on_step)
         started = board._start(kind, fresh=fresh)
         if powered:
             board.power(True)
@@ -195,11 +205,12 @@ class VirtualBoard:
 
     def _not_up(self) -> KeyfobHostError:
         up = [board.name for board in running(self.home)]
-        option = "" if self.name == "virtual-esp32" else f" --name {self.name}"
+        kind = self.name if self.name in kind_names() else DEFAULT_KIND
+        option = "" if self.name == kind else f" --name {self.name}"
         return KeyfobHostError(
             "board.not-up", f"the virtual board {self.name!r} is not up",
             evidence=f"up: {', '.join(up) or 'none'} (in {self.home.root})",
-            fix=f"keyfob board up virtual-esp32{option}",
+            fix=f"keyfob board up {kind}{option}",
             status=ExitStatus.BOARD,
         )  # fmt: skip
 
@@ -229,7 +240,11 @@ class VirtualBoard:
         process.wait()
         told = answer.get("error")
         if told and told["code"] == "board.already-up":
-            return False  # another command was faster; the board is up, as asked
+            # Another command was faster; the board is up, as asked, or about to answer.
+            end = time.monotonic() + _END_S
+            while not self.is_up() and time.monotonic() < end:
+                time.sleep(0.01)
+            return False
         if told:
             raise KeyfobHostError(
                 told["code"], told["cause"], evidence=told["evidence"], fix=told["fix"],

@@ -45,11 +45,14 @@ class BoardClock:
         temporary.write_text(f"{self._offset_s:+.6f}\n")
         temporary.replace(self._file)
 
-    def environment(self) -> dict[str, str]:
-        """The environment variables with which a process sees this clock."""
+    def environment(self, *, preload: bool = True) -> dict[str, str]:
+        """The environment variables with which a process sees this clock.
+
+        Without ``preload`` it must load a libfaketime of its own.
+        """
         variable = "DYLD_INSERT_LIBRARIES" if sys.platform == "darwin" else "LD_PRELOAD"
         return {
-            variable: str(_shared_library()),
+            **({variable: str(_shared_library())} if preload else {}),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",

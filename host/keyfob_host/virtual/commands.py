@@ -33,7 +33,7 @@ class Commands:
             "state": machine.state,
             "reason": machine.reason,
             "pid": os.getpid(),
-            "chip_pid": machine.chip.pid if machine.chip else None,
+            "chip_pid": machine.process.pid if machine.process else None,
             **self.ports,
             "flash": str(machine.flash.path),
             "log": str(machine.folder / "console.log"),
@@ -47,6 +47,7 @@ class Commands:
             },
             "dht": machine.peripherals.dht,
             "fault": str(machine.network.fault) if machine.network.fault else None,
+            "micropython": machine.interpreter.title,
             "boots": machine.boots,
             "boot_ms": machine.boot_ms,
             "flash_operations": machine.flash.operations,
@@ -63,10 +64,10 @@ class Commands:
             self._machine.power_on()
 
     def do_reset(self) -> None:
-        self._machine.power_on()
+        self._machine.enable_pin()
 
     def do_download(self) -> None:
-        self._machine.power_on(download=True)
+        self._machine.enable_pin(download=True)
 
     def do_wifi(self, up: bool) -> None:
         self._machine.network.set_access_point(up)

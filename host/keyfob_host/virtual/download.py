@@ -1,4 +1,4 @@
-"""The ESP32's serial download mode: the ROM's protocol and the flasher stub's.
+"""The serial download mode of ESP chips: the ROM's protocol and the flasher stub's.
 
 Serves what esptool asks: registers, memory, flash programming plain and compressed,
 erasing, MD5 and reading, in SLIP frames. The stub that esptool uploads is accepted
@@ -12,12 +12,12 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esp32_mock_bootloader import registers
 from esp32_mock_bootloader.server import SpiPeripheralMock
 from esptool.loader import ESPLoader
-from esptool.targets import ESP32ROM
 
 from keyfob_host.virtual.flash import SECTOR_BYTES, PowerCut
 
@@ -40,17 +40,28 @@ class _Refused(Exception):
     """The command fails with this error number (the ROM's)."""
 
 
+@dataclass(frozen=True)
+class Loader:
+    """What differs between the chips' ROMs."""
+
+    registers: Callable[[str], dict[int, int]]  # where esptool looks who it is; from the MAC
+    stub_only: frozenset[str]  # commands that the ROM has not
+    status_bytes: int  # at the end of each of the ROM's answers; the stub's are two
+    erases_too_much: bool = False
+
+
 class Downloader:
     """Download mode from entry to reset; ``receive`` takes what esptool sends."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, loader: Loader) -> None:
         self._machine = machine
+        self._loader = loader
         self._flash = machine.flash
         self._stub = False
         self._frame: bytearray | None = None
         self._escaped = False
         self._registers = dict(registers.rom_profile(machine.kind.chip))
-        self._registers.update(_efuses(machine.mac))
+        self._registers.update(loader.registers(machine.mac))
         self._spi = SpiPeripheralMock(None)
         self._spi.configure_for_chip(machine.kind.chip)
         self._position = self._end = 0
@@ -69,10 +80,7 @@ class Downloader:
         self._with_checksum = {
             ESPLoader.ESP_CMDS[name] for name in ("MEM_DATA", "FLASH_DATA", "FLASH_DEFL_DATA")
         }
-        self._stub_only = {
-            ESPLoader.ESP_CMDS[name]
-            for name in ("ERASE_FLASH", "ERASE_REGION", "READ_FLASH", "RUN_USER_CODE")
-        }
+        self._stub_only = {ESPLoader.ESP_CMDS[name] for name in loader.stub_only}
 
     def receive(self, data: bytes) -> None:
         """Bytes from the line; whole SLIP frames are served, what is between them ignored."""
@@ -133,9 +141,8 @@ class Downloader:
         return function(data)
 
     def _answer(self, command: int, value: int, data: bytes = b"", error: int = 0) -> None:
-        # The ROM of an ESP32 ends with four status bytes, the stub with two.
-        status = struct.pack("<BB", bool(error), error) + (b"" if self._stub else b"\0\0")
-        body = data + status
+        status = struct.pack("<BB", bool(error), error)
+        body = data + status.ljust(2 if self._stub else self._loader.status_bytes, b"\0")
         self._send(struct.pack("<BBHI", 1, command, len(body), value) + body)
 
     def _send(self, payload: bytes) -> None:
@@ -184,9 +191,13 @@ class Downloader:
         return None
 
     def _flash_begin(self, data: bytes) -> tuple[int, bytes]:
-        size, _blocks, _block_size, offset = _unpack("<IIII", data)
+        size, blocks, block_size, offset = _unpack("<IIII", data)
         self._inflate = None
-        self._begin(size, offset)
+        if self._stub or not self._loader.erases_too_much:
+            self._begin(size, offset)
+        else:
+            self._begin(_erased(offset, size), offset)
+            self._end = min(offset + blocks * block_size, self._flash.size)
         return 0, b""
 
     def _flash_defl_begin(self, data: bytes) -> tuple[int, bytes]:
@@ -317,24 +328,9 @@ def _unpack(layout: str, data: bytes) -> tuple[int, ...]:
     return struct.unpack_from(layout, data)
 
 
-def _efuses(mac: str) -> dict[int, int]:
-    """What esptool reads to name the chip: an ESP32-D0WD-V3, revision 3.0, crystal 40 MHz.
-
-    Addresses and bits are those of esptool's ``targets/esp32.py``.
-    """
-    high, low = struct.unpack(">II", b"\0\0" + bytes.fromhex(mac))
-    word3 = 1 << 15 | 1 << 9  # revision bit 0, package 1
-    # The crystal's frequency is found by counting its cycles against the 8 MHz clock,
-    # whose rate stands in an eFuse byte.
-    rate_8m = 128
-    counted = 40_000_000 * 40 // (15625 * rate_8m)
-    return {
-        ESP32ROM.EFUSE_RD_REG_BASE + 4: low,
-        ESP32ROM.EFUSE_RD_REG_BASE + 8: high,
-        ESP32ROM.EFUSE_RD_REG_BASE + 12: word3,
-        ESP32ROM.EFUSE_RD_REG_BASE + 20: 1 << 20,  # revision bit 1
-        ESP32ROM.APB_CTL_DATE_ADDR: 1 << 31,  # revision bit 2
-        ESP32ROM.EFUSE_RD_REG_BASE + 16: rate_8m,
-        ESP32ROM.UART_CLKDIV_REG: 40_000_000 // ESPLoader.ESP_ROM_BAUD,
-        ESP32ROM.RTCCALICFG1: counted << ESP32ROM.TIMERS_RTC_CALI_VALUE_S,
-    }
+def _erased(offset: int, size: int) -> int:
+    """How much an ESP8266's ROM erases when told ``size``: the sectors of the first 64 KB
+    block count twice. esptool asks for less, to get what it wants (`get_erase_size`)."""
+    count = -(-size // SECTOR_BYTES)
+    in_first_block = 16 - offset // SECTOR_BYTES % 16
+    return (count + min(count, in_first_block)) * SECTOR_BYTES

@@ -12,28 +12,27 @@ import contextlib
 import hashlib
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from keyfob_host.boards import BoardKind
-from keyfob_host.virtual import rom
+from keyfob_host.virtual.chips import chip_of
 from keyfob_host.virtual.clock import BoardClock, forget_process
 from keyfob_host.virtual.console import Console
 from keyfob_host.virtual.download import Downloader
 from keyfob_host.virtual.flash import Flash, Partition
-from keyfob_host.virtual.micropython import command, ctrl_c_signal, find_micropython
+from keyfob_host.virtual.micropython import find_interpreter
 from keyfob_host.virtual.network import Network
 from keyfob_host.virtual.peripherals import Peripherals
 from keyfob_host.virtual.process import ChipProcess
+from keyfob_host.virtual.rom import Cause
 from keyfob_host.virtual.rpc import RpcServer
 from keyfob_host.virtual.serial_port import SerialLine
+from keyfob_host.virtual.station_memory import StationMemory
 
-_SOFT_RESET = 5  # machine.SOFT_RESET
 _REBOOT_S = 1.0  # a chip that cannot boot tries again about every second
 _BOOT_PINS_S = 0.18  # IO0 is looked at this long after EN rises, if it has not settled
 _MAX_LOG_BYTES = 16 << 20  # a board that prints for ever starts its log afresh
-MACHINE_NAME = "Virtual ESP32 with ESP32"
 
 
 class Machine:
@@ -47,20 +46,22 @@ class Machine:
         self.reason = ""
         self.boots = 0
         self.boot_ms: float | None = None
-        self.mac = "240ac4" + hashlib.sha256(name.encode()).hexdigest()[:6]
+        self.chip = chip_of(kind)
+        self.mac = self.chip.oui + hashlib.sha256(name.encode()).hexdigest()[:6]
         self.flash = Flash(folder / "flash.bin", kind.flash.size)
         self.clock = BoardClock(folder / "clock")
-        self.network = Network(self.mac)
+        memory = StationMemory(self.flash) if self.chip.remembers_station else None
+        self.network = Network(self.mac, self.chip, memory)
         self.peripherals = Peripherals(self)
-        self.chip: ChipProcess | None = None
-        self._program = find_micropython()
+        self.process: ChipProcess | None = None
+        self.interpreter = find_interpreter(kind, folder)
         self._loop = asyncio.get_running_loop()
         self._line: SerialLine | None = None
         self._console: Console | None = None
         self._rpc: RpcServer | None = None
         self._downloader: Downloader | None = None
         self._partitions: tuple[Partition, ...] = ()
-        self._cause = 1
+        self._cause = 0
         self._started_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._en_low = False
@@ -87,13 +88,19 @@ class Machine:
         self.state, self.reason = "off", ""
         self.peripherals.power_off()
 
-    def power_on(self, *, download: bool = False) -> None:
-        """Power, or the EN pin: everything but the flash starts afresh."""
+    def power_on(self) -> None:
+        """Power: everything but the flash starts afresh."""
         self.power_off()
         self.clock.restart()
-        self._start(rom.POWERON, download=download)
+        self._start(self.chip.poweron)
 
-    def restart(self, cause: rom.Cause) -> None:
+    def enable_pin(self, *, download: bool = False) -> None:
+        """The EN (RST) pin was low: as `power_on`, for all that a program can see."""
+        self.power_off()
+        self.clock.restart()
+        self._start(self.chip.enable_pin, download=download)
+
+    def restart(self, cause: Cause) -> None:
         """A reset from inside: the clock and RTC memory are kept."""
         self._halt()
         self._start(cause)
@@ -104,7 +111,7 @@ class Machine:
 
     def _left_download(self, to_application: bool) -> None:
         self._halt()
-        self._start(rom.SOFTWARE, download=not to_application)
+        self._start(self.chip.software, download=not to_application)
 
     def _halt(self) -> None:
         for timer in (self._timer, self._strapping):
@@ -118,68 +125,63 @@ class Machine:
         self.peripherals.reset()
 
     def _end_process(self) -> None:
-        if self.chip:
-            self.chip.kill()  # before its line closes: it must not see that
-            forget_process(self.chip.pid)
-            self.chip = None
+        if self.process:
+            self.process.kill()  # before its line closes: it must not see that
+            forget_process(self.process.pid)
+            self.process = None
         if self._rpc:
             self._rpc.close()
             self._rpc = None
         self._console = None
 
-    def _start(self, cause: rom.Cause, *, download: bool = False) -> None:
+    def _start(self, cause: Cause, *, download: bool = False) -> None:
         self._started_s = self._loop.time()
         self._cause = cause.number
         self.boots += 1
         if download:
             self.state = "download"
-            self._print(rom.download_banner(cause).encode())
-            self._downloader = Downloader(self)
+            self._print(self.chip.download_banner(cause).encode())
+            self._downloader = Downloader(self, self.chip.loader)
             return
-        flash = self.kind.flash
-        start = rom.boot(
-            self.flash,
-            flash.offset,
-            flash.partition_table or 0,
-            self.kind.image_chip_id or 0,
-            cause,
-        )
+        start = self.chip.boot(self.flash, self.kind, cause)
         self._print(start.text.encode())
         if start.reason:
             self.state, self.reason = "bad-image", start.reason
             self._timer = self._loop.call_later(_REBOOT_S, self._start, start.retry)
             return
         self._partitions = start.partitions
-        self._run(raw_repl=False)
+        self.network.started()
+        self._run(raw_repl=False, soft=False)
 
-    def _run(self, *, raw_repl: bool, typed: bytes = b"") -> None:
+    def _run(self, *, raw_repl: bool, soft: bool, typed: bytes = b"") -> None:
         """Start the MicroPython process."""
         self.state, self.reason = "running", ""
-        environment = {"PATH": os.defpath, **self.clock.environment()}
+        environment = {"PATH": os.defpath, **self.interpreter.environment(self.clock)}
         console = Console(self._print, self.banner(), raw_repl=raw_repl)
-        self.chip = ChipProcess(
-            lambda descriptor: command(self._program, self.kind.heap_bytes, descriptor),
+        self.process = ChipProcess(
+            self.interpreter.command,
             environment,
             console.output,
             self._process_ended,
-            ctrl_c_signal(self._program),
+            self.interpreter.ctrl_c,
         )
-        console.chip = self.chip
+        console.chip = self.process
         rpc = RpcServer(
-            self.chip.wire, self.flash, self._find_call, self.power_cut, self.chip.take_ctrl_c
+            self.process.wire, self.flash, self._find_call, self.power_cut, self.process.take_ctrl_c
         )
         console.quiet_s = lambda: rpc.idle_s
         console.input(typed)
         self._console, self._rpc, self._raw_repl = console, rpc, raw_repl
+        self._soft = soft
 
     def banner(self) -> str:
         """The first lines of the friendly REPL, as the port prints them."""
-        return (
-            f'{_version(self._program)}; {MACHINE_NAME}\r\nType "help()" for more information.\r\n'
-        )
+        machine = self.chip.machine_name
+        version = self.interpreter.version
+        return f'{version}; {machine}\r\nType "help()" for more information.\r\n'
 
     def _process_ended(self, code: int) -> None:
-        console, chip = self._console, self.chip
+        console, chip = self._console, self.process
         raw = console is not None and console.ended_in_raw_repl()
         if console:
             console.flush()
@@ -201,14 +203,15 @@ class Machine:
             self._rpc = None
         if chip:
             forget_process(chip.pid)
-        self.chip = self._console = None
+        self.process = self._console = None
 
     def _soft_reset(self, raw_repl: bool, typed: bytes) -> None:
         """Run the program anew; ``typed`` is still in the UART's buffer."""
         self._print(b"MPY: soft reboot\r\n")
-        self._cause = _SOFT_RESET
+        if self.chip.soft_reset_number is not None:
+            self._cause = self.chip.soft_reset_number
         self.peripherals.soft_reset()
-        self._run(raw_repl=raw_repl, typed=typed)
+        self._run(raw_repl=raw_repl, soft=True, typed=typed)
 
     def power_cut(self) -> None:
         """The supply failed during a flash operation."""
@@ -261,7 +264,7 @@ class Machine:
     def _en_rose(self) -> None:
         self._en_low = False
         dtr, rts = self._lines
-        self.power_on(download=dtr and not rts)
+        self.enable_pin(download=dtr and not rts)
 
     # -- what the chip asks
 
@@ -270,19 +273,19 @@ class Machine:
         return own or getattr(self.peripherals, f"rpc_{name}", None)
 
     def rpc_hello(self) -> dict[str, Any]:
-        if self.chip:
-            forget_process(self.chip.pid)
-        return {
+        if self.process:
+            forget_process(self.process.pid)
+        facts = {
             "flash": str(self.flash.path),
-            "partitions": [
-                (p.type, p.subtype, p.offset, p.size, p.label) for p in self._partitions
-            ],
             "mac": self.mac,
             "reset_cause": self._cause,
             "raw_repl": self._raw_repl,
-            "machine": MACHINE_NAME,
-            "build": "ESP32_GENERIC",
+            "soft": self._soft,
+            "machine": self.chip.machine_name,
+            "build": self.chip.build,
+            "banner": self.banner(),
         }
+        return {**facts, **self.chip.layout(self.flash, self._partitions)}
 
     def rpc_mounted(self) -> None:
         self.boot_ms = (self._loop.time() - self._started_s) * 1000
@@ -296,9 +299,9 @@ class Machine:
     def rpc_soft_reset(self) -> None:
         """SystemExit in boot.py or main.py."""
         typed = b""
-        if self.chip:
-            self.chip.drain()
-            typed = self.chip.unread_input()
+        if self.process:
+            self.process.drain()
+            typed = self.process.unread_input()
         if self._console:
             self._console.flush()
             typed += self._console.unsent()
@@ -307,15 +310,15 @@ class Machine:
         self._soft_reset(raw, typed)
 
     def rpc_reset(self) -> None:
-        if self.chip:
-            self.chip.drain()
-        self.restart(rom.SOFTWARE)
+        if self.process:
+            self.process.drain()
+        self.restart(self.chip.software)
 
     def rpc_deepsleep(self, time_ms: int) -> None:
         self._halt()
         self.state, self.reason = "off", "deep sleep"
         if time_ms > 0:
-            self._timer = self._loop.call_later(time_ms / 1000, self.restart, rom.DEEPSLEEP)
+            self._timer = self._loop.call_later(time_ms / 1000, self.restart, self.chip.deepsleep)
 
     def rpc_set_clock(self, s: int, us: int) -> None:
         self.clock.set(s + us / 1e6)
@@ -325,16 +328,3 @@ class Machine:
 
     def rpc_wlan(self, interface: int, do: str, **arguments: Any) -> Any:
         return self.network.wlan(interface, do, **arguments)
-
-
-_VERSIONS: dict[Path, str] = {}
-
-
-def _version(program: Path) -> str:
-    """``MicroPython v1.29.0-preview on 2026-07-05``, from the program's own --version."""
-    if program not in _VERSIONS:
-        run = subprocess.run(
-            [str(program), "--version"], capture_output=True, text=True, check=False
-        )
-        _VERSIONS[program] = run.stdout.split(";")[0].strip() or "MicroPython"
-    return _VERSIONS[program]

@@ -13,7 +13,9 @@ import socket
 from typing import Any
 
 from keyfob_host.relay import Fault
+from keyfob_host.virtual.chips import Chip
 from keyfob_host.virtual.link import TcpTarget, UdpTarget
+from keyfob_host.virtual.station_memory import Remembered, StationMemory
 
 SSID = "keyfob-bench"
 PASSWORD = "keyfob-bench-password"  # noqa: S105  (the bench's own, published in the README)
@@ -24,18 +26,19 @@ _RSSI = -47
 _WPA2 = 3
 _ADDRESSES = ("192.168.4.2", "255.255.255.0", "192.168.4.1", "192.168.4.1")
 _NO_ADDRESSES = ("0.0.0.0",) * 4  # noqa: S104  (what the port shows, not a bind)
-# The ESP32 port's status numbers.
-_IDLE, _CONNECTING, _GOT_IP, _NO_AP_FOUND, _WRONG_PASSWORD = 1000, 1001, 1010, 201, 202
-_BEACON_TIMEOUT = 200
-_EAI_FAIL = -202  # lwIP's EAI_FAIL: what getaddrinfo raises without a network
 _JOIN_S = 0.05  # a real board takes seconds; a test should not
 
 
 class Network:
     """Wi-Fi station and links of one board."""
 
-    def __init__(self, mac: str) -> None:
+    def __init__(self, mac: str, chip: Chip, memory: StationMemory | None) -> None:
+        """``memory``: what the station remembers over a reset; None if the chip does not."""
         self.mac = mac
+        self._chip = chip
+        self._numbers = chip.statuses
+        self._memory = memory
+        self.own_access_point = False
         self.access_point_up = True
         self.fault: Fault | None = None
         self._tcp: dict[tuple[str, int], TcpTarget] = {}
@@ -47,34 +50,63 @@ class Network:
     def station_off(self) -> None:
         """The board restarted: Wi-Fi is off and every connection is gone."""
         self.active = False
-        self.status = _IDLE
+        self.status = self._numbers.idle
         self.wanted: tuple[str, str] | None = None
         self._close_targets()
+
+    def started(self) -> None:
+        """The chip runs its program: what it remembers is in force before a line of it."""
+        if self._memory is None:
+            return
+        remembered = self._memory.load()
+        self.active = remembered.station
+        self.own_access_point = remembered.own_access_point
+        if self.active and remembered.ssid is not None:
+            self._join(remembered.ssid, remembered.key)
+
+    def _remember(self, ssid: str | None = None, key: str | None = None) -> None:
+        if self._memory is None:
+            return
+        before = self._memory.load()
+        where = (before.ssid, before.key) if ssid is None else (ssid, key or "")
+        self._memory.save(Remembered(self.active, self.own_access_point, *where))
 
     def wlan(self, interface: int, do: str, **arguments: Any) -> Any:
         """One call of ``network.WLAN``; see ``chip/network.py``."""
         if interface == 1:
-            return {"active": False, "status": (_IDLE, None), "mac": self.mac, "ssid": "",
-                    "ifconfig": _NO_ADDRESSES, "scan": []}.get(do)  # fmt: skip
+            if self._memory is not None and "up" in arguments:
+                self.own_access_point = arguments["up"]
+                self._remember()
+            return {
+                "active": self.own_access_point,
+                "status": (self._numbers.idle, None),
+                "mac": self.mac,
+                "ssid": f"MicroPython-{self.mac[6:]}" if self.own_access_point else "",
+                "ifconfig": _NO_ADDRESSES,
+                "scan": [],
+            }.get(do)
         if do == "active":
             if "up" in arguments and not arguments["up"]:
                 self.station_off()
-            self.active = arguments.get("up", self.active)
+            if "up" in arguments:
+                self.active = arguments["up"]
+                self._remember()
             return self.active
         if do == "connect":
+            self._remember(arguments.get("ssid"), arguments.get("key"))
             self._join(arguments.get("ssid"), arguments.get("key"))
             return None
         if do == "disconnect":
-            self.wanted, self.status = None, _IDLE
+            self.wanted, self.status = None, self._numbers.idle
             self._cut()
             return None
         if do == "scan":
             return [(SSID, _BSSID, 6, _RSSI, _WPA2, False)] if self.access_point_up else []
         return {
-            "status": (self.status, _RSSI if self.status == _GOT_IP else None),
+            "status": (self.status, _RSSI if self.status == self._numbers.got_ip else None),
             "mac": self.mac,
             "ssid": self.wanted[0] if self.wanted else "",
-            "ifconfig": _ADDRESSES if self.status == _GOT_IP else _NO_ADDRESSES,
+            "ifconfig": _ADDRESSES if self.status == self._numbers.got_ip else _NO_ADDRESSES,
         }[do]
 
     def _join(self, ssid: str | None, key: str | None) -> None:
@@ -82,7 +114,7 @@ class Network:
             self.wanted = (ssid, key or "")
         if self.wanted is None:
             return
-        self.status = _CONNECTING
+        self.status = self._numbers.connecting
         asyncio.get_running_loop().call_later(_JOIN_S, self._joined)
 
     def _joined(self) -> None:
@@ -90,35 +122,35 @@ class Network:
             return
         ssid, key = self.wanted
         if not self.access_point_up or ssid != SSID:
-            self.status = _NO_AP_FOUND
+            self.status = self._numbers.no_ap_found
         elif key != PASSWORD:
-            self.status = _WRONG_PASSWORD
+            self.status = self._numbers.wrong_password
         else:
-            self.status = _GOT_IP
+            self.status = self._numbers.got_ip
 
     def set_access_point(self, up: bool) -> None:
         """Switch the access point; a station that was on it rejoins by itself, as a real one."""
         self.access_point_up = up
         if not up:
-            if self.status == _GOT_IP:
-                self.status = _BEACON_TIMEOUT
+            if self.status == self._numbers.got_ip:
+                self.status = self._numbers.beacon_timeout
             self._cut()
-        elif self.active and self.wanted and self.status != _GOT_IP:
+        elif self.active and self.wanted and self.status != self._numbers.got_ip:
             self._join(None, None)
 
     # -- the link
 
     async def resolve(self, host: str, port: int, type: int = 0) -> dict[str, Any]:
         """Where the board is to connect for ``host:port``; an ``error`` as the port raises it."""
-        if self.status != _GOT_IP:
-            return {"error": _EAI_FAIL}
+        if self.status != self._numbers.got_ip:
+            return {"error": self._chip.no_such_host}
         if not 0 <= port <= 0xFFFF:
             return {"error": -8}
         if host == "0.0.0.0":  # noqa: S104  (a program on the board that listens)
             return {"host": "127.0.0.1", "port": port}
         address = await self._lookup(host)
         if address is None:
-            return {"error": _EAI_FAIL}
+            return {"error": self._chip.no_such_host}
         tcp = self._tcp.get((address, port))
         if tcp is None:
             tcp = self._tcp[address, port] = TcpTarget(self, address, port)
@@ -141,7 +173,7 @@ class Network:
     @property
     def up(self) -> bool:
         """Whether bytes pass at all."""
-        return self.status == _GOT_IP
+        return self.status == self._numbers.got_ip
 
     def set_fault(self, fault: Fault | None) -> None:
         """Put ``fault`` in force on every link, live and new; None: everything passes."""

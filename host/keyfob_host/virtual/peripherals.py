@@ -6,8 +6,6 @@ import asyncio
 import errno
 from typing import TYPE_CHECKING, Any
 
-from keyfob_host.virtual import rom
-
 if TYPE_CHECKING:
     from keyfob_host.virtual.machine import Machine
 
@@ -42,7 +40,9 @@ class Peripherals:
         """As `reset`, but nothing stops a watchdog that was started."""
         self.outputs: dict[int, int] = {}
 
-    def rpc_dht(self, n: int) -> tuple[float, float] | None:
+    def rpc_dht(self, n: int) -> tuple[float, float]:
+        if self.dht is None:
+            raise OSError(self._machine.chip.etimedout, "no sensor answers")
         return self.dht
 
     def rpc_neopixel(self, n: int, colors: list[list[int]]) -> None:
@@ -60,7 +60,7 @@ class Peripherals:
             self._watchdog.cancel()
         loop = asyncio.get_running_loop()
         self._watchdog = loop.call_later(
-            self._watchdog_ms / 1000, self._machine.restart, rom.TASK_WATCHDOG
+            self._watchdog_ms / 1000, self._machine.restart, self._machine.chip.watchdog
         )
 
     def rpc_rtc_memory(self, data: str | None = None) -> str:

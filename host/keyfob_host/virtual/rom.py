@@ -13,6 +13,7 @@ import hashlib
 import struct
 from typing import NamedTuple
 
+from keyfob_host.boards import BoardKind
 from keyfob_host.virtual.flash import BadTable, Flash, Partition, read_partitions
 
 _MAGIC = 0xE9
@@ -60,8 +61,10 @@ def download_banner(cause: Cause) -> str:
     return f"{_ROM_VERSION}{cause.text},{mode}\r\nwaiting for download\r\n"
 
 
-def boot(flash: Flash, image_offset: int, table_offset: int, chip_id: int, cause: Cause) -> Boot:
-    """Start from ``flash`` as an ESP32 with chip number ``chip_id`` does."""
+def boot(flash: Flash, kind: BoardKind, cause: Cause) -> Boot:
+    """Start from ``flash`` as the ESP32 of a board of ``kind`` does."""
+    image_offset, table_offset = kind.flash.offset, kind.flash.partition_table or 0
+    chip_id = kind.image_chip_id or 0
     text = f"{_ROM_VERSION}{cause.text},boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n"
     header = flash.read(image_offset, 4)
     if header[0] != _MAGIC:

@@ -136,6 +136,8 @@ class RpcServer:
             return
         try:
             result = function(**arguments)
+        except PowerCut:
+            raise
         except Exception as error:  # the chip waits for an answer, whatever went wrong
             self._failed(error)
             return

@@ -5,11 +5,10 @@ file system is unmounted, and ``os``, ``time``, ``socket``, ``sys`` and the rest
 replaced by what the ESP32 port has.
 """
 
-import gc
-import io
 import sys
 import vfs
 
+import _program
 import _wire
 
 _here = sys.path[0] + "/"
@@ -32,88 +31,19 @@ def run(main):
     vfs.umount("/")
     sys.path[:] = ["", ".frozen", "/lib"]
     sys.argv[:] = []
-    sys.modules["sys"] = _Sys(facts)
     sys.modules["vfs"] = _Vfs
     for name in ("time", "os", "socket", "machine", "select"):
         sys.modules["u" + name] = sys.modules[name]
-    for name in ("_boot", "_wire"):
+    for name in ("_boot", "_wire", "_program"):
         sys.modules.pop(name)
     for name in ("ssl", "asyncio", "asyncio.core", "network", "dht", "neopixel", "esp"):
         sys.modules.pop(name, None)  # imported again when used, as on a fresh board
     sys.modules["network"], sys.modules["dht"] = network, dht
     sys.modules["neopixel"], sys.modules["esp"] = neopixel, esp
-    main.clear()
-    main["__name__"] = "__main__"
-    _sys.atexit(lambda: _sweep(main))
-
-    with _Guard() as guard:
-        _mount(esp32)
-    if guard.error is not None:
-        _print_exception(guard.error)
-    _wire.call("mounted")
-    finished = _run_file("boot.py", main)
-    if finished and not facts["raw_repl"]:
-        _run_file("main.py", main)
+    _program.hide(_here)
+    _program.start(facts, main, "esp32")
+    _program.run(facts, main, lambda: _mount(esp32))
     _wire.repl_follows()  # from here on the console carries the REPL's banner
-
-
-class _Guard:
-    """Catches what ends the body into ``error``; from its end on, Ctrl-C is held off.
-
-    There is no gap: an ``except`` clause branches, and where it branches the next
-    KeyboardInterrupt is raised, out of the clause; `__exit__` holds Ctrl-C off first.
-    """
-
-    error = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        _wire.hold_ctrl_c()
-        self.error = error
-        try:
-            for _ in "x":  # branches: one that came at the last moment is raised here
-                pass
-        except KeyboardInterrupt as late:
-            if error is None:
-                self.error = late
-        return True
-
-
-def _run_file(name, main):
-    """Run ``name`` if it exists; False when it ended with an exception, which is printed."""
-    try:
-        vfs_os.stat(name)
-    except OSError:
-        return True
-    with _Guard() as guard:
-        _wire.let_ctrl_c()
-        execfile(name, main)
-    if guard.error is None:
-        return True
-    if isinstance(guard.error, SystemExit):
-        _sweep(main)
-        _wire.call("soft_reset")
-    _print_exception(guard.error)
-    return False
-
-
-def _sweep(main):
-    """A soft reset frees the heap, and with it closes the files that a program left open."""
-    _wire.hold_ctrl_c()
-    main.clear()
-    _sys.modules.clear()
-    gc.collect()
-
-
-def _print_exception(error):
-    """As the port prints it: without the frames of this file and its neighbours."""
-    text = io.StringIO()
-    sys.print_exception(error, text)
-    for line in text.getvalue().split("\n")[:-1]:
-        if _here not in line:
-            print(line)
 
 
 def _mount(esp32):
@@ -131,7 +61,12 @@ def _mount(esp32):
     sector = bytearray(4096)
     bdev.readblocks(0, sector)
     if sector != b"\xff" * 4096:
-        _corrupted()
+        _program.corrupted(
+            "The filesystem appears to be corrupted. If you had important data there, you\n"
+            "may want to make a flash snapshot to try to recover it. Otherwise, perform\n"
+            "factory reprogramming of MicroPython firmware (completely erase flash, followed\n"
+            "by firmware programming).\n"
+        )
     print("Performing initial setup")
     kind = vfs.VfsLfs2 if bdev.info()[4] == "vfs" else vfs.VfsFat
     kind.mkfs(bdev)
@@ -143,21 +78,6 @@ def _mount(esp32):
         )
 
 
-def _corrupted():
-    import time
-
-    _wire.call("mounted")
-    _wire.let_ctrl_c()
-    while True:
-        print(
-            "The filesystem appears to be corrupted. If you had important data there, you\n"
-            "may want to make a flash snapshot to try to recover it. Otherwise, perform\n"
-            "factory reprogramming of MicroPython firmware (completely erase flash, followed\n"
-            "by firmware programming).\n"
-        )
-        time.sleep(3)
-
-
 class _Vfs:
     """The vfs module without the class that would mount the host's files."""
 
@@ -166,30 +86,3 @@ class _Vfs:
     VfsFat = vfs.VfsFat
     VfsLfs2 = vfs.VfsLfs2
     VfsRom = vfs.VfsRom
-
-
-_sys = sys
-
-
-class _Sys:
-    """The sys module with what differs on an ESP32."""
-
-    platform = "esp32"
-
-    def __init__(self, facts):
-        from collections import namedtuple
-
-        real = _sys.implementation
-        names = ("name", "version", "_machine", "_mpy", "_build", "_thread")
-        self.implementation = namedtuple("implementation", names)(
-            "micropython", real.version, facts["machine"], real._mpy, facts["build"], "GIL"
-        )
-        self.version = _sys.version
-
-    def __getattr__(self, name):
-        if name in ("executable", "atexit"):
-            raise AttributeError(name)
-        return getattr(_sys, name)
-
-
-import os as vfs_os

@@ -26,17 +26,21 @@ _file = None
 _operation = _HELD_CALL
 
 
-def connect(descriptor):
-    """Talk over the file ``descriptor``, inherited from the supervisor."""
-    global _file
+def connect(descriptor, memory=bytearray):
+    """Talk over the file ``descriptor``, inherited from the supervisor.
+
+    ``memory(size)`` gives the place for answers.
+    """
+    global _file, _text
     _file = open(descriptor, "r+b")
+    # Made once: making room between the parts of an answer may collect garbage, and with
+    # it close forgotten files, whose last writes would come in between.
+    _text = memory(_ANSWER_BYTES)
 
 
 _head = bytearray(9)
 _answer = bytearray(8)
-# Made once: making room between the parts of an answer may collect garbage, and with it
-# close forgotten files, whose last writes would come in between.
-_text = bytearray(_ANSWER_BYTES)
+_text = None
 
 
 def _ask(operation, number, payload):

@@ -10,10 +10,7 @@ class DHTBase:
         self._values = None
 
     def measure(self):
-        values = _wire.call("dht", n=self.pin._id)
-        if values is None:
-            raise OSError(116)  # ETIMEDOUT as the ESP32's C library numbers it: no sensor there
-        self._values = values
+        self._values = _wire.call("dht", n=self.pin._id)
 
 
 class DHT22(DHTBase):

@@ -4,7 +4,9 @@ import micropython
 import umachine
 import utime
 
+import _devices
 import _wire
+from _devices import Timer  # noqa
 from umachine import Signal, idle, mem8, mem16, mem32, time_pulse_us  # noqa
 
 PWRON_RESET = 1
@@ -104,16 +106,13 @@ class RTC:
         _wire.call("rtc_memory", data=bytes(data).hex())
 
 
-class Pin:
+class Pin(_devices.Pin):
     """A pin: the bench sees what it puts out and sets what it reads."""
 
-    IN = 1
     OUT = 3
     OPEN_DRAIN = 7
     PULL_DOWN = 1
     PULL_UP = 2
-    IRQ_RISING = 1
-    IRQ_FALLING = 2
     WAKE_LOW = 4
     WAKE_HIGH = 5
     DRIVE_0 = 0
@@ -121,45 +120,14 @@ class Pin:
     DRIVE_2 = 2
     DRIVE_3 = 3
 
-    def __init__(self, id, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
-        if isinstance(id, Pin):
-            id = id._id
-        if not isinstance(id, int) or not 0 <= id <= 39 or id in (24, 28, 29, 30, 31):
-            raise ValueError("invalid pin")
-        self._id = id
-        self._mode = Pin.IN
-        self.init(mode, pull, value=value)
+    @staticmethod
+    def _exists(id):
+        return 0 <= id <= 39 and id not in (24, 28, 29, 30, 31)
 
     def init(self, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
         if mode == Pin.OUT and self._id >= 34:
             raise ValueError("pin can only be input")
-        if mode is not None and mode != -1:
-            self._mode = mode
-        if value is not None:
-            self.value(value)
-
-    def value(self, level=None):
-        if level is None:
-            return _wire.call("pin", n=self._id)
-        _wire.call("pin", n=self._id, level=1 if level else 0)
-
-    __call__ = value
-
-    def on(self):
-        self.value(1)
-
-    def off(self):
-        self.value(0)
-
-    def toggle(self):
-        self.value(not self.value())
-
-    def irq(self, handler=None, trigger=3, wake=None):
-        if handler is not None:
-            raise NotImplementedError("a virtual board's pins raise no interrupts")
-
-    def __repr__(self):
-        return "Pin(%d)" % self._id
+        super().init(mode, pull, value=value)
 
 
 class WDT:
@@ -172,45 +140,3 @@ class WDT:
 
     def feed(self):
         _wire.call("wdt")
-
-
-class Timer:
-    """A timer whose callback runs while the program sleeps (``time.sleep*``)."""
-
-    ONE_SHOT = 0
-    PERIODIC = 1
-
-    def __init__(self, id=-1, **options):
-        self._id = id
-        self._callback = None
-        if options:
-            self.init(**options)
-
-    def init(self, *, mode=1, freq=-1, period=-1, callback=None, hard=False, tick_hz=1000):
-        self._period = int(1000 / freq) if freq != -1 else period
-        self._once = mode == Timer.ONE_SHOT
-        self._callback = callback
-        self._due = utime.ticks_add(utime.ticks_ms(), self._period)
-        timers = __import__("time")._timers
-        if self not in timers:
-            timers.append(self)
-
-    def deinit(self):
-        timers = __import__("time")._timers
-        if self in timers:
-            timers.remove(self)
-
-    def value(self):
-        return self._period - max(0, utime.ticks_diff(self._due, utime.ticks_ms()))
-
-    def _serve(self):
-        """Call back if due; milliseconds until the next time."""
-        left = utime.ticks_diff(self._due, utime.ticks_ms())
-        if left > 0:
-            return left
-        self._due = utime.ticks_add(self._due, self._period)
-        if self._once:
-            self.deinit()
-        if self._callback:
-            self._callback(self)
-        return self._period

@@ -1,4 +1,4 @@
-"""The os module of the ESP32 port: the file system, and no way out to the host."""
+"""The os module of the ESP ports: the file system, and no way out to the host."""
 
 import sys
 import uos
@@ -29,10 +29,12 @@ _uname = namedtuple("uname_result", ("sysname", "nodename", "release", "version"
 
 
 def uname():
-    implementation = __import__("sys").implementation
-    release = ".".join(str(part) for part in implementation.version[:3])
+    port = __import__("sys")
+    release = ".".join(str(part) for part in port.implementation.version[:3])
+    if port.platform == "esp8266":
+        release = "2.2.0-dev(9422289)"  # the SDK's
     version = sys.version.split("; MicroPython ")[-1]
-    return _uname("esp32", "esp32", release, version, implementation._machine)
+    return _uname(port.platform, port.platform, release, version, port.implementation._machine)
 
 
 def sync():
@@ -43,3 +45,7 @@ def dupterm(stream, index=0):
     if stream is not None:
         raise OSError(95)  # this board's console cannot be doubled
     return None
+
+
+def dupterm_notify(_):
+    pass

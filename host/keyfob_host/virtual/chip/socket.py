@@ -8,7 +8,6 @@ import usocket
 from usocket import (  # noqa
     AF_INET,
     AF_INET6,
-    IP_ADD_MEMBERSHIP,
     SO_BROADCAST,
     SO_KEEPALIVE,
     SO_REUSEADDR,
@@ -24,6 +23,7 @@ import _wire
 IPPROTO_IP = 0
 IPPROTO_TCP = 6
 IPPROTO_UDP = 17
+IP_ADD_MEMBERSHIP = getattr(usocket, "IP_ADD_MEMBERSHIP", 35)  # (older unix ports lack it)
 TCP_NODELAY = 1
 
 

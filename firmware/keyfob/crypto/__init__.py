@@ -1,0 +1,1 @@
+"""Cryptographic primitives on MicroPython's own integers, `hashlib` and `cryptolib`."""

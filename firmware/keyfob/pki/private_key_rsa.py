@@ -1,0 +1,30 @@
+"""An RSA private key: PKCS#1's RSAPrivateKey, RFC 8017 appendix A.1.2. Loaded when met."""
+
+from keyfob.pki.der import Reader
+from keyfob.pki.signature import hash_name_of
+
+
+def read_rsa_key(reader: Reader):
+    """The key whose ``version`` was read. Errors: x509.malformed."""
+    numbers = [int.from_bytes(reader.integer(), "big") for _ in range(8)]
+    n, e, d, p, q, d_p, d_q, q_inverse = numbers
+    if n != p * q or n >> 2047 == 0 or n >> 4096 or d_p != d % (p - 1) or d_q != d % (q - 1):
+        reader.fail("RSA key whose numbers do not fit together, or not of 2048 to 4096 bits")
+    return RsaKey((n, e, p, q, d_p, d_q, q_inverse))
+
+
+class RsaKey:
+    """A key of 2048 to 4096 bits."""
+
+    kind = "rsa"
+
+    def __init__(self, numbers: tuple) -> None:
+        """``numbers``: as `keyfob.crypto.rsa_sign` takes them."""
+        self._numbers = numbers
+
+    def sign(self, scheme: int, digest: bytes) -> bytes:
+        """PKCS#1 v1.5 (schemes 0x0401, 0x0501) or PSS (0x0804, 0x0805) over ``digest``."""
+        from keyfob.crypto import rsa_sign
+
+        sign = rsa_sign.sign_pss if scheme >> 8 == 8 else rsa_sign.sign_pkcs1
+        return sign(self._numbers, hash_name_of(scheme), digest)

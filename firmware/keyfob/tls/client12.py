@@ -1,0 +1,88 @@
+"""Phase of a full handshake of TLS 1.2: our certificate, our half of the key exchange.
+
+RFC 5246 sections 7.4.6 and 7.4.7, RFC 8422 section 5.7, RFC 4279 section 2 (PSK), RFC
+7627. The premaster secret is gone when the master secret is made.
+"""
+
+import os
+
+from micropython import const
+
+from keyfob.errors import KeyfobError
+
+_CERTIFICATE = const(11)
+_CLIENT_KEY_EXCHANGE = const(16)
+_RSA_EXCHANGE_SUITES = const((0x009C, 0x003C))
+
+
+def run(hs):
+    """Phase. Next: verify12 if we have a key to show, finish12 otherwise."""
+    is_signing = False
+    if hs.request is not None:
+        is_signing = yield from _send_certificate(hs)
+    if hs.psk:
+        premaster = yield from _exchange_psk(hs)
+    elif hs.engine.suite in _RSA_EXCHANGE_SUITES:
+        premaster = yield from _exchange_rsa(hs)
+    else:
+        premaster = yield from _exchange_ecdhe(hs)
+    hs.drop("keyfob.crypto.")
+    yield
+    from keyfob.crypto.hmac import prf
+
+    hs.digest = hs.transcript.digest()
+    if hs.is_extended:
+        hs.master = prf(premaster, b"extended master secret", hs.digest, 48)
+    else:
+        hs.master = prf(premaster, b"master secret", hs.random + hs.server_random, 48)
+    return "verify12" if is_signing else "finish12"
+
+
+def _send_certificate(hs):
+    """Our chain, or none; whether there is one."""
+    chain = hs.client.certificates() if hs.client else ()
+    parts = [sum(len(der) + 3 for der in chain).to_bytes(3, "big")]
+    for der in chain:
+        parts.append(len(der).to_bytes(3, "big"))
+        parts.append(der)
+    yield from hs.send(_CERTIFICATE, *parts)
+    return bool(chain)
+
+
+def _exchange_ecdhe(hs):
+    from keyfob.crypto import p256
+
+    if not hs.secret:
+        hs.secret = p256.new_secret()
+        yield
+        hs.public = p256.public_key(hs.secret)
+    yield from hs.send(_CLIENT_KEY_EXCHANGE, b"\x41", hs.public)
+    yield
+    premaster = p256.shared_secret(hs.secret, hs.server_point)
+    hs.secret = hs.public = None
+    if not premaster:
+        raise KeyfobError("tls.illegal-parameter", "the broker's point is not on the curve")
+    return premaster
+
+
+def _exchange_rsa(hs):
+    """RFC 5246 section 7.4.7.1: the version offered, against a rollback."""
+    from keyfob.crypto.rsa_encrypt import encrypt_pkcs1
+
+    premaster = b"\x03\x03" + os.urandom(46)
+    modulus, exponent = hs.server_key
+    hs.server_key = None
+    yield from hs.send(_CLIENT_KEY_EXCHANGE, *_vector(encrypt_pkcs1(modulus, exponent, premaster)))
+    return premaster
+
+
+def _exchange_psk(hs):
+    identity, key = hs.psk
+    yield from hs.send(_CLIENT_KEY_EXCHANGE, *_vector(identity))
+    return b"".join(_vector(bytes(len(key))) + _vector(key))
+
+
+def _vector(content: bytes) -> tuple:
+    """Its length in two bytes, and ``content``. `keyfob.tls.wire` has more than is needed
+    here, and P-256 wants the room."""
+    return len(content).to_bytes(2, "big"), content

@@ -1,0 +1,142 @@
+"""A verified connection of Keyfob's own engine that stands: the interface of `keyfob.stream`.
+
+`keyfob.tls.opening` makes one. Nothing here judges anything: bytes go between the engine
+and a socket that does not block.
+"""
+
+import asyncio
+import select
+
+from keyfob.errors import KeyfobError
+from keyfob.tls.engine import unload
+
+
+class EngineStream:
+    """``engine``: a `keyfob.tls.engine.Engine`; its ``session`` may be given to the next one.
+    Closed for good after any error."""
+
+    def __init__(self, engine, sock) -> None:
+        """``sock``: connected, not blocking; it is closed with the stream."""
+        self.engine = engine
+        self._sock = sock
+        self._taken = 0
+        self._poller = select.poll()
+        self._poller.register(sock, select.POLLIN)
+
+    def session(self) -> tuple:
+        """(TLS version, cipher suite) of the connection."""
+        from keyfob.tls.suites import suite_name
+
+        unload("keyfob.tls.suites")
+        engine = self.engine
+        return "TLSv1.%d" % (engine.version - 0x0301), suite_name(engine.suite)
+
+    def read_now(self, view: memoryview):
+        """Bytes read into ``view``, None if there are none. Errors: tls.*; of a connection
+        that ended, tls.closed after close_notify and tls.truncated without.
+
+        Ask until it is None before `readable`: bytes that the engine holds decrypted make
+        no socket readable.
+        """
+        engine = self.engine
+        while True:
+            count = engine.read(view)
+            if count:
+                return count
+            if engine.is_closed:
+                raise KeyfobError("tls.closed", "by the broker")
+            if engine.tx():  # what the engine itself has to say: alerts, key updates
+                self.send()
+            if not self.fill():
+                return None
+
+    def write_now(self, view: memoryview):
+        """How much of ``view`` was sent, in one record; None if it did not all go out yet:
+        then the same ``view`` is to be written again. Errors: tls.*."""
+        engine = self.engine
+        if engine.tx():
+            self.send()
+        if not self._taken and not engine.tx():
+            self._taken = engine.write(view)
+            self.send()
+        if engine.tx():
+            return None
+        taken, self._taken = self._taken, 0
+        return taken or None
+
+    def poll(self, limit_ms: int) -> bool:
+        """Whether the socket is readable; waits for it so long at most, and holds up
+        every other task."""
+        for _ in self._poller.ipoll(limit_ms):
+            return True
+        return False
+
+    def readable(self):
+        """To be awaited: returns when the socket may be readable."""
+        # As asyncio.StreamReader does it (1.21 to 1.29), whose module takes 900 bytes.
+        yield asyncio.core._io_queue.queue_read(self._sock)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Say close_notify, as far as that is possible at once, and close the socket."""
+        try:
+            self.engine.close()
+            self.send()
+        except KeyfobError:
+            pass
+        self._sock.close()
+
+    # Between engine and socket.
+
+    def fill(self) -> bool:
+        """Bytes from the socket into the engine; whether there were any."""
+        engine = self.engine
+        room = engine.room()
+        if not room:
+            return False
+        try:
+            count = self._sock.readinto(room)
+        except OSError as error:
+            raise _failure(error, "reading")
+        if count is None:
+            return False
+        if count:
+            engine.received(count)
+        else:
+            engine.ended()
+        return True
+
+    def send(self) -> bool:
+        """Bytes from the engine into the socket; whether any went."""
+        engine = self.engine
+        try:
+            count = self._sock.write(engine.tx())
+        except OSError as error:
+            raise self._explained(error)
+        if count:
+            engine.sent(count)
+        return bool(count)
+
+    def _explained(self, error: OSError) -> KeyfobError:
+        """A broker that refuses us sends its alert and closes; while writing, only the
+        reset is met. What it said is still there to be read."""
+        engine = self.engine
+        try:
+            for _ in range(64):
+                if not engine.is_open and engine.step():
+                    continue
+                if engine.is_open:
+                    engine.read(memoryview(bytearray(64)))
+                if not self.fill():
+                    break
+        except KeyfobError as known:
+            if known.code.startswith("tls.alert"):
+                return known
+        return _failure(error, "writing")
+
+
+def _failure(error: OSError, doing: str) -> KeyfobError:
+    """What an OSError of the socket means."""
+    from keyfob.tls.reasons import os_error
+
+    unload("keyfob.tls.reasons")
+    return os_error(error, doing)

@@ -1,0 +1,36 @@
+"""Phase between Certificate and what the server's key has signed: the chain is judged.
+
+RFC 5280 section 6.1 by `keyfob.pki.path`. A phase of its own, because the verifier is the
+largest piece of code that a handshake needs: nothing else is loaded meanwhile. The chain
+is let go of; of the server only its key is kept.
+"""
+
+from micropython import const
+
+from keyfob.errors import KeyfobError
+from keyfob.pki import path
+
+_DIGITAL_SIGNATURE = const(0x80)
+_KEY_ENCIPHERMENT = const(0x20)
+_RSA_EXCHANGE_SUITES = const((0x009C, 0x003C))
+_RSA_SUITES = const((0xC02F, 0xC027, 0x009C, 0x003C))
+_ANY_KEY = const(0x1301)
+
+
+def run(hs):
+    """Phase. ``hs.chain``: what the server sent. Next: what ``hs.after_judge`` says.
+    Leaves ``hs.server_key`` and ``hs.valid_until_s``."""
+    suite = hs.engine.suite
+    usage = _KEY_ENCIPHERMENT if suite in _RSA_EXCHANGE_SUITES else _DIGITAL_SIGNATURE
+    steps = path.steps(hs.chain, hs.anchors, hs.host, hs.now_s, usage, hs.pins)
+    hs.chain = None
+    entity = next(steps)
+    while not entity:
+        yield
+        entity = next(steps)
+    if suite != _ANY_KEY and (entity.key_kind == "rsa") != (suite in _RSA_SUITES):
+        detail = "suite %04x with a key of type %s" % (suite, entity.key_kind)
+        raise KeyfobError("tls.illegal-parameter", detail)
+    hs.server_key = entity.key
+    hs.valid_until_s = entity.valid_until_s
+    return hs.after_judge

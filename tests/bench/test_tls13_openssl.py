@@ -1,0 +1,222 @@
+"""TLS 1.3 with OpenSSL's s_server: each setting that makes it speak differently."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from certificates import Pair, make_ca, make_leaf
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from tls13_rig import (
+    BROKER,
+    CA,
+    HOST,
+    TLS12,
+    TLS13,
+    Client,
+    KeyfobError,
+    make_engine,
+    no_collector,  # noqa: F401
+)
+from tls13_tcp import Connection, s_server
+
+from keyfob.tls import client_hello
+
+ONLY_13 = "-tls1_3"
+
+
+@pytest.fixture(scope="module")
+def rsa_broker() -> Pair:
+    return make_leaf(CA, HOST, (HOST,), key=rsa.generate_private_key(65537, 2048))
+
+
+def talk(connection: Connection, server: object) -> None:
+    connection.write(b"from the board\n")
+    server.wait_for("from the board")
+    server.say("from the server")
+    connection.expect(b"from the server")
+
+
+SETTINGS = {
+    "plain": (),
+    "no middlebox compatibility": ("-no_middlebox",),
+    "padding": ("-record_padding", "400"),
+    "small records": ("-max_send_frag", "512"),
+    "no tickets": ("-num_tickets", "0"),
+    "many tickets": ("-num_tickets", "8"),
+    "tickets kept by the server": ("-no_ticket",),
+    "early data allowed": ("-early_data",),
+    "only P-256": ("-groups", "P-256"),
+    "any group": ("-groups", "X448:X25519:P-521:P-256"),
+    "application protocol": ("-alpn", "x-other,mqtt"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_full_and_resumed(setting: str, tmp_path: Path) -> None:
+    with s_server(tmp_path, BROKER, ONLY_13, *SETTINGS[setting]) as server:
+        session = None
+        for turn in range(2):
+            engine = make_engine(session=session, rx_bytes=512, alpn=(b"mqtt",))
+            connection = Connection(engine, server.port)
+            connection.open()
+            talk(connection, server)
+            connection.close()
+            assert engine.version == TLS13
+            has_tickets = setting != "no tickets"
+            assert engine.is_resumed == (turn > 0 and has_tickets)
+            assert bool(engine.session) == has_tickets
+            assert engine.alpn == (b"mqtt" if "protocol" in setting else None)
+            session = engine.session
+
+
+def test_hello_retry_request_with_a_cookie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # OpenSSL 3.0's own s_client fails here too, unless told -no_middlebox: s_server takes
+    # the ChangeCipherSpec before the second ClientHello for an error.
+    monkeypatch.setattr(client_hello, "_session_id", lambda hs: b"")
+    with s_server(tmp_path, BROKER, ONLY_13, "-stateless") as server:
+        session = None
+        for turn in range(2):
+            engine = make_engine(session=session)
+            connection = Connection(engine, server.port)
+            connection.open()
+            talk(connection, server)
+            connection.close()
+            assert engine.is_resumed == (turn > 0)
+            session = engine.session
+
+
+def test_hello_retry_request_for_x25519(tmp_path: Path) -> None:
+    with s_server(tmp_path, BROKER, ONLY_13, "-groups", "X25519") as server:
+        session = None
+        for turn in range(2):
+            engine = make_engine(versions=(TLS13,), session=session)
+            connection = Connection(engine, server.port)
+            connection.open()
+            talk(connection, server)
+            connection.close()
+            assert engine.is_resumed == (turn > 0)
+            session = engine.session
+
+
+@pytest.mark.parametrize("kind", ["rsa", "p384"])
+def test_other_keys(kind: str, rsa_broker: Pair, tmp_path: Path) -> None:
+    pair = rsa_broker
+    if kind == "p384":
+        pair = make_leaf(CA, HOST, (HOST,), key=ec.generate_private_key(ec.SECP384R1()))
+    with s_server(tmp_path, pair, ONLY_13) as server:
+        connection = Connection(make_engine(), server.port)
+        connection.open()
+        talk(connection, server)
+        connection.close()
+
+
+def test_chain_of_three_in_records_of_512_bytes(tmp_path: Path) -> None:
+    upper = make_ca("upper", issuer=CA)
+    lower = make_ca("lower", issuer=upper)
+    pair = make_leaf(lower, HOST, (HOST,), below=(lower, upper))
+    with s_server(tmp_path, pair, ONLY_13) as server:
+        connection = Connection(make_engine(rx_bytes=512), server.port)
+        connection.open()
+        talk(connection, server)
+        connection.close()
+
+
+@pytest.mark.parametrize("kind", ["p256", "p256 in PKCS#8", "rsa"])
+def test_client_certificate_and_resumption_with_it(kind: str, tmp_path: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048) if kind == "rsa" else None
+    pair = make_leaf(CA, "sensor-01", usage=None, key=key)
+    client = Client(pair)
+    if "PKCS" in kind:
+        form = serialization.PrivateFormat.PKCS8
+        encoding, bare = serialization.Encoding.DER, serialization.NoEncryption()
+        pair.key_der = lambda: pair.key.private_bytes(encoding, form, bare)
+    verify = ("-Verify", "3", "-CAfile", str(tmp_path / "ca.pem"), "-verify_return_error")
+    with s_server(tmp_path, BROKER, ONLY_13, *verify) as server:
+        session = None
+        for turn in range(2):
+            engine = make_engine(client=client, session=session)
+            connection = Connection(engine, server.port)
+            connection.open()
+            talk(connection, server)
+            connection.close()
+            assert engine.is_resumed == (turn > 0)
+            session = engine.session
+        assert "CN=sensor-01" in server.said.replace(" ", "")
+
+
+def test_missing_client_certificate_is_told_by_its_alert(tmp_path: Path) -> None:
+    verify = ("-Verify", "3", "-CAfile", str(tmp_path / "ca.pem"), "-verify_return_error")
+    with s_server(tmp_path, BROKER, ONLY_13, *verify) as server:
+        connection = Connection(make_engine(), server.port)
+        with pytest.raises(KeyfobError) as caught:
+            connection.expect(b"never")  # the refusal comes behind our Finished
+        assert caught.value.code == "tls.alert-certificate-required"
+        connection.close()
+
+
+def test_key_updates_on_the_servers_wish(tmp_path: Path) -> None:
+    with s_server(tmp_path, BROKER, ONLY_13) as server:
+        connection = Connection(make_engine(), server.port)
+        connection.open()
+        for command in ("k", "K", "K", "k", "K"):
+            server.say(command)
+            time.sleep(0.1)  # a command is one only at the beginning of what s_server reads
+            talk(connection, server)
+            engine = connection.engine
+            assert engine.rx_keys.sequence == 1  # one record under the new key
+            assert engine.owes_update == (command == "K")
+        connection.close()
+
+
+def test_connection_cut_without_close_notify(tmp_path: Path) -> None:
+    with s_server(tmp_path, BROKER, ONLY_13) as server:
+        connection = Connection(make_engine(), server.port)
+        connection.open()
+        server.say("q")
+        with pytest.raises(KeyfobError) as caught:
+            connection.until(lambda: connection.engine.is_closed)
+        assert caught.value.code == "tls.truncated"
+        connection.close()
+
+
+REFUSALS = {
+    "another suite": (("-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"), "handshake-failure"),
+    "another group": (("-tls1_3", "-groups", "P-384"), "handshake-failure"),
+    "another version": (("-tls1_2",), "protocol-version"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_server_that_has_nothing_in_common_with_us(refusal: str, tmp_path: Path) -> None:
+    arguments, alert = REFUSALS[refusal]
+    with s_server(tmp_path, BROKER, *arguments) as server:
+        connection = Connection(make_engine(versions=(TLS13,)), server.port)
+        with pytest.raises(KeyfobError) as caught:
+            connection.open()
+        assert caught.value.code == "tls.alert-" + alert
+        connection.close()
+
+
+def test_untrusted_chain_is_refused_and_told(tmp_path: Path) -> None:
+    other = make_leaf(make_ca("another"), HOST, (HOST,))
+    with s_server(tmp_path, other, ONLY_13) as server:
+        connection = Connection(make_engine(), server.port)
+        with pytest.raises(KeyfobError) as caught:
+            connection.open()
+        assert caught.value.code == "x509.untrusted"
+        connection.close()
+        server.wait_for("alert unknown ca")
+
+
+def test_external_psk_is_offered_to_tls_12_alone(tmp_path: Path) -> None:
+    """Its cipher suites are not TLS 1.3's, which the server prefers."""
+    with s_server(tmp_path, BROKER, "-psk", "00" * 16, "-psk_identity", "sensor-01") as server:
+        engine = make_engine(psk=(b"sensor-01", bytes(16)))
+        connection = Connection(engine, server.port)
+        connection.open()
+        assert (engine.version, engine.suite) == (TLS12, 0x00A8)
+        talk(connection, server)
+        connection.close()

@@ -1,0 +1,86 @@
+"""Runs on MicroPython: mutual TLS with a broker, once or twice, and what it took.
+
+    micropython tls_story.py PORT FOLDER HOW COUNT
+
+FOLDER has ca.der, cert.der, key.der and "now"; HOW is "steps" (heap after each step) or
+"plain". With COUNT 2 the second handshake resumes the first one's session.
+"""
+
+import gc
+import socket
+import sys
+
+PORT, FOLDER, HOW, COUNT = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+HOST = "broker.keyfob.test"
+CONNECT = b"\x10\x15\0\4MQTT\4\2\0\x3c\0\x09sensor-01"
+
+from keyfob.tls.engine import TLS12, Engine  # noqa: E402
+
+
+def read(name):
+    with open(FOLDER + "/" + name, "rb") as file:
+        return file.read()
+
+
+class Anchors:
+    def __iter__(self):
+        yield read("ca.der")
+
+
+class Client:
+    def certificates(self):
+        return [read("cert.der")]
+
+    def key(self):
+        from keyfob.pki.private_key import load
+
+        return load(read("key.der"))
+
+
+def drive(engine, sock):
+    while not engine.is_open:
+        while engine.step():
+            if HOW == "steps":
+                gc.collect()
+                gc.collect()
+                phase = getattr(engine._handshake, "phase", "")
+                print("step", phase, gc.mem_alloc())
+        out = engine.tx()
+        if out:
+            engine.sent(sock.write(out))
+        elif not engine.is_open:
+            room = engine.room()
+            if room:
+                count = sock.readinto(room)
+                engine.received(count) if count else engine.ended()
+
+
+def main(session):
+    sock = socket.socket()
+    sock.connect(socket.getaddrinfo("127.0.0.1", PORT)[0][-1])
+    engine = Engine(
+        HOST, Anchors(), int(read("now")), client=Client(), session=session, versions=(TLS12,),
+        rx_bytes=512, tx_bytes=512,
+    )  # fmt: skip
+    drive(engine, sock)
+    gc.collect()
+    gc.collect()
+    print("open", engine.is_resumed, gc.mem_alloc(), gc.mem_free())
+    engine.write(memoryview(CONNECT))
+    sock.write(engine.tx())
+    engine.sent(len(engine.tx()))
+    buffer = bytearray(4)
+    while not engine.read(memoryview(buffer)):
+        engine.received(sock.readinto(engine.room()))
+    engine.close()
+    sock.write(engine.tx())
+    sock.close()
+    return engine.session
+
+
+gc.collect()
+print("begin", gc.mem_alloc())
+kept = None
+for _ in range(COUNT):
+    kept = main(kept)
+print("bench done")
