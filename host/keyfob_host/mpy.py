@@ -13,6 +13,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,11 +42,14 @@ class BoardFile:
         return hashlib.sha256(self.data).digest()
 
 
-def board_files(source: Path, *, compiled: bool = True) -> list[BoardFile]:
+def board_files(
+    source: Path, *, compiled: bool = True, without: Collection[str] = ()
+) -> list[BoardFile]:
     """Every file of ``source`` for the board, in the order to send: ``main.py`` last.
 
     A board that loses power between two of them still starts, at worst with the old
-    program over newer packages, and the next sync completes it. Errors:
+    program over newer packages, and the next sync completes it. ``without``: files of
+    ``source`` that this board has no use for. Errors:
     ``sync.no-source``, ``sync.reserved-path``, ``sync.compile-failed``,
     ``sync.no-mpy-cross``, ``file.*``.
     """
@@ -56,7 +60,7 @@ def board_files(source: Path, *, compiled: bool = True) -> list[BoardFile]:
             fix="--source DIR, or leave it out for Keyfob's own",
         )  # fmt: skip
     with explain_os_error(source, "list the firmware's files"):
-        names = sorted(_names(source))
+        names = sorted(set(_names(source)).difference(without))
     if not names:
         raise KeyfobHostError(
             "sync.no-source", "the folder holds nothing for a board",

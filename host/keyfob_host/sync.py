@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.mpy import BoardFile, board_files, bytecode_version
+from keyfob_host.parts import left_out
 from keyfob_host.transport import Transport, Via, files, open_transport
 from keyfob_host.transport.upload import TEMPORARY
 
@@ -67,10 +68,13 @@ def sync_board(
 ) -> SyncReport:
     """Sync the board ``ref`` and restart it; ``source`` is Keyfob's own firmware by default.
 
-    The folder is read and compiled before the board is touched. Errors: ``sync.*``,
+    The folder is read and compiled before the board is touched. Of the TLS engine a board
+    is sent what its kind uses. Errors: ``sync.*``,
     ``port.*``, ``board.*``, ``file.*``.
     """
-    wanted = board_files(source or data_path("firmware"), compiled=compiled)
+    folder = source or data_path("firmware")
+    without = left_out(folder, ref.kind.tls.engine) if folder.is_dir() else set()
+    wanted = board_files(folder, compiled=compiled, without=without)
     with open_transport(ref, via) as board:
         report = sync_files(board, wanted, prune=prune, on_step=on_step)
         if reset:
