@@ -144,7 +144,9 @@ def test_hello_retry_request_for_another_group_where_there_are_two(group: bytes)
 
 
 @pytest.mark.parametrize(
-    "point", [bytes(32), b"\1" + bytes(31), b"\xed" + b"\xff" * 30 + b"\x7f", b"x", real_point()]
+    "point",
+    [bytes(32), b"\1" + bytes(31), b"\xed" + b"\xff" * 30 + b"\x7f", b"x", real_point()],
+    ids=["zero", "one", "prime", "short", "of-p256"],
 )
 def test_point_of_x25519_that_leads_to_zero_or_is_none(point: bytes) -> None:
     hooks = {"server_hello": hello([IS_13, share(0x1D, point)])}
