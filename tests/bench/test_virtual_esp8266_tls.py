@@ -49,9 +49,9 @@ def test_keyfobs_firmware_refuses_the_ports_tls(board: VirtualBoard, tmp_path: P
     mpremote(board, "romfs", "deploy", firmware_folder(tmp_path))
     reset(board)
     code = (
-        "import tls\nfrom keyfob.errors import KeyfobError\nfrom keyfob import stream\n"
+        "import tls\nfrom keyfob.errors import KeyfobError\nfrom keyfob.tls import context\n"
         "c = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)\nc.verify_mode = 2\n"
-        "try: stream.check_verifies(c)\nexcept KeyfobError as e: print(e.code, e.detail)\n"
+        "try: context.check_verifies(c)\nexcept KeyfobError as e: print(e.code, e.detail)\n"
     )
     assert run(board, code) == "tls.cannot-verify verify_mode reads 0, want None\n"
 

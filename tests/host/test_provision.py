@@ -20,6 +20,7 @@ from keyfob_host.data import data_path
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.mpy import board_files
+from keyfob_host.parts import left_out
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
 from keyfob_host.provision.identity import check_identity, manifest_text, slot_files
@@ -28,6 +29,7 @@ from keyfob_host.provision.settings import Settings, parse_set, settings_text, s
 from keyfob_host.sync import sync_files
 from keyfob_host.transport import Transport, connect
 
+FIRMWARE = data_path("firmware")
 KIND = load_kind("virtual-esp32")
 GIVEN = Settings(broker="broker.keyfob.test:18883", ntp=("ntp.keyfob.test:11123",))
 
@@ -167,7 +169,7 @@ def test_a_damaged_active_byte_and_settings_are_replaced(
 def test_settings_are_judged_by_the_boards_own_firmware(
     board: Transport, unix_board: UnixBoard, identity: Identity
 ) -> None:
-    sync_files(board, board_files(data_path("firmware")))
+    sync_files(board, board_files(FIRMWARE, without=left_out(FIRMWARE, "mbedtls")))
     provision_files(board, KIND, identity, GIVEN)
     before = unix_board.files()
     refused = Settings(extra={"broker.keepalive_s": 2})
@@ -178,7 +180,7 @@ def test_settings_are_judged_by_the_boards_own_firmware(
 
 
 def test_the_boards_store_accepts_what_was_written(board: Transport, identity: Identity) -> None:
-    sync_files(board, board_files(data_path("firmware")))
+    sync_files(board, board_files(FIRMWARE, without=left_out(FIRMWARE, "mbedtls")))
     provision_files(board, KIND, identity, GIVEN)
     output = board.exec(
         "from keyfob import store\ns=store.load('sensor-01')\nprint(s.slot, s.cert_sha256())"

@@ -9,7 +9,7 @@ from test_tls13_phases import Sealer, after_hello, split
 
 from keyfob.errors import KeyfobError
 
-COUNT = 60 if IS_MICROPYTHON else 100
+COUNT = 30 if IS_MICROPYTHON else 20
 
 
 class Chance:
