@@ -23,11 +23,10 @@ from typing import TypeVar
 
 import pytest
 from filelock import FileLock
-from firmware_bench import HERE
 
-sys.path.append(str(HERE.parent.parent / "tools"))
-import micropython32
-from micropython32 import KEYRING, Unavailable, mirror, run
+from keyfob_host.mpy import cache_folder
+from keyfob_host.virtual import micropython32
+from keyfob_host.virtual.micropython32 import KEYRING, Unavailable, mirror, run
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = f"{LIBRARIES}/ld-linux-x86-64.so.2"
@@ -37,7 +36,7 @@ _Self = TypeVar("_Self", bound="_Broker")
 
 def unpacked(package: str, suite: str) -> Path:
     """Where it is, with all that it needs; skips the test where it cannot be had."""
-    folder = micropython32.cache().with_name(f"{package}-{suite}")
+    folder = cache_folder() / f"{package}-{suite}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.exists():

@@ -24,7 +24,7 @@ from keyfob_host.errors import KeyfobHostError, explain_os_error
 from keyfob_host.mpy import cache_folder
 
 _SUITE = "trixie"
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGES = ("micropython", "libfaketime")
 _PROGRAM = "usr/bin/micropython"
 _LIBRARIES = "usr/lib/i386-linux-gnu"
@@ -71,7 +71,7 @@ def fetch(on_step: Callable[[str], None] | None = None) -> None:
         raise Unavailable("an i386 program needs x86-64 Linux")
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise Unavailable("apt-get and dpkg-deb are not here")
-    source = f"deb [arch=i386 signed-by={_KEYRING}] {_mirror()} {_SUITE} main\n"
+    source = f"deb [arch=i386 signed-by={KEYRING}] {mirror()} {_SUITE} main\n"
     target = folder()
     try:
         with explain_os_error(target, "make the cache folder"):
@@ -96,12 +96,12 @@ def _fetch(target: Path, source: str) -> None:
         # apt reads as its own user, which a temporary folder of mode 0700 would keep out.
         state.chmod(0o755)
         (state / "etc/sources.list").write_text(source)
-        apt = ["apt-get", "-q", *_options(state)]
-        _run([*apt, "update"])
-        _run([*apt, "install", "--download-only", "--yes", "--no-install-recommends", *_PACKAGES])
+        apt = ["apt-get", "-q", *options(state)]
+        run([*apt, "update"])
+        run([*apt, "install", "--download-only", "--yes", "--no-install-recommends", *_PACKAGES])
         root = state / "root"
         for package in sorted((state / "archives").glob("*.deb")):
-            _run(["dpkg-deb", "-x", str(package), str(root)])
+            run(["dpkg-deb", "-x", str(package), str(root)])
         missing = [name for name in (_PROGRAM, _LOADER, _CLOCK) if not (root / name).is_file()]
         if missing:
             raise Unavailable(f"the packages of {_SUITE} have no {missing[0]}")
@@ -111,7 +111,7 @@ def _fetch(target: Path, source: str) -> None:
         root.replace(target)
 
 
-def _options(state: Path) -> list[str]:
+def options(state: Path) -> list[str]:
     """An apt that knows nothing of this machine's packages and leaves them alone."""
     settings = {
         "APT::Architecture": "i386",
@@ -127,7 +127,7 @@ def _options(state: Path) -> list[str]:
     return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The Debian archive that this machine installs from."""
     sources = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
     for source in sources:
@@ -139,7 +139,7 @@ def _mirror() -> str:
     raise Unavailable("this machine's apt sources name no Debian archive")
 
 
-def _run(words: list[str]) -> None:
+def run(words: list[str]) -> None:
     try:
         done = subprocess.run(
             words, capture_output=True, text=True, stdin=subprocess.DEVNULL,
