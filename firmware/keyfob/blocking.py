@@ -19,6 +19,7 @@ from micropython import const
 from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.mqtt import make_session
+from keyfob.mqtt.publish import check_topic
 from keyfob.mqtt.session import Outgoing, since
 from keyfob.uplink import Uplink
 
@@ -90,8 +91,7 @@ class BlockingClient:
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         """Returns when it is sent (QoS 0) or when the broker has it. Errors: mqtt.bad-topic,
         mqtt.too-large, mqtt.no-puback, and what ends a connection."""
-        if not topic or "+" in topic or "#" in topic or "\0" in topic:
-            raise KeyfobError("mqtt.bad-topic", repr(topic))
+        check_topic(topic)
         outgoing = Outgoing(topic, payload, qos, retain)
         self._session.publish(_now_ms(), outgoing)
         self._wait(lambda: not qos or outgoing.is_done)

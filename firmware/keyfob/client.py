@@ -29,7 +29,7 @@ from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.inbox import Inbox, Message
 from keyfob.mqtt import make_session
-from keyfob.mqtt.publish import matches
+from keyfob.mqtt.publish import check_topic, matches
 from keyfob.mqtt.session import Outgoing, Session, since
 from keyfob.uplink import Uplink
 
@@ -180,8 +180,6 @@ class Client:
                     await self._give_turn(now_ms)
                 return
         if topic != self._good_topic:
-            from keyfob.mqtt.connect import check_topic
-
             check_topic(topic)
             self._good_topic = topic
         outgoing = Outgoing(topic, payload, qos, retain)

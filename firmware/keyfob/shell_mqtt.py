@@ -10,7 +10,7 @@ from micropython import const
 
 from keyfob import config
 from keyfob.client import Client
-from keyfob.mqtt.connect import check_topic
+from keyfob.mqtt.publish import check_topic
 from keyfob.outbox import Outbox
 from keyfob.shell import first_word
 

@@ -9,8 +9,10 @@ was not started here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -23,6 +25,10 @@ from filelock import FileLock, Timeout
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error, from_os_error
 from keyfob_host.files import read_bounded, write_atomic
+
+# The program starts when its record stands: if we are killed before, the pipe closes and
+# nothing runs that nobody knows of.
+_GATE = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,11 @@ def spawn(
         log.parent.mkdir(parents=True, exist_ok=True)
         output = log.open("ab")
     with output, explain_os_error(argv[0], f"start {Path(argv[0]).name}"):
+        if shutil.which(argv[0]) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
         child = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
+            [*_GATE, *argv],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C at the terminal is for the command alone
@@ -73,6 +81,9 @@ def spawn(
     try:
         running = Detached(child.pid, birth(child.pid), time.time(), record, dict(extra or {}))
         _write(running)
+        assert child.stdin  # noqa: S101 - it is a pipe
+        child.stdin.write(b"go\n")
+        child.stdin.close()
     except BaseException:
         child.kill()
         child.wait()

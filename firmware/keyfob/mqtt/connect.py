@@ -8,7 +8,7 @@ with its length (`keyfob.mqtt.properties.encode`), empty bytes for 3.1.1.
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.mqtt.publish import malformed, put_header
+from keyfob.mqtt.publish import check_topic, malformed, put_header
 from keyfob.mqtt.session import Outgoing
 
 _CONNACK = const(2)
@@ -160,9 +160,3 @@ def _put_u16(buffer: bytearray, at: int, value: int) -> int:
     buffer[at] = value >> 8
     buffer[at + 1] = value & 255
     return at + 2
-
-
-def check_topic(topic: str) -> None:
-    """A topic name, section 4.7: not empty, no wildcard, no NUL. Errors: mqtt.bad-topic."""
-    if not topic or "+" in topic or "#" in topic or "\0" in topic:
-        raise KeyfobError("mqtt.bad-topic", repr(topic))

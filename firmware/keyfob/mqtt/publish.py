@@ -108,3 +108,9 @@ def matches(topic_filter: str, topic: str) -> bool:
         if index >= len(levels) or want not in ("+", levels[index]):
             return False
     return len(wanted) == len(levels)
+
+
+def check_topic(topic: str) -> None:
+    """A topic name, section 4.7: not empty, no wildcard, no NUL. Errors: mqtt.bad-topic."""
+    if not topic or "+" in topic or "#" in topic or "\0" in topic:
+        raise KeyfobError("mqtt.bad-topic", repr(topic))
