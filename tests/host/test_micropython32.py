@@ -57,7 +57,7 @@ def test_a_failing_apt_is_quoted_and_leaves_nothing(
 
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
-    monkeypatch.setattr(micropython32, "_mirror", lambda: "http://archive.example/debian")
+    monkeypatch.setattr(micropython32, "mirror", lambda: "http://archive.example/debian")
     monkeypatch.setattr(micropython32.subprocess, "run", fails)
     told: list[str] = []
     micropython.prepare(KIND, told.append)
