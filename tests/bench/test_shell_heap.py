@@ -22,6 +22,8 @@ from firmware_bench import DEVICE_ID, FIRMWARE, HERE, Board
 from mqtt_rig import Host, Plain, make_package
 from terminal import Terminal
 
+from keyfob_host.virtual.micropython32 import Unavailable
+
 sys.path.append(str(HERE.parent.parent / "tools"))
 import micropython32
 
@@ -45,7 +47,7 @@ PATHS = (
 def micropython() -> list[str]:
     try:
         return micropython32.command()
-    except micropython32.Unavailable as why:
+    except Unavailable as why:
         pytest.skip(f"no 32-bit MicroPython: {why}")
 
 

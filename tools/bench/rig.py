@@ -163,7 +163,7 @@ def keyfob_board(folder: Path, transport: str, broker: Broker) -> Path:
     compile_file(HERE / "board" / "uplink.py", folder / "keyfob" / "uplink.mpy")
     if transport == "tcp":
         compile_file(HERE / "board_tcp" / "stream.py", folder / "keyfob" / "stream.mpy")
-    for name in ("keyfob_rates", "keyfob_story", "keyfob_blocking"):
+    for name in ("keyfob_rates", "keyfob_story", "keyfob_blocking", "keyfob_large"):
         compile_file(HERE / "device" / f"{name}.py", folder / f"{name}.mpy")
     write_identity(folder, broker)
     return folder
