@@ -20,7 +20,7 @@ def drop(*names: str, always: bool = False) -> None:
         name = "keyfob." + name
         if sys.modules.pop(name, None):
             at = name.rfind(".")
-            package, name = sys.modules.get(name[:at]), name[at + 1 :]
-            if hasattr(package, name):  # it may have been dropped before
-                delattr(package, name)
+            package = sys.modules.get(name[:at])
+            if package:  # it may have been dropped before; ESP8266 has no delattr
+                package.__dict__.pop(name[at + 1 :], None)
     gc.collect()

@@ -22,7 +22,8 @@ _MOST_QUICK = const(5)
 # before another attempt can succeed.
 _STOP_PLACES = ("config", "store", "x509")
 _STOP_CODES = (
-    " wifi.wrong-password tls.bad-key tls.cannot-verify tls.failed tls.no-randomness tls.not-tls"
+    " wifi.wrong-password tls.bad-key tls.cannot-verify tls.failed tls.no-engine"
+    " tls.no-randomness tls.not-tls"
     " mqtt.bad-credentials mqtt.bad-topic mqtt.identifier-rejected mqtt.not-authorized"
     " mqtt.subscribe-refused mqtt.unacceptable-protocol mqtt.short-payload"
     " mqtt.handler-failed mqtt.auth-refused mqtt.bad-authentication-method"

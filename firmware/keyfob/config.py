@@ -56,7 +56,14 @@ def _schema() -> dict:
             "bytes": (int, 256, 0x10_0000, 16_384),
             "when_full": (str, 1, 16, "refuse"),
         },
-        "tls": {"engine": (str, 1, 16, "mbedtls")},
+        "tls": {
+            "engine": (str, 1, 16, "mbedtls"),
+            # The rest is for Keyfob's own engine.
+            "versions": (list, 1, 2, ["1.2", "1.3"]),
+            "alpn": (list, 0, 4, []),
+            "pins": (list, 0, 4, []),  # SHA-256 of a SubjectPublicKeyInfo each
+            "rsa_exchange": (int, 0, 1, 0),
+        },
     }
 
 
@@ -106,9 +113,7 @@ def check(settings: object) -> dict:
     checked = check_section("", rest, schema)
     checked["app"] = app
     _check_id(checked["device_id"])
-    if checked["tls"]["engine"] != "mbedtls":
-        engine = checked["tls"]["engine"]
-        raise KeyfobError("config.bad-value", "tls.engine: %r, want mbedtls" % engine)
+    _check_tls(checked["tls"], settings.get("tls", {}))
     when_full = checked["outbox"]["when_full"]
     if when_full not in ("refuse", "drop-oldest"):
         detail = "outbox.when_full: %r, want refuse or drop-oldest" % when_full
@@ -152,6 +157,29 @@ def _check_value(name: str, value: object, rule: tuple) -> object:
         detail = "%s: %s, want %s to %s" % (name, size, least, most)
         raise KeyfobError("config.out-of-range", detail)
     return value
+
+
+def _check_tls(tls: dict, given: dict) -> None:
+    if tls["engine"] not in ("mbedtls", "keyfob"):
+        detail = "tls.engine: %r, want mbedtls or keyfob" % tls["engine"]
+        raise KeyfobError("config.bad-value", detail)
+    if tls["engine"] == "mbedtls":
+        for name in list(tls):
+            if name in given and name != "engine":
+                # What mbedTLS has no way to do must not be believed done.
+                raise KeyfobError("config.bad-value", "tls.%s: takes tls.engine keyfob" % name)
+            if name != "engine":
+                del tls[name]
+        return
+    for version in tls["versions"]:
+        if version not in ("1.2", "1.3"):
+            raise KeyfobError("config.bad-value", "tls.versions: %r" % version)
+    for name in tls["alpn"]:
+        if not isinstance(name, str) or not 0 < len(name) < 64:
+            raise KeyfobError("config.bad-value", "tls.alpn: %r" % name)
+    for pin in tls["pins"]:
+        if not isinstance(pin, str) or len(pin) != 64 or pin.strip("0123456789abcdef"):
+            raise KeyfobError("config.bad-value", "tls.pins: %r" % pin)
 
 
 def _check_id(device_id: str) -> None:

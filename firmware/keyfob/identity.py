@@ -47,6 +47,13 @@ class Identity:
         for name in sorted(self._files):
             self.read(name)
 
+    def digest(self) -> bytes:
+        """SHA-256 over the hashes of all files: that of another identity is another."""
+        all_of_it = hashlib.sha256()
+        for name in sorted(self._files):
+            all_of_it.update(name.encode() + b"=" + self._files[name].encode() + b";")
+        return all_of_it.digest()
+
     def cert_sha256(self) -> str:
         """First 16 hex digits of the end-entity certificate's SHA-256."""
         return self._files["cert.der"][:16]

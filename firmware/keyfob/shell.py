@@ -56,7 +56,7 @@ def start(line: str = "") -> None:
     shell = Shell()
     loaded = set(sys.modules)
     # `print` of that module alone, so that events are told in a person's words.
-    setattr(events, "print", shell.show_event)  # noqa: B010
+    events.__dict__["print"] = shell.show_event  # ESP8266 has no setattr
     try:
         asyncio.run(shell.run(line) if line else shell.prompt())
     except KeyboardInterrupt:
@@ -65,7 +65,7 @@ def start(line: str = "") -> None:
         try:
             asyncio.run(shell.close())
         finally:
-            delattr(events, "print")
+            del events.__dict__["print"]
             asyncio.new_event_loop()
             # All that the commands imported goes with the shell.
             new = [name[7:] for name in sys.modules if name not in loaded and name[:7] == "keyfob."]

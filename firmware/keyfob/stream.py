@@ -1,117 +1,36 @@
-"""A verified TLS connection that stands: bytes to and from the network.
+"""The one way to a verified connection, through one of two TLS engines.
 
-There is one way to a stream, `connect`, and it leads through every check. What only
-connecting needs is loaded for that, one step after the other, and let go of again.
+What only connecting needs is loaded for that, one step after the other, and let go of
+again. What stands afterwards is a `keyfob.tls.mbedtls_stream.MbedtlsStream` or a
+`keyfob.tls.engine_stream.EngineStream`, which read, write and wait in the same way.
 """
-
-import asyncio
-import select
 
 from keyfob import drop
 from keyfob.errors import KeyfobError
 
 
-async def connect(host: str, port: int, identity, clock) -> "Stream":
+async def connect(host: str, port: int, identity, clock, settings: dict, session=None):
     """A verified TLS connection to ``host`` (DNS name or IP address), client certificate sent.
 
-    ``identity``: `keyfob.store.Identity`. ``clock``: `keyfob.clock.Clock`. The clock is
-    set, trust anchors are there, the engine's verify mode reads back as CERT_REQUIRED,
-    or nothing is sent; the rest is checked in `keyfob.tls.handshake`. Not checked:
-    revocation (no CRL reaches the board). Errors: clock.never-set, store.*, x509.*, tls.*.
+    ``identity``: `keyfob.store.Identity`. ``clock``: `keyfob.clock.Clock`. ``settings``:
+    the checked settings, whose ``tls.engine`` names the engine: "mbedtls", the firmware's
+    own, or "keyfob", for ports whose own verifies nobody and for what mbedTLS cannot do.
+    ``session``: what Keyfob's left to be resumed, or None. The clock is set and trust
+    anchors are there, or nothing is sent. Not checked: revocation (no CRL reaches the
+    board). Errors: clock.never-set, store.*, x509.*, tls.*.
     """
     now_s = clock.now_s()
     try:
-        # First, because the context wants the largest piece of memory.
-        from keyfob.tls import context as making
-
-        context = making.make_context(identity)
-        del making
-        _forget()
-        from keyfob import tcp
-
-        sock = await tcp.connect(host, port)
-        del tcp
-        _forget()
-        from keyfob.tls import handshake
-
-        engine = await handshake.shake_hands(context, sock, host, now_s, identity)
-        del handshake
-        _forget()
-        stream = Stream(engine, sock)
         try:
-            from keyfob.tls.context import check_verifies
-
-            check_verifies(context)
-        except BaseException:
-            stream.close()
-            raise
-        return stream
+            if settings["tls"]["engine"] == "keyfob":
+                from keyfob.tls.opening import open_stream
+            else:
+                from keyfob.tls.mbedtls import open_stream
+        except ImportError as error:
+            raise KeyfobError("tls.no-engine", str(error))
+        return await open_stream(host, port, identity, now_s, settings, session)
     finally:
-        _forget()
-
-
-def _forget() -> None:
-    drop("tcp", "tls.context", "tls.handshake", "tls.tap", "tls")
-
-
-class Stream:
-    """One TLS connection. Made by `connect`; closed for good after any error."""
-
-    def __init__(self, engine, sock) -> None:
-        """``engine``: the TLS socket after its handshake. ``sock``: that below it."""
-        self._is_closed = False
-        self._tls = engine
-        self._sock = sock
-        self._poller = select.poll()
-        self._poller.register(sock, select.POLLIN)
-
-    def session(self) -> tuple:
-        """(TLS version, cipher suite) of the connection."""
-        suite, version = self._tls.cipher()
-        return version, suite
-
-    def read_now(self, view: memoryview):
-        """Bytes read into ``view``, None if there are none. Errors: tls.closed, tls.*.
-
-        Ask until it is None before `readable`: bytes that the engine holds decrypted
-        make no socket readable.
-        """
-        try:
-            count = self._tls.readinto(view)
-        except OSError as error:
-            raise failure(error, "reading")
-        if count == 0:
-            raise KeyfobError("tls.closed", "by the broker")
-        return count
-
-    def write_now(self, view: memoryview):
-        """How much of ``view`` was taken, None if nothing: then the same ``view`` is to be
-        written again, as mbedTLS wants it. One record, if its buffer holds it.
-        Errors: tls.*."""
-        if self._is_closed:
-            raise KeyfobError("tls.closed", "while writing")
-        try:
-            return self._tls.write(view)
-        except OSError as error:
-            raise failure(error, "writing")
-
-    def poll(self, limit_ms: int) -> bool:
-        """Whether the socket is readable; waits for it so long at most, and holds up
-        every other task."""
-        for _ in self._poller.ipoll(limit_ms):
-            return True
-        return False
-
-    def readable(self):
-        """To be awaited: returns when the socket may be readable."""
-        # As asyncio.StreamReader does it (1.21 to 1.29), whose module takes 900 bytes.
-        yield asyncio.core._io_queue.queue_read(self._sock)  # type: ignore[attr-defined]
-
-    def close(self) -> None:
-        """Close engine and socket. MicroPython sends no close_notify; MQTT has DISCONNECT."""
-        self._is_closed = True
-        self._tls.close()
-        self._sock.close()
+        drop("tcp", "tls.mbedtls", "tls.opening", "tls.tap", "tls")
 
 
 def failure(error: OSError, doing: str) -> KeyfobError:
@@ -124,8 +43,3 @@ def failure(error: OSError, doing: str) -> KeyfobError:
         return KeyfobError("tls.no-memory", doing + ": " + str(error))
     finally:
         drop("tls.reasons", "tls")
-
-
-def refuse(der: memoryview, depth: int) -> int:
-    """The verify callback of an engine before its handshake and after: no chain will do."""
-    return -1

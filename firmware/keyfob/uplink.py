@@ -15,6 +15,9 @@ class Uplink:
         self._wifi = Wifi(config["wifi"])
         self.check_up = self._wifi.check_up
         self.clock = Clock(config["ntp"])
+        self._stream = None  # of Keyfob's engine
+        self._session = None  # what it left to be resumed,
+        self._owner = b""  # by this identity only
 
     async def open(self):
         """A verified stream to the broker (see `keyfob.stream.connect` for its errors)."""
@@ -27,14 +30,32 @@ class Uplink:
                     raise
                 emit_error(error)  # a clock that was set once goes on by itself
         identity = _load_identity(self._config["device_id"])
-        broker = self._config["broker"]
-        opened = await stream.connect(broker["host"], broker["port"], identity, self.clock)
-        version, cipher = opened.session()
-        emit("tls.up", version=version, cipher=cipher, host=broker["host"])
+        broker, session = self._config["broker"], self._resumable(identity)
+        opened = await stream.connect(
+            broker["host"], broker["port"], identity, self.clock, self._config, session
+        )
+        if self._config["tls"]["engine"] == "keyfob":
+            self._stream = opened
+        emit("tls.up", host=broker["host"], **opened.facts())
         return opened
+
+    def _resumable(self, identity):
+        """The session that ``identity`` may resume. It is not offered a second time if that
+        fails."""
+        self._keep_session()
+        owner, session = identity.digest(), self._session
+        if owner != self._owner:
+            self._owner, session = owner, None
+        self._session = None
+        return session
+
+    def _keep_session(self) -> None:
+        if self._stream:
+            self._session, self._stream = self._stream.engine.session, None
 
     def ended(self, error: KeyfobError) -> KeyfobError:
         """A connection, or the attempt, ended with ``error``; what is behind that."""
+        self._keep_session()
         if error.code in ("x509.expired", "x509.not-yet-valid"):
             self.clock.doubt()  # it may be our clock that is wrong
         try:

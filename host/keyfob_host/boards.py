@@ -31,6 +31,8 @@ _Text = Annotated[str, Range(1, 200)]
 _Sha256 = Annotated[str, Pattern(r"[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
 _Baud = Annotated[int, Range(9600, 3_000_000)]
 _Bytes = Annotated[int, Range(64, 1 << 20)]
+Engine = Literal["mbedtls", "keyfob"]
+SyncTo = Literal["files", "romfs"]
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Tls:
-    """Who does TLS on this kind: MicroPython's mbedTLS, or Keyfob's own engine."""
+    """Who does TLS on this kind: MicroPython's mbedTLS, or Keyfob's own engine.
 
-    engine: Literal["mbedtls", "keyfob"]
+    ``versions``: those that Keyfob's is to offer; mbedTLS has the ones it was built with.
+    """
+
+    engine: Engine
+    versions: tuple[Literal["1.2", "1.3"], ...] = ("1.2", "1.3")
+
+
+@dataclass(frozen=True)
+class Sync:
+    """Where `keyfob sync` puts packages: into the file system, or into a ROMFS image."""
+
+    to: SyncTo
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class BoardKind:
     serial: Serial
     limits: Limits
     tls: Tls
+    sync: Sync
     image_chip_id: Annotated[int, Range(0, 0xFFFF)] | None = None
     vfs: Vfs | None = None
     image: Image | None = None

@@ -7,6 +7,7 @@ board, with a listener that counts what reaches it.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -21,10 +22,10 @@ from firmware_bench import FIRMWARE, Board, Mosquitto, mutual_tls
 from keyfob_host.ntp import Mode, NtpServer
 from keyfob_host.parts import left_out
 
-# What a board with mbedTLS gets; Keyfob's own engine has its own way and its own tests.
-ENGINE = left_out(FIRMWARE, "mbedtls")
-SOURCES = sorted(
-    path for path in FIRMWARE.rglob("*.py") if path.relative_to(FIRMWARE).as_posix() not in ENGINE
+# What a board with mbedTLS gets, and what one with Keyfob's own engine gets.
+SOURCES, OWN_SOURCES = (
+    sorted(path for path in FIRMWARE.rglob("*.py") if str(path.relative_to(FIRMWARE)) not in out)
+    for out in (left_out(FIRMWARE, "mbedtls"), left_out(FIRMWARE, "keyfob"))
 )
 CA = make_ca()
 
@@ -130,12 +131,30 @@ def test_each_thing_is_done_once() -> None:
     assert re.findall(r"verify_callback = (.*)", code) == ["refuse", "chain.see", "refuse"]
 
 
-def test_a_tcp_connection_is_given_to_nothing_but_the_handshake() -> None:
-    using = [path.name for path in SOURCES if re.search(r"\btcp\b", code_of(path))]
-    assert using == ["stream.py"]
-    code = code_of(FIRMWARE / "keyfob" / "stream.py")
+@pytest.mark.parametrize(
+    ("sources", "opening", "taker"),
+    [
+        (SOURCES, "mbedtls.py", "engine = await handshake.shake_hands(context, "),
+        (OWN_SOURCES, "opening.py", "stream = EngineStream(engine, "),
+    ],
+)
+def test_a_tcp_connection_is_given_to_nothing_but_the_handshake(
+    sources: list[Path], opening: str, taker: str
+) -> None:
+    using = [path.name for path in sources if re.search(r"import tcp\b", code_of(path))]
+    assert using == [opening]
+    code = code_of(FIRMWARE / "keyfob" / "tls" / opening)
     rest = code.partition("sock = await tcp.connect(host, port)")[2]
-    assert rest.partition("sock")[0].endswith("engine = await handshake.shake_hands(context, ")
+    assert rest.partition("sock")[0].endswith(taker)
+
+
+def test_keyfobs_own_engine_is_made_in_one_place_and_with_the_clock_and_the_anchors() -> None:
+    making = [path.name for path in OWN_SOURCES if re.search(r"\bEngine\(", code_of(path))]
+    assert making == ["opening.py"]
+    code = code_of(FIRMWARE / "keyfob" / "tls" / "opening.py")
+    assert "Engine(\n            host, _Anchors(identity), now_s, client=" in code
+    # A pre-shared key would stand for the broker's certificate: no setting leads to it.
+    assert "psk" not in code
 
 
 def test_the_search_would_find_each_spelling() -> None:
@@ -272,6 +291,20 @@ ENGINES = {
         "PROTOCOL_TLS_CLIENT, CERT_NONE, CERT_REQUIRED = 0, 0, 2\n"
     ),
 }
+
+
+@pytest.mark.parametrize("module", ["opening", "mbedtls"])
+def test_an_engine_that_is_not_on_the_board_is_replaced_by_none(
+    module: str, board: Board, listener: Listener, ntp: NtpServer
+) -> None:
+    (board.folder / "keyfob" / "tls" / f"{module}.py").unlink()
+    settings = json.loads((board.folder / "keyfob.json").read_text())
+    settings["tls"] = {"engine": "keyfob" if module == "opening" else "mbedtls"}
+    (board.folder / "keyfob.json").write_text(json.dumps(settings))
+    code, detail = board.outcome()
+    assert code == "tls.no-engine"
+    assert f"keyfob.tls.{module}" in detail
+    assert listener.connections == 0
 
 
 @pytest.mark.parametrize("engine", ENGINES)

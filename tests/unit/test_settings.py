@@ -152,6 +152,30 @@ def test_a_device_id_is_one_level_of_a_topic():
 
 def test_only_an_engine_that_is_there_can_be_named():
     assert code_with(tls={"engine": "axtls"}) == "config.bad-value"
+    for engine in ("mbedtls", "keyfob"):
+        assert config.check(settings(tls={"engine": engine}))["tls"]["engine"] == engine
+
+
+def test_what_only_keyfobs_engine_can_do_is_not_asked_of_another():
+    pin = "0123456789abcdef" * 4
+    asked = {"versions": ["1.3"], "alpn": ["mqtt"], "pins": [pin], "rsa_exchange": 1}
+    checked = config.check(settings(tls=dict(asked, engine="keyfob")))["tls"]
+    assert checked == dict(asked, engine="keyfob")
+    for name in asked:
+        refused = refusal(config.check, settings(tls={name: asked[name]}))
+        assert refused.code == "config.bad-value"
+        assert refused.detail == "tls.%s: takes tls.engine keyfob" % name
+
+
+def test_settings_of_keyfobs_engine_are_looked_at():
+    for bad in (
+        {"versions": ["1.1"]}, {"versions": [1.2]}, {"alpn": [""]}, {"alpn": ["x" * 64]},
+        {"alpn": [5]}, {"pins": ["ab"]}, {"pins": ["G" * 64]}, {"pins": [None]},
+    ):  # fmt: skip
+        assert code_with(tls=dict(bad, engine="keyfob")) == "config.bad-value", bad
+    for bad in ({"versions": []}, {"rsa_exchange": 2}, {"pins": ["0" * 64] * 5}):
+        assert code_with(tls=dict(bad, engine="keyfob")) == "config.out-of-range", bad
+    assert code_with(tls={"engine": "keyfob", "rsa_exchange": True}) == "config.wrong-type"
 
 
 def test_servers_have_a_host_and_maybe_a_port():

@@ -1,4 +1,4 @@
-"""keyfob.stream below an engine that blocks, fails or ends: limits and codes.
+"""keyfob.tls.mbedtls_stream below an engine that blocks, fails or ends: limits and codes.
 
 The engine is scripted, because a real one cannot be made to block for long on one
 machine; verification itself is tested against the real engine in tests/bench.
@@ -12,9 +12,10 @@ import sys
 from device_support import IS_MICROPYTHON, code_of, refusal, run
 
 import keyfob
-from keyfob.stream import Stream, refuse
 from keyfob.tls import context as tls_context
 from keyfob.tls.context import check_verifies
+from keyfob.tls.mbedtls import refuse
+from keyfob.tls.mbedtls_stream import MbedtlsStream
 
 
 class Engine:
@@ -41,7 +42,7 @@ class Engine:
         return self._next()
 
 
-class Bare(Stream):
+class Bare(MbedtlsStream):
     def __init__(self, engine):
         self._tls = engine
         self._is_closed = False

@@ -21,7 +21,7 @@ The stream that a client takes (`keyfob.stream.connect`) has
     ``read_now(view)``: count, or None if nothing is there; ``write_now(view)``: count,
     or None if it would block; both raise `KeyfobError`. ``poll(limit_ms)``: whether it
     is readable, waiting so long at most; ``await readable()``: return when it may be.
-    ``session()``: (TLS version, cipher suite); ``close()``.
+    ``facts()``: TLS version, cipher suite; ``close()``.
 """
 
 from keyfob.mqtt.session import Session

@@ -216,7 +216,6 @@ def _unload(kept: list, *more: str) -> None:
         del sys.modules[name]
         dot = name.rfind(".")
         package = sys.modules[name[:dot]]
-        if hasattr(package, name[dot + 1 :]):
-            delattr(package, name[dot + 1 :])
+        package.__dict__.pop(name[dot + 1 :], None)  # ESP8266 has no delattr
     if len(names) > len(_loaded()):
         gc.collect()

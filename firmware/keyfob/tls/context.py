@@ -9,7 +9,7 @@ import gc
 import tls
 
 from keyfob.errors import KeyfobError
-from keyfob.stream import refuse
+from keyfob.tls.mbedtls import refuse
 
 
 def make_context(identity):

@@ -445,6 +445,6 @@ def unload(*prefixes: str, but=()) -> None:
             del sys.modules[name]
             dot = name.rfind(".")
             package = sys.modules.get(name[:dot])
-            if hasattr(package, name[dot + 1 :]):
-                delattr(package, name[dot + 1 :])
+            if package:
+                package.__dict__.pop(name[dot + 1 :], None)  # ESP8266 has no delattr
     gc.collect()

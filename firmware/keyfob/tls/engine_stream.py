@@ -23,13 +23,21 @@ class EngineStream:
         self._poller = select.poll()
         self._poller.register(sock, select.POLLIN)
 
-    def session(self) -> tuple:
-        """(TLS version, cipher suite) of the connection."""
+    def facts(self) -> dict:
+        """Of the connection: ``version`` of TLS, ``cipher`` suite, whether it is ``resumed``,
+        and the ``alpn`` protocol if one was chosen."""
         from keyfob.tls.suites import suite_name
 
         unload("keyfob.tls.suites")
         engine = self.engine
-        return "TLSv1.%d" % (engine.version - 0x0301), suite_name(engine.suite)
+        found = {
+            "version": "TLSv1.%d" % (engine.version - 0x0301),
+            "cipher": suite_name(engine.suite),
+            "resumed": engine.is_resumed,
+        }
+        if engine.alpn:
+            found["alpn"] = engine.alpn.decode()
+        return found
 
     def read_now(self, view: memoryview):
         """Bytes read into ``view``, None if there are none. Errors: tls.*; of a connection

@@ -13,7 +13,8 @@ from micropython import const
 
 from keyfob import drop
 from keyfob.errors import KeyfobError
-from keyfob.stream import failure, refuse
+from keyfob.stream import failure
+from keyfob.tls.mbedtls import refuse
 from keyfob.tls.tap import Tap
 
 _HANDSHAKE_LIMIT_MS = const(30_000)

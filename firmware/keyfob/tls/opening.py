@@ -8,27 +8,39 @@ import asyncio
 
 from micropython import const
 
+from keyfob import drop
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import Engine
+from keyfob.tls.engine import TLS12, TLS13, Engine
 from keyfob.tls.engine_stream import EngineStream
 
 # A full handshake with RSA-4096 on an ESP8266 of 80 MHz stays below; a broker that
 # waits less closes.
 _HANDSHAKE_LIMIT_MS = const(120_000)
 _POLL_MS = const(5)
+# The sizes of RFC 6066 section 4.
+_LEAST_RECORD_BYTES = const(512)
+_MOST_RECORD_BYTES = const(4096)
 
 
-async def open_stream(sock, host: str, identity, now_s: int, **options) -> EngineStream:
-    """A verified connection to ``host`` over ``sock`` (connected, not blocking), with the
-    client certificate sent if the broker asks.
+async def open_stream(host: str, port: int, identity, now_s: int, settings: dict, session):
+    """A verified connection to ``host``, with the client certificate sent if the broker
+    asks: an `EngineStream`.
 
     ``identity``: `keyfob.store.Identity`. ``now_s``: Unix seconds of a clock that was set.
-    ``options``: see `keyfob.tls.engine.Engine`; ``session`` is the one to resume. The
-    socket is closed on failure. Errors: store.*, x509.*, tls.*.
+    ``settings``: the checked ones, of which ``tls`` and ``limits`` count here. ``session``:
+    the one to resume, or None. Errors: store.*, x509.*, tls.*.
     """
+    from keyfob import tcp
+
+    sock = await tcp.connect(host, port)
+    del tcp
+    drop("tcp")
     stream = None
     try:
-        engine = Engine(host, _Anchors(identity), now_s, client=_Client(identity), **options)
+        engine = Engine(
+            host, _Anchors(identity), now_s, client=_Client(identity), session=session,
+            **_options(settings["tls"], settings["limits"]["rx_bytes"]),
+        )  # fmt: skip
         stream = EngineStream(engine, sock)
         await asyncio.wait_for_ms(_shake_hands(stream, engine), _HANDSHAKE_LIMIT_MS)
         return stream
@@ -43,6 +55,23 @@ async def open_stream(sock, host: str, identity, now_s: int, **options) -> Engin
         stream.close()
     sock.close()
     raise error
+
+
+def _options(tls: dict, rx_bytes: int) -> dict:
+    """The settings as `Engine` takes them."""
+    from binascii import unhexlify
+
+    record_bytes = _LEAST_RECORD_BYTES
+    while record_bytes * 2 <= rx_bytes and record_bytes < _MOST_RECORD_BYTES:
+        record_bytes *= 2
+    numbers = {"1.2": TLS12, "1.3": TLS13}
+    return {
+        "alpn": tuple(name.encode() for name in tls["alpn"]),
+        "versions": tuple(numbers[version] for version in sorted(tls["versions"], reverse=True)),
+        "pins": tuple(unhexlify(pin) for pin in tls["pins"]),
+        "rx_bytes": record_bytes,
+        "has_rsa_exchange": bool(tls["rsa_exchange"]),
+    }
 
 
 async def _shake_hands(stream: EngineStream, engine: Engine) -> None:

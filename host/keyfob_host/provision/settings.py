@@ -1,8 +1,8 @@
 """``/keyfob.json``: what was there, what the command line says, what the board kind says.
 
-Values given win over the board's present ones; limits and engine always come from the
-board kind. Bounds are checked by the board itself, with the code that will read the
-file (see `keyfob_host.provision.provisioning`). No setting here is about verification.
+Values given win over the board's present ones; limits always come from the board kind.
+Bounds are checked by the board itself, with the code that will read the file (see
+`keyfob_host.provision.provisioning`). No setting here is about verification.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _SECTIONS: dict[str, frozenset[str]] = {
         | {"inbox", "packet_bytes", "topic_aliases"}
     ),
     "outbox": frozenset({"messages", "bytes", "when_full"}),
+    "tls": frozenset({"engine", "versions", "alpn", "pins", "rsa_exchange"}),
 }
 
 
@@ -71,13 +72,20 @@ def settings_text(
         "ntp": {"min_s": int(time.time()) - _CLOCK_SLACK_S, "servers": _ntp(given, present)},
         "broker": _broker(given, _section(present, "broker")),
         "limits": kind.limits.as_dict(),
-        "tls": {"engine": kind.tls.engine},
+        "tls": _tls(kind, _section(present, "tls")),
         "app": {"name": _DEFAULT_APP, **_section(present, "app"), **given.app},
     }
     if outbox := _section(present, "outbox"):
         made["outbox"] = outbox
     for key, value in given.extra.items():
         _set(made, key, value)
+    if made["tls"]["engine"] == "mbedtls":
+        asked = {key for key in given.extra if key.startswith("tls.")}
+        made["tls"] = {
+            name: value
+            for name, value in made["tls"].items()
+            if name == "engine" or f"tls.{name}" in asked
+        }
     text = json.dumps(made, separators=(",", ":"), ensure_ascii=False).encode()
     if len(text) > MAX_BYTES:
         raise KeyfobHostError(
@@ -179,6 +187,14 @@ def _broker(given: Settings, present: dict[str, Any]) -> dict[str, Any]:
             status=ExitStatus.USAGE,
         )  # fmt: skip
     return broker
+
+
+def _tls(kind: BoardKind, present: dict[str, Any]) -> dict[str, Any]:
+    """An ESP32 may have been given Keyfob's engine; an ESP8266 has no other that verifies."""
+    tls = {"versions": list(kind.tls.versions), **present}
+    if kind.tls.engine == "keyfob" or "engine" not in tls:
+        tls["engine"] = kind.tls.engine
+    return tls
 
 
 def _section(settings: dict[str, Any], name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from keyfob import stream
 
 class Uplink:
     def __init__(self, config):
-        self._broker = config["broker"]
+        self._config = config
         self.clock = self
 
     def now_s(self):
@@ -27,7 +27,8 @@ class Uplink:
         pass
 
     async def open(self):
-        return await stream.connect(self._broker["host"], self._broker["port"], Identity(), self)
+        broker = self._config["broker"]
+        return await stream.connect(broker["host"], broker["port"], Identity(), self, self._config)
 
 
 class Identity:

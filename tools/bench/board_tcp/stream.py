@@ -12,7 +12,7 @@ import socket
 from keyfob.errors import KeyfobError
 
 
-async def connect(host, port, identity, clock):
+async def connect(host, port, identity, clock, settings, session=None):
     address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
     sock = socket.socket(address[0], socket.SOCK_STREAM)
     try:
@@ -30,8 +30,8 @@ class Stream:
         self._poller = select.poll()
         self._poller.register(sock, select.POLLIN)
 
-    def session(self):
-        return "none", "none"
+    def facts(self):
+        return {"version": "none", "cipher": "none"}
 
     def read_now(self, view):
         try:
