@@ -53,8 +53,8 @@ board: setup ## power on a virtual board (nothing to do for a real one)
 flash: board ## write MicroPython to the board: BOARD= PORT= FIRMWARE=
 	@$(KEYFOB) flash $(board-options) $(if $(FIRMWARE),--firmware $(FIRMWARE))
 
-sync: board ## bring Keyfob's files to the board
-	@$(KEYFOB) sync $(board-options)
+sync: board ## bring Keyfob's files to the board: SYNC_TO=files or romfs
+	@$(KEYFOB) sync $(board-options) $(if $(SYNC_TO),--to $(SYNC_TO))
 
 provision: broker sync ## files, identity and settings: ID= BROKER= WIFI_SSID=
 	@$(KEYFOB) provision $(board-options) --identity $(ID) --broker $(BROKER):$(BROKER_PORT) $(wifi)

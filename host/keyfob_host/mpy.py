@@ -103,8 +103,17 @@ def _board_file(source: Path, name: str, compiled: bool) -> BoardFile:
         )  # fmt: skip
     data = read_bounded(source / name, f"read {name}")
     if compiled and name.endswith(".py") and "/" in name:
-        return BoardFile(path[:-3] + ".mpy", _compiled(source / name, name, data))
+        return BoardFile(path[:-3] + ".mpy", _compiled(source / name, _module(name), data))
     return BoardFile(path, data)
+
+
+def _module(name: str) -> str:
+    """``keyfob.client`` of ``keyfob/client.py``, which is what tracebacks call it.
+
+    A board interns the module's name when it imports it, and the file's name when it
+    loads it: if they are one, the second costs nothing.
+    """
+    return name[:-3].replace("/", ".").removesuffix(".__init__")
 
 
 def bytecode(file: Path, name: str) -> bytes:

@@ -50,6 +50,12 @@ def test_every_kind_names_an_engine_that_verifies(name: str):
     assert kind.tls.engine == ("keyfob" if kind.chip == "esp8266" else "mbedtls")
 
 
+@pytest.mark.parametrize("name", kind_names())
+def test_packages_go_into_romfs_where_bytecode_would_fill_the_heap(name: str):
+    kind = load_kind(name)
+    assert kind.sync.to == ("romfs" if kind.heap_bytes < 64 << 10 else "files")
+
+
 def test_limits_are_what_the_board_gets_in_its_settings():
     assert load_kind("esp32").limits.as_dict() == {
         "rx_bytes": 4096,
@@ -62,7 +68,7 @@ def test_limits_are_what_the_board_gets_in_its_settings():
 REQUIRED = [
     "name", "title", "virtual", "chip", "heap_bytes", "size", "offset", "baud", "before", "after",
     "mode", "freq", "size_option", "label", "reset", "download_mode", "rx_bytes", "tx_bytes",
-    "payload_bytes", "inflight", "engine",
+    "payload_bytes", "inflight", "engine", "to",
 ]  # fmt: skip
 
 
@@ -82,7 +88,7 @@ def test_a_missing_field_is_refused_with_its_dotted_name_and_its_table_s_line(
     assert f"esp32.toml:{line}:" in error.evidence
 
 
-@pytest.mark.parametrize("table", ["flash", "serial", "limits", "tls"])
+@pytest.mark.parametrize("table", ["flash", "serial", "limits", "tls", "sync"])
 def test_a_missing_table_is_refused(tmp_path: Path, table: str):
     text = re.sub(rf"^\[{table}\].*\n(?:[^\[].*\n|\n)*", "", GOOD, flags=re.M)
     error = refused(tmp_path, text)
@@ -105,6 +111,7 @@ def test_a_missing_table_is_refused(tmp_path: Path, table: str):
         ('chip = "esp32"', 'chip = "esp31"', "toml.out-of-range", "chip", "'esp32'"),
         ('chip = "esp32"', "chip = 32", "toml.out-of-range", "chip", "'esp32'"),
         ('"mbedtls"', '"none"', "toml.out-of-range", "tls.engine", "'mbedtls'"),
+        ('to = "files"', 'to = "flash"', "toml.out-of-range", "sync.to", "'romfs'"),
         ('name = "esp32"', 'name = "other"', "toml.out-of-range", "name", "esp32"),
         ('title = "ESP32, 4 MB flash"', 'title = ""', "toml.out-of-range", "title", "from 1"),
         ("payload_bytes = 2048", "payload_bytes = 4096", "toml.out-of-range",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from keyfob_host.boards import DEFAULT_KIND, open_board
+from keyfob_host.boards import DEFAULT_KIND, Engine, SyncTo, open_board
 from keyfob_host.sync import sync_board
 from keyfob_host.transport import Via
 from keyfob_host.ui import Ui
@@ -20,6 +20,16 @@ from keyfob_host.ui import Ui
     "--via", type=click.Choice(["mpremote", "ampy"]), default="mpremote", help="Uploader."
 )
 @click.option("--source", type=click.Path(path_type=Path), help="Another folder than Keyfob's own.")
+@click.option(
+    "--to",
+    type=click.Choice(["files", "romfs"]),
+    help="Packages as plain files, or in a ROMFS image that runs from flash. [default: the kind's]",
+)
+@click.option(
+    "--tls-engine",
+    type=click.Choice(["mbedtls", "keyfob"]),
+    help="The TLS engine to send. [default: the kind's]",
+)
 @click.option("--no-compile", is_flag=True, help="Send sources instead of .mpy files.")
 @click.option("--prune", is_flag=True, help="Also remove other files from the folders synced.")
 @click.option("--no-reset", is_flag=True, help="Leave the board at its prompt.")
@@ -31,6 +41,8 @@ def sync(
     name: str | None,
     via: Via,
     source: Path | None,
+    to: SyncTo | None,
+    tls_engine: Engine | None,
     no_compile: bool,
     prune: bool,
     no_reset: bool,
@@ -40,6 +52,8 @@ def sync(
         open_board(kind, port, name=name),
         via=via,
         source=source,
+        to=to,
+        engine=tls_engine,
         compiled=not no_compile,
         prune=prune,
         reset=not no_reset,

@@ -33,6 +33,7 @@ class Transport(Protocol):
 
     url: str
     board: str
+    piece_chars: int  # base64 that one command may carry to the board
 
     def exec(self, code: str, *, timeout_s: float = EXEC_TIMEOUT_S, doing: str = ...) -> bytes:
         """Run ``code``; its standard output. ``board.exec-failed`` carries the traceback.
@@ -99,6 +100,7 @@ class RawReplTransport:
     ) -> None:
         self.url = url
         self.board = board
+        self.piece_chars = piece_chars
         self._repl = repl
         self._failure = failure
         self._at_prompt = True

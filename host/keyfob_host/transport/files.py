@@ -66,6 +66,26 @@ for p in %r:
  except OSError:pass
 """
 
+_EXISTING = """\
+import os
+for p in %r:
+ try:os.stat(p)
+ except OSError:continue
+ print(p)
+"""
+
+_RM_EMPTY_TREES = """\
+import os
+def _t(p):
+ for e in list(os.ilistdir(p)):
+  if e[1]&0x4000:_t(p+'/'+e[0])
+ try:os.rmdir(p)
+ except OSError:pass
+for p in %r:
+ try:_t(p)
+ except OSError:pass
+"""
+
 
 def hashes(
     board: Transport, paths: Iterable[str], *, timeout_s: float = 60.0
@@ -110,3 +130,15 @@ def remove_empty_folders(board: Transport, folders: Iterable[str]) -> None:
     wanted = sorted(folders, key=lambda folder: -folder.count("/"))
     if wanted:
         board.exec(_RMDIRS % wanted, doing="removing empty folders")
+
+
+def existing(board: Transport, paths: Iterable[str]) -> list[str]:
+    """Those of the files and folders that are there."""
+    return board.exec(_EXISTING % list(paths), doing="looking for files").decode().splitlines()
+
+
+def remove_empty_trees(board: Transport, folders: Iterable[str]) -> None:
+    """Remove folders and those in them, as far as there is no file in them."""
+    wanted = list(folders)
+    if wanted:
+        board.exec(_RM_EMPTY_TREES % wanted, doing="removing empty folders")
