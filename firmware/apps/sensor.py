@@ -13,36 +13,40 @@ import dht
 import machine
 import neopixel
 
+from keyfob import drop
 from keyfob.client import Client
-from keyfob.config import check_section
 from keyfob.errors import KeyfobError
 from keyfob.events import emit
 
-_SETTINGS = {
-    "name": (str, 1, 32, "sensor"),
-    "period_s": (int, 1, 86_400, 3),
-    "dht_pin": (int, 0, 48, 4),
-    "pixel_pin": (int, 0, 48, 5),
-    "pixels": (int, 1, 64, 1),
-}
-_COMMAND = {
-    "color": (list, 3, 3, None),
-    "period_s": (int, 1, 86_400, None),
-    "thresholds": (dict, 1, 2, None),
-}
-_THRESHOLDS = {
-    "blue_below_c": ((int, float), -40, 80, None),
-    "red_above_c": ((int, float), -40, 80, None),
-}
 _BLUE, _GREEN, _RED = (0, 0, 32), (0, 32, 0), (32, 0, 0)
 
 
 async def run(config: dict) -> None:
     """The application, until it is cancelled. Errors: those of its settings (config.*)."""
-    settings = check_section("app", config["app"], _SETTINGS)
+    settings = _checked(
+        "app",
+        config["app"],
+        {
+            "name": (str, 1, 32, "sensor"),
+            "period_s": (int, 1, 86_400, 3),
+            "dht_pin": (int, 0, 48, 4),
+            "pixel_pin": (int, 0, 48, 5),
+            "pixels": (int, 1, 64, 1),
+        },
+    )
     sensor = Sensor(settings, "devices/" + config["device_id"])
     async with Client(config) as client:
         await asyncio.gather(sensor.publish_readings(client), sensor.obey(client))
+
+
+def _checked(name: str, section: object, schema: dict) -> dict:
+    """``section`` with its defaults; what checks it is needed seldom. Errors: config.*"""
+    from keyfob.config import check_section
+
+    try:
+        return check_section(name, section, schema)
+    finally:
+        drop("config")
 
 
 class Sensor:
@@ -118,10 +122,21 @@ class Sensor:
 
     def _apply(self, command: object) -> None:
         """Judge the whole command before any of it takes effect."""
-        command = check_section("command", command, _COMMAND)
+        command = _checked(
+            "command",
+            command,
+            {
+                "color": (list, 3, 3, None),
+                "period_s": (int, 1, 86_400, None),
+                "thresholds": (dict, 1, 2, None),
+            },
+        )
         color, period_s, thresholds = command["color"], command["period_s"], command["thresholds"]
         if thresholds is not None:
-            thresholds = check_section("thresholds", thresholds, _THRESHOLDS)
+            degrees = ((int, float), -40, 80, None)
+            thresholds = _checked(
+                "thresholds", thresholds, {"blue_below_c": degrees, "red_above_c": degrees}
+            )
         if color is not None:
             for part in color:
                 if not isinstance(part, int) or not 0 <= part <= 255:

@@ -81,7 +81,7 @@ def conclude(client, up_ms: int) -> int:
     if client.session.version > 4 and error.code == "mqtt.unacceptable-protocol":
         emit_error(error)
         inflight = client.session.inflight
-        client.use_session(make_session(client.config, 4))
+        client.session = make_session(client.config, 4)
         client.session.inflight = inflight
         return 0
     stop = is_stop(error.code)

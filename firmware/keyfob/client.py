@@ -56,6 +56,7 @@ def _any(value):
 
 
 _now_ms = _any(time.ticks_ms)
+_NO_VIEW = memoryview(b"")
 
 
 class Client:
@@ -71,7 +72,7 @@ class Client:
         self.will = (self.status_topic, b"offline", 1, True)
         self.uplink = Uplink(config)
         self.clock = self.uplink.clock
-        self.use_session(make_session(config))
+        self.session: Session = make_session(config)
         self.stream = _any(None)
         self.failure: KeyfobError | None = None  # why the connection ended
         self.attempts = self.quick_ends = 0  # connections that failed, or ended soon, in a row
@@ -92,6 +93,7 @@ class Client:
         self._route: list[Inbox] = []  # where messages of `_route_topic` go
         self._sole: Inbox | None = None  # the only one there
         self._flusher = _any(None)
+        self._tx = _NO_VIEW
         self._reset_writing()
         self._outbox = outbox
         self._drain = _any(None)
@@ -100,10 +102,9 @@ class Client:
 
             self._drain = Drain(self, outbox)
 
-    def use_session(self, session: Session) -> None:
-        """Go on with another one."""
-        self.session = session
-        self._tx = memoryview(session.tx)
+    def begin(self) -> None:
+        """The session has buffers again."""
+        self._tx = memoryview(self.session.tx)
 
     def _reset_writing(self) -> None:
         self._at = 0  # bytes of the buffer that are written
@@ -234,8 +235,9 @@ class Client:
         need = len(topic.encode()) + size + _PACKET_OVERHEAD_BYTES
         if properties and self.session.version > 4:
             need += _any(self.session).size_of(properties)
-        if need > len(self._tx) or size > self.config["limits"]["payload_bytes"]:
-            detail = "%d bytes of payload, %d of packet; buffer of %d" % (size, need, len(self._tx))
+        room = self.session.tx_bytes
+        if need > room or size > self.config["limits"]["payload_bytes"]:
+            detail = "%d bytes of payload, %d of packet; buffer of %d" % (size, need, room)
             raise KeyfobError("mqtt.too-large", detail)
         return need
 
@@ -282,7 +284,7 @@ class Client:
             if (
                 self._is_up
                 and not self.is_streaming
-                and state.tx_end + need <= len(self._tx)
+                and state.tx_end + need <= state.tx_bytes
                 and (not outgoing.qos or len(state.inflight) < state.window)
             ):
                 break
@@ -344,7 +346,8 @@ class Client:
         self._changed.set()
 
     def flush_now(self, is_payload: bool = False) -> bool:
-        """Write without waiting what there is; True if nothing is left.
+        """Write without waiting what there is; True if nothing is left. Whoever gets False
+        asks again soon. Errors: tls.write-timeout, and why the connection ended.
 
         ``is_payload``: what there is belongs to a payload that goes out in pieces, with
         nothing between them.
@@ -360,9 +363,12 @@ class Client:
             if not end:
                 return True
             count = stream.write_now(self._tx[self._at : end])
-            if count or not self.blocked:
-                self.blocked, self._blocked_ms = end, _now_ms()
             if not count:
+                now_ms = _now_ms()
+                if not self.blocked:
+                    self.blocked, self._blocked_ms = end, now_ms
+                elif since(self._blocked_ms, now_ms) > _WRITE_LIMIT_MS:
+                    raise KeyfobError("tls.write-timeout", "%d of %d bytes" % (self._at, end))
                 return False
             self._at += count
             if self._at == end:
@@ -407,6 +413,7 @@ class Client:
         tasks = []
         up_ms = -1
         try:
+            self.stream = await self.uplink.open()
             from keyfob.connection import establish
 
             await establish(self)
@@ -447,9 +454,6 @@ class Client:
                 now_ms = _now_ms()
                 self.uplink.check_up()
                 self.clock.keep()
-                if self.blocked and since(self._blocked_ms, now_ms) > _WRITE_LIMIT_MS:
-                    detail = "%d of %d bytes" % (self._at, self.blocked)
-                    raise KeyfobError("tls.write-timeout", detail)
                 if not self.is_streaming:
                     if self.session.tick(now_ms, not self._may_read()):
                         self.flush_soon()
@@ -620,3 +624,5 @@ class Client:
         if self.stream:
             self.stream.close()
             self.stream = None
+        self._tx = _NO_VIEW
+        self.session.reset()

@@ -1,4 +1,4 @@
-"""How a connection begins: uplink, CONNECT to CONNACK, what the last one left; and goodbye.
+"""How a connection begins: CONNECT to CONNACK, what the last one left; and goodbye.
 
 Imported by `keyfob.client` for that. How one ends is in `keyfob.backoff`.
 """
@@ -17,13 +17,13 @@ _POLL_MS = const(5)
 
 
 async def establish(client) -> None:
-    """A connection, with everything said that has to be said first. Errors: those of
-    `keyfob.uplink`, mqtt.no-connack, and the broker's refusals."""
-    client.stream = await client.uplink.open()
+    """Over ``client.stream``: everything said that has to be said first. Errors:
+    mqtt.no-connack, and the broker's refusals."""
     state, broker = client.session, client.config["broker"]
     more = {name: broker[name] for name in ("username", "password") if broker.get(name)}
     client_id = client.config["device_id"]
     connect.connect(state, now_ms(), client_id, broker["keepalive_s"], False, client.will, **more)
+    client.begin()
     await _read_connack(client)
     emit(
         "mqtt.up",

@@ -224,16 +224,20 @@ def test_memory_does_not_grow_with_what_comes_in():
     assert used() - before < 20
 
 
-def test_stream_names_version_and_suite():
+def test_stream_names_version_suite_and_protocol():
     from keyfob.tls.engine_stream import EngineStream
 
     class Stream:
         engine = open_engine()
 
-    assert EngineStream.session(Stream) == ("TLSv1.3", "TLS1-3-AES-128-GCM-SHA256")
+    facts = {"version": "TLSv1.3", "cipher": "TLS1-3-AES-128-GCM-SHA256", "resumed": False}
+    assert EngineStream.facts(Stream) == facts
     Stream.engine.version, Stream.engine.suite = 0x0303, 0xC02B
-    names = ("TLSv1.2", "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256")
-    assert EngineStream.session(Stream) == names
+    Stream.engine.alpn = b"mqtt"
+    assert EngineStream.facts(Stream) == {
+        "version": "TLSv1.2", "cipher": "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256",
+        "resumed": False, "alpn": "mqtt",
+    }  # fmt: skip
 
 
 def test_error_is_sticky_and_told():

@@ -30,7 +30,7 @@ def connect(
     """Start a new connection. ``will``: (topic, payload bytes, qos, retain), and in 5.0
     perhaps a dict of properties; or None. Event: CONNACK. Errors: mqtt.too-large,
     mqtt.bad-topic, mqtt.bad-property."""
-    session.reset()
+    session.begin()
     session.asked.clear()
     session.keepalive_ms = keepalive_s * 1000
     session.sent_ms = now_ms

@@ -30,6 +30,7 @@ _OPEN = const(2)  # 0 is idle, 1 waits for a CONNACK
 _FAILED = const(3)
 _ACK_LIMIT_MS = const(20_000)  # PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK
 _PING_LIMIT_MS = const(20_000)
+_PROGRESS_BYTES = const(64)  # of payload between two ticks; a peer that sends less is silent
 # The packet identifiers above are those of stored messages (`keyfob.outbox`).
 _LAST_ID = const(0xFEFF)
 _TICKS_MASK = const(0x3FFF_FFFF)
@@ -58,8 +59,9 @@ class Outgoing:
 class Session:
     """One session over any number of connections.
 
-    ``rx_bytes``, ``tx_bytes``: sizes of the two buffers, allocated here once.
-    ``window``: how many messages may be unacknowledged at once.
+    ``rx_bytes``, ``tx_bytes``: sizes of the two buffers, which are there while there is a
+    connection: what setting one up takes needs their room. ``window``: how many messages
+    may be unacknowledged at once.
     """
 
     version = 4
@@ -68,22 +70,24 @@ class Session:
     keepalive_ms = 0
 
     def __init__(self, rx_bytes: int, tx_bytes: int, window: int = 4) -> None:
-        self.tx = bytearray(tx_bytes)
+        self.rx_bytes = rx_bytes
+        self.tx_bytes = tx_bytes
         self.inflight: list[Outgoing] = []  # in the order of their first sending
         self.asked: list[Outgoing] = []  # SUBSCRIBE and UNSUBSCRIBE without an answer
         self.most_inflight = window
-        self._rx = bytearray(rx_bytes)
-        self.rx = memoryview(self._rx)
         self.receipts: list[list] = []  # [packet identifier, QoS, is handled], in order
         self.held: list[int] = []  # identifiers of QoS 2 from PUBLISH to PUBREL
         self.last_id = 0  # the packet identifier that was taken last
         self.reset()
 
     def reset(self) -> None:
-        """Forget what belongs to one connection."""
+        """Forget what belongs to one connection, its buffers too."""
         self.state = 0
+        self.tx = self._rx = bytearray(0)
+        self.rx = memoryview(self._rx)
         self.start = self._end = 0  # of the bytes in `rx` that wait
         self.left = 0  # bytes of a PUBLISH that comes in pieces
+        self._left_before = 0  # when `tick` was called last
         self.tx_end = 0  # bytes of `tx` that are packets
         self.replies: list[int] = []  # first byte << 16 | packet identifier
         self.sent_ms = self._ping_ms = 0
@@ -94,6 +98,13 @@ class Session:
         self._usual: bytes | bytearray | None = None
         self.window = self.most_inflight
         self.again: tuple | None = None  # see `publish_again`
+
+    def begin(self) -> None:
+        """A connection begins; what the one before put into the buffers is forgotten."""
+        self.reset()
+        self.tx = bytearray(self.tx_bytes)
+        self._rx = bytearray(self.rx_bytes)
+        self.rx = memoryview(self._rx)
 
     # -- sending -------------------------------------------------------------------------
 
@@ -212,18 +223,23 @@ class Session:
         """Whether a PINGREQ was put: nothing else was sent for three quarters of the keep
         alive (section 3.1.2.10). Call it every half second, or before it can matter.
 
-        ``is_deaf``: the caller does not read now, so answers may have come.
+        ``is_deaf``: the caller does not read now, so answers may have come. As much holds
+        while a PUBLISH in pieces comes, behind which they are.
 
         Errors: mqtt.no-puback, mqtt.no-suback, mqtt.no-pingresp.
         """
         if self.state != _OPEN:
             return False
-        if not is_deaf:
-            for waiting in self.inflight + self.asked:
-                waited_ms = since(waiting.sent_ms, now_ms)
-                if waited_ms > _ACK_LIMIT_MS:
-                    code = "mqtt.no-suback" if waiting.awaits > 8 else "mqtt.no-puback"
-                    self._fail(code, "identifier %d, %d ms" % (waiting.packet_id, waited_ms))
+        if abs(self._left_before - self.left) > _PROGRESS_BYTES:
+            is_deaf = True
+        self._left_before = self.left
+        for waiting in self.inflight + self.asked:
+            if is_deaf:
+                waiting.sent_ms = now_ms
+            waited_ms = since(waiting.sent_ms, now_ms)
+            if waited_ms > _ACK_LIMIT_MS:
+                code = "mqtt.no-suback" if waiting.awaits > 8 else "mqtt.no-puback"
+                self._fail(code, "identifier %d, %d ms" % (waiting.packet_id, waited_ms))
         keepalive_ms = self.keepalive_ms
         if not keepalive_ms:
             return False

@@ -1,0 +1,50 @@
+"""The whole program: say that we booted, read the settings, run the application."""
+
+import asyncio
+import gc
+
+from keyfob import drop, events
+from keyfob.errors import KeyfobError
+
+# Collected when so small a part of the heap was allocated: an ESP8266's 38 KB are broken
+# up by garbage sooner than an ESP32's 110 KB.
+_PARTS_OF_HEAP = 12
+
+
+def shell(line: str = "") -> None:
+    """For the REPL: ``shell()`` prompts for commands, ``shell("date")`` runs one."""
+    from keyfob import shell as module
+
+    module.start(line)
+
+
+def main() -> None:
+    """Run the application that the settings name, until it ends or Ctrl-C ends it."""
+    # Garbage between what stays breaks up the heap, and TLS wants a few KB in one piece.
+    if hasattr(gc, "threshold"):
+        gc.threshold((gc.mem_free() + gc.mem_alloc()) // _PARTS_OF_HEAP)
+    try:
+        asyncio.run(_application())
+    except KeyfobError as error:
+        # Settings that cannot work: only a person can mend them, over this console.
+        events.emit_error(error)
+        print("shell() tells more, and what can be done; Ctrl-D restarts.")
+    except KeyboardInterrupt:
+        print("The application was stopped. shell() opens the shell; Ctrl-D restarts.")
+        raise
+    finally:
+        # After Ctrl-C the loop still holds our tasks; the REPL gets a fresh one.
+        asyncio.new_event_loop()
+
+
+def _application():
+    """The application's coroutine. Errors: config.*"""
+    from keyfob import board, config
+
+    board.emit_boot()
+    settings = config.load()
+    name = settings["app"].get("name", "sensor")
+    app = getattr(__import__("apps." + config.check_app_name(name)), name)
+    del board, config
+    drop("board", "config")
+    return app.run(settings)
