@@ -53,8 +53,8 @@ _MAX_PLAIN_BYTES = const(16_384)
 _OVERHEAD_BYTES = const(64)
 # An alert must always find room behind what is not sent yet: header, two bytes, overhead.
 _ALERT_BYTES = const(7 + 64)
-# Warnings, empty records and refused renegotiations in a row (RFC 5246 section 6.2.1
-# allows empty ones as a defence against traffic analysis).
+# Warnings, empty records and refused renegotiations without data between them (RFC 5246
+# section 6.2.1 allows empty ones as a defence against traffic analysis); in a handshake, all.
 _MAX_IDLE = const(16)
 # Of TLS 1.3 under one key; AES-GCM is good for 2**24.5 (RFC 8446 section 5.5).
 _MAX_RECORDS = const(1 << 23)
@@ -167,6 +167,7 @@ class Engine:
         except MemoryError:
             raise self._failed(KeyfobError("tls.no-memory", "during the handshake"))
         self.is_open = True
+        self._idle = 0
         self._end_handshake()
         return False
 
@@ -285,7 +286,7 @@ class Engine:
             self.count_idle()
         elif kind == _APPLICATION_DATA and not self.is_open:
             raise KeyfobError("tls.unexpected-message", "application data in the handshake")
-        elif kind == _APPLICATION_DATA or self._handshake:
+        elif kind == _APPLICATION_DATA:
             self._idle = 0
 
     def count_idle(self) -> None:
