@@ -1,7 +1,8 @@
 """Payloads larger than the buffers, in pieces, in both directions; messages with properties.
 
-Imported when one is sent or comes. While a payload goes out nothing else does; while
-a piece that came is not taken nothing is read, so a task must not wait for an answer of
+Imported when one is sent or comes. While a payload goes out nothing else does, so no
+PINGREQ (a broker that counts whole packets only wants it within 1.5 keep alive); while a
+piece that came is not taken nothing is read, so a task must not wait for an answer of
 the broker's (QoS 1 or 2) in the middle of one.
 """
 
@@ -10,7 +11,7 @@ import asyncio
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.events import emit_error
+from keyfob.events import emit_error, now_ms
 from keyfob.inbox import Message
 
 _POLL_MS = const(5)
@@ -37,6 +38,11 @@ async def send_payload(client, outgoing) -> bool:
         if client.stream is stream:
             client.is_streaming = False
             client.wake()
+            # Their answers' time limits begin now: nobody asked for the time in between.
+            state = client.session
+            state.sent_ms = now_ms()
+            for waiting in state.inflight + state.asked:
+                waiting.sent_ms = state.sent_ms
     if not (is_sent or outgoing.awaits):
         rewind(outgoing)
     return is_sent
@@ -70,8 +76,8 @@ async def _copy(client, outgoing, stream) -> bool:
 def _give_up(client, outgoing, error) -> None:
     outgoing.error = error
     outgoing.is_done = True
-    if outgoing in client.session.inflight:
-        client.session.inflight.remove(outgoing)
+    if outgoing in client.kept.inflight:
+        client.kept.inflight.remove(outgoing)
     client.fail(KeyfobError("mqtt.interrupted", outgoing.topic))
 
 
@@ -146,7 +152,7 @@ class StreamedMessage(Message):
             self.chunk = None
             self._arrived.set()
             if self.receipt:
-                forget(self._client.session, self.receipt)
+                self._client.kept.forget(self.receipt)
                 self.receipt = None
 
     def __aiter__(self) -> "StreamedMessage":
@@ -165,11 +171,3 @@ class StreamedMessage(Message):
                 await self._arrived.wait()
         self._left -= len(self.chunk)
         return self.chunk
-
-
-def forget(session, receipt: list) -> None:
-    """The message of ``receipt`` was not received whole; the broker sends it again."""
-    if receipt in session.receipts:
-        session.receipts.remove(receipt)
-        if receipt[1] == 2:
-            session.held.remove(receipt[0])

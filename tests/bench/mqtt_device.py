@@ -17,6 +17,8 @@ and ``end`` after the last. Payloads that it publishes are numbers. Steps:
     ["last_id", n]                        the packet identifier used last was n
     ["expect", code, limit_ms, topic]     publish with a limit, which ends with ``code``
     ["bulk", topic, count, size]          QoS 0, large
+    ["send", topic, size]                 QoS 1, as a stream
+    ["receive", filter, size]             subscribe, and take a stream of that size whole
     ["sleep", ms]
 """
 
@@ -29,6 +31,22 @@ from keyfob import config
 from keyfob.client import Client
 from keyfob.errors import KeyfobError
 from keyfob.outbox import Outbox
+
+
+class Zeros:
+    """So many, and from the start again."""
+
+    def __init__(self, size):
+        self._size = self._left = size
+
+    def seek(self, at):
+        self._left = self._size - at
+
+    def readinto(self, view):
+        count = min(self._left, len(view))
+        view[:count] = bytes(count)
+        self._left -= count
+        return count
 
 
 class Device:
@@ -94,7 +112,9 @@ class Device:
             await asyncio.sleep_ms(5)
 
     async def last_id(self, number):
-        self._client.session.last_id = number
+        self._client.kept.last_id = number
+        if self._client.session:
+            self._client.session.last_id = number
 
     async def expect(self, code, limit_ms, topic):
         try:
@@ -108,6 +128,20 @@ class Device:
         payload = bytes(size)
         for _ in range(count):
             await self._client.publish(topic, payload, 0)
+
+    async def send(self, topic, size):
+        await self._client.publish(topic, (size, Zeros(size)))
+
+    async def receive(self, topic_filter, size):
+        inbox = self._client.messages(topic_filter, 1, stream=True)
+        count = 0
+        while count < size:
+            message, count = await inbox.get(), 0
+            try:
+                async for piece in message:
+                    count += len(piece)
+            except KeyfobError:
+                count = 0  # it comes again
 
     async def sleep(self, limit_ms):
         await asyncio.sleep_ms(limit_ms)

@@ -200,7 +200,10 @@ class Host:
         return Counter({number: self.seen[topic, str(number)] for number in numbers})
 
     def publish(self, topic: str, number: int, qos: int) -> None:
-        info = self._client.publish(topic, str(number), qos)
+        self.send(topic, str(number).encode(), qos)
+
+    def send(self, topic: str, payload: bytes, qos: int = 1) -> None:
+        info = self._client.publish(topic, payload, qos)
         info.wait_for_publish(10)
         assert info.is_published()
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mqtt_rig import HURRIED, Device, Host, Plain, leave_session, make_package
+from mqtt_rig import Device, Host, Plain, leave_session, make_package
 from mqtt_wire import FIRST_STORED_ID, PINGREQ, Packet, WireRelay, breaches
 
 from keyfob_host.relay import Fault, TcpRelay
@@ -248,100 +248,6 @@ def test_ten_keep_alive_periods_without_publishing_are_one_connection(
         assert devices["hears-4"].got()["0"] > 20
 
 
-MOST_OVER_S = 1.0
-
-
-@pytest.fixture(scope="module")
-def hurried(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package with time limits of a second each."""
-    return make_package(tmp_path_factory.mktemp("hurried"), *HURRIED)
-
-
-@pytest.fixture
-def relay(broker: Plain) -> Iterator[TcpRelay]:
-    with TcpRelay(("127.0.0.1", broker.port)) as running:
-        yield running
-
-
-SILENCES = {
-    "silent": Fault("stall"),
-    "hears-nothing": Fault("stall", "up"),
-    "says-nothing": Fault("stall", "down"),
-    "a-byte-a-second": Fault("throttle", bytes_per_s=1),
-}
-
-
-@pytest.mark.parametrize("how", SILENCES)
-def test_a_peer_that_does_not_answer_connect_is_given_up_in_time(
-    hurried: Path, relay: TcpRelay, how: str
-) -> None:
-    relay.fail(SILENCES[how])
-    started_s = time.monotonic()
-    with Device(hurried, f"connect-{how}", relay.port, ["connected"]) as device:
-        assert device.wait_event("error")["code"] == "mqtt.no-connack"
-        assert 1.0 <= time.monotonic() - started_s <= 1.0 + MOST_OVER_S
-        relay.clear()
-        relay.cut()
-        device.end()
-
-
-@pytest.mark.parametrize("how", SILENCES)
-def test_a_publish_ends_in_time_whatever_the_peer_does(
-    hurried: Path, relay: TcpRelay, how: str
-) -> None:
-    topic = f"up/late-{how}"
-    steps = [
-        ["connected"], ["publish", topic, 0, 1, 1], ["sleep", 1_000],
-        ["expect", "mqtt.publish-timeout", 500, topic], ["publish", topic, 1, 1, 1],
-    ]  # fmt: skip
-    with Device(hurried, f"late-{how}", relay.port, *steps) as device:
-        device.wait_for("step 1 ")
-        relay.fail(SILENCES[how])
-        assert 500 <= device.step_ms(3) <= 500 + MOST_OVER_S * 1000
-        waited_s = time.monotonic()
-        assert device.wait_event("mqtt.down")["code"] in ("mqtt.no-puback", "mqtt.no-pingresp")
-        assert time.monotonic() - waited_s <= 1.0 + MOST_OVER_S
-        relay.clear()
-        device.end()
-
-
-def test_an_idle_half_open_link_is_noticed_within_keep_alive(
-    hurried: Path, relay: TcpRelay
-) -> None:
-    with Device(hurried, "half-open", relay.port, ["connected"], ["sleep", 60_000]) as device:
-        device.wait_for("step 0 ")
-        relay.fail(Fault("stall"))
-        started_s = time.monotonic()
-        assert device.wait_event("mqtt.down")["code"] == "mqtt.no-pingresp"
-        # Three quarters of 5 s until the PINGREQ, a second for its answer.
-        assert time.monotonic() - started_s <= 3.75 + 1.0 + MOST_OVER_S
-        relay.clear()
-        device.wait_event("mqtt.up", 2)
-
-
-@pytest.mark.parametrize("direction", ["up", "down"])
-def test_a_half_closed_link_is_a_closed_one(hurried: Path, relay: TcpRelay, direction: str) -> None:
-    steps = [["connected"], ["sleep", 500], ["publish", f"up/half-{direction}", 0, 1, 1]]
-    with Device(hurried, f"half-{direction}", relay.port, *steps) as device:
-        device.wait_for("step 0 ")
-        relay.fail(Fault("half-close", direction))
-        assert device.wait_event("mqtt.down", limit_s=MOST_OVER_S)["code"] == "tls.closed"
-        relay.clear()
-        device.end()
-
-
-def test_a_peer_that_takes_no_bytes_is_given_up_in_time(hurried: Path, relay: TcpRelay) -> None:
-    limits = {"tx_bytes": 65_536, "payload_bytes": 60_000}
-    steps = [["connected"], ["bulk", "up/bulk", 300, 60_000], ["sleep", 60_000]]
-    with Device(hurried, "bulk", relay.port, *steps, limits=limits, keepalive_s=60) as device:
-        device.wait_for("step 0 ")
-        relay.fail(Fault("stall", "up"))
-        started_s = time.monotonic()
-        assert device.wait_event("mqtt.down")["code"] == "tls.write-timeout"
-        # It takes a while to fill the buffers of the system.
-        assert time.monotonic() - started_s <= 1.0 + 2 * MOST_OVER_S
-
-
 def test_an_error_that_there_is_no_memory_to_tell_ends_nothing(
     tmp_path: Path, broker: Plain
 ) -> None:
@@ -359,7 +265,7 @@ def test_an_error_that_there_is_no_memory_to_tell_ends_nothing(
         device.wait_event("mqtt.up", 2, limit_s=3)
 
 
-def test_a_broker_that_hangs_up_before_connack_is_told(hurried: Path) -> None:
+def test_a_broker_that_hangs_up_before_connack_is_told(package: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
@@ -368,7 +274,7 @@ def test_a_broker_that_hangs_up_before_connack_is_told(hurried: Path) -> None:
         thread = threading.Thread(target=hang_up)
         thread.start()
         port = listener.getsockname()[1]
-        with Device(hurried, "hung-up", port, ["connected"]) as device:
+        with Device(package, "hung-up", port, ["connected"]) as device:
             assert device.wait_event("error")["code"] in ("tls.closed", "tls.reset")
         thread.join()
 
