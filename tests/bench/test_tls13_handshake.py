@@ -7,7 +7,8 @@ import hashlib
 import pytest
 from certificates import DAY, make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tls13_rig import (
+from tls13_server import Server13
+from tls_rig import (
     BROKER,
     CA,
     HOST,
@@ -18,8 +19,8 @@ from tls13_rig import (
     pump,
     read_all,
 )
-from tls13_server import ECDSA_P256, PSS_RSAE, Server13
-from tls13_wire import ALERT, HANDSHAKE, Reader, message, vector
+from tls_server import ECDSA_P256, PSS_SHA256
+from tls_wire import ALERT, HANDSHAKE, Reader, message, vector
 
 from keyfob.tls.engine import TLS12, TLS13
 
@@ -95,7 +96,7 @@ def test_hello_retry_request_and_client_certificate() -> None:
     assert server.client_chain
     server.send_ticket(b"ticket")
     read_all(engine, server)
-    again = Server13(BROKER, psks=server._psks)
+    again = Server13(BROKER, psks=server.psks)
     assert opened(again, session=engine.session).is_resumed
 
 
@@ -111,7 +112,7 @@ def test_ticket_is_resumed_without_certificate() -> None:
     server = Server13(BROKER)
     psks = {}
     engine = opened(server)
-    server._psks = psks
+    server.psks = psks
     server.send_ticket(b"ticket", nonce=b"nonce")
     server.send(b"x")
     assert read_all(engine, server) == b"x"
@@ -275,7 +276,7 @@ def test_client_hello_names_what_we_can() -> None:
     assert hello[10] == vector(b"\0\x17", 2)
     assert int.from_bytes(hello[28], "big") <= 513 and hello[1] == b"\1"
     schemes = Reader(hello[13]).vector(2)
-    for scheme in (ECDSA_P256, PSS_RSAE):
+    for scheme in (ECDSA_P256, PSS_SHA256):
         assert scheme.to_bytes(2, "big") in [schemes[i : i + 2] for i in range(0, len(schemes), 2)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 from certificates import Pair, make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tls13_rig import BROKER, CA, HOST
-from tls13_tcp import python_server
+from tls_rig import BROKER, CA, HOST
+from tls_tcp import python_server
 
 ROOT = Path(__file__).resolve().parents[2]
+TLS_1_3 = ssl.TLSVersion.TLSv1_3
 _32_BIT_HEAP = "160k"  # sources are compiled in it, which takes most
 
 
@@ -53,7 +55,7 @@ def test_full_and_resumed(micropython: list[str], client_key: str | None, tmp_pa
     client_ca = make_ca("clients")
     key = rsa.generate_private_key(65537, 2048) if client_key == "rsa" else None
     client = make_leaf(client_ca, "sensor-01", usage=None, key=key) if client_key else None
-    with python_server(tmp_path, BROKER, client_ca if client else None) as (port, seen):
+    with python_server(tmp_path, BROKER, client_ca if client else None, TLS_1_3) as (port, seen):
         lines = run(micropython, tmp_path, port, 3, client)
     assert [line.get("resumed") for line in lines] == [False, True, True], (lines, seen)
     assert {one[0] for one in seen} == {"TLSv1.3"}
@@ -62,7 +64,7 @@ def test_full_and_resumed(micropython: list[str], client_key: str | None, tmp_pa
 def test_no_memory_is_lost_from_one_connection_to_the_next(
     micropython: list[str], tmp_path: Path
 ) -> None:
-    with python_server(tmp_path, BROKER, None) as (port, _):
+    with python_server(tmp_path, BROKER, None, TLS_1_3) as (port, _):
         lines = run(micropython, tmp_path, port, 12, None)
     free = [line["free"] for line in lines]
     assert abs(free[-1] - free[2]) < 1500, free
@@ -70,6 +72,6 @@ def test_no_memory_is_lost_from_one_connection_to_the_next(
 
 def test_untrusted_chain_is_refused(micropython: list[str], tmp_path: Path) -> None:
     other = make_leaf(make_ca("another"), HOST, (HOST,))
-    with python_server(tmp_path, other, None) as (port, _):
+    with python_server(tmp_path, other, None, TLS_1_3) as (port, _):
         (line,) = run(micropython, tmp_path, port, 1, None)
     assert line["code"] == "x509.untrusted"

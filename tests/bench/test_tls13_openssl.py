@@ -9,7 +9,7 @@ import pytest
 from certificates import Pair, make_ca, make_leaf
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from tls13_rig import (
+from tls_rig import (
     BROKER,
     CA,
     HOST,
@@ -20,7 +20,7 @@ from tls13_rig import (
     make_engine,
     no_collector,  # noqa: F401
 )
-from tls13_tcp import Connection, s_server
+from tls_tcp import Connection, s_server
 
 from keyfob.tls import client_hello
 

@@ -1,24 +1,18 @@
-"""A TLS 1.2 server without I/O that can break one thing at a time.
-
-What it sends passes through ``hooks`` by the message's name, and what comes back is
-sent and enters the transcript, so that nothing but the hook's change is wrong. It shares
-no line with the product's engine.
-"""
+"""A TLS 1.2 server without I/O that can break one thing at a time: see `tls_server`."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
 
-import tls13_wire as wire
+import tls_wire as wire
 from certificates import Pair
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from tls12_wire import CbcKeys, GcmKeys, prf
-from tls13_wire import Reader, message, record, vector
+from tls_server import ECDSA_P256, PKCS1_SHA256, Hook, TlsServer, sign
+from tls_wire import Reader, message, record, vector
 
 ECDHE_ECDSA_GCM, ECDHE_RSA_GCM = 0xC02B, 0xC02F
 ECDHE_ECDSA_CBC, ECDHE_RSA_CBC = 0xC023, 0xC027
@@ -29,15 +23,12 @@ RENEGOTIATION = (0xFF01, b"\0")
 EXTENDED = (23, b"")
 ETM = (22, b"")
 TICKET = (35, b"")
-Hook = Callable[[bytes], bytes]
 
 
-class Server12:
-    """``receive`` what the client sent, then `take` what it is sent.
-
-    ``suite``: the one it chooses. ``parts``: extensions of its ServerHello. ``asks``: body
-    of a CertificateRequest. ``sessions``: master secret and suite by session id or ticket.
-    ``ticket``: what it gives in a NewSessionTicket. ``fragment``: bytes of content a record.
+class Server12(TlsServer):
+    """``suite``: the one it chooses. ``parts``: extensions of its ServerHello. ``sessions``:
+    master secret and suite by session id or ticket. ``ticket``: what it gives in a
+    NewSessionTicket. The rest: see `tls_server.TlsServer`.
     """
 
     def __init__(
@@ -54,96 +45,26 @@ class Server12:
         psk: bytes = b"",
         fragment: int = 1000,
     ) -> None:
-        self.alert: tuple[int, str] | None = None
-        self.received = b""
-        self.is_open = False
-        self.was_resumed = False
-        self.hello: dict[int, bytes] = {}
-        self.client_chain: list[bytes] = []
+        super().__init__(pair, hooks, asks, fragment)
         self.client_random = self.server_random = b""
-        self.hooks = hooks or {}
-        self.send_keys: GcmKeys | CbcKeys | None = None
-        self.receive_keys: GcmKeys | CbcKeys | None = None
         self.sessions = sessions if sessions is not None else {}
         self.suite = suite
-        self.master = b""
+        self.suites: list[int] = []
+        self.master = self.identity = b""
         self.secret = ec.generate_private_key(ec.SECP256R1())
-        self._pair, self._parts, self._asks = pair, parts, asks
+        self._parts = parts
         self._session_id, self._ticket, self._psk = session_id, ticket, psk
-        self._fragment = fragment
-        self._transcript = b""
-        self._out, self._in, self._flight = bytearray(), bytearray(), b""
         self._keys: tuple[GcmKeys | CbcKeys, GcmKeys | CbcKeys] | None = None
 
-    # What the tests' rig carries.
-
-    def take(self) -> bytes:
-        taken = bytes(self._out)
-        self._out.clear()
-        return taken
-
-    def put(self, raw: bytes) -> None:
-        """Bytes for the client as they stand."""
-        self._out += raw
-
-    def send(self, content: bytes, kind: int = wire.APPLICATION_DATA) -> None:
-        """``content`` in records under the current keys, or in clear before there are any."""
-        for at in range(0, max(len(content), 1), self._fragment):
-            part = content[at : at + self._fragment]
-            self.put(self.send_keys.seal(kind, part) if self.send_keys else record(kind, part))
-
-    def close(self) -> None:
-        self.send(b"\1\0", wire.ALERT)
-
-    def receive(self, data: bytes) -> None:
-        self._in += data
-        while len(self._in) >= 5:
-            size = 5 + int.from_bytes(self._in[3:5], "big")
-            if len(self._in) < size:
-                return
-            one = bytes(self._in[:size])
-            del self._in[:size]
-            self._on_record(one)
-
-    def _on_record(self, one: bytes) -> None:
-        kind, content = one[0], one[5:]
+    def _opened(self, one: bytes) -> tuple[int, bytes]:
         assert one[1:3] == b"\3\3" or (not self._keys and one[1:3] == b"\3\1")
-        if self.receive_keys:
-            content = self.receive_keys.open(one)
-        if kind == wire.ALERT:
-            self.alert = (content[0], ALERTS[content[1]])
-        elif kind == wire.CHANGE_CIPHER_SPEC:
-            assert content == b"\1" and not self.receive_keys and self._keys
-            self.receive_keys = self._keys[0]
-        elif kind == wire.APPLICATION_DATA:
-            assert self.is_open
-            self.received += content
-        else:
-            self._flight += content
-            while len(self._flight) >= 4:
-                size = 4 + int.from_bytes(self._flight[1:4], "big")
-                if len(self._flight) < size:
-                    return
-                one_message, self._flight = self._flight[:size], self._flight[size:]
-                self._on_message(one_message)
+        return self.receive_keys.open(one) if self.receive_keys else (one[0], one[5:])
 
-    def _on_message(self, one: bytes) -> None:
-        handlers = {
-            1: self._on_client_hello,
-            11: self._on_client_certificate,
-            15: self._on_client_verify,
-            16: self._on_client_key_exchange,
-            20: self._on_client_finished,
-        }
-        handlers[one[0]](one)
+    def _on_change_cipher_spec(self, content: bytes) -> None:
+        assert content == b"\1" and not self.receive_keys and self._keys
+        self.receive_keys = self._keys[0]
 
     # The server's flights.
-
-    def _emit(self, name: str, one: bytes) -> None:
-        one = self.hooks.get(name, bytes)(one)
-        self._transcript += one
-        if one:
-            self.send(one, wire.HANDSHAKE)
 
     def _on_client_hello(self, one: bytes) -> None:
         reader = Reader(one[4:])
@@ -167,7 +88,7 @@ class Server12:
             self._make_keys()
             self._send_finished()
             return
-        if self._pair and not self._psk:
+        if self.pair and not self._psk:
             self._emit("certificate", self.certificate())
         if self.suite not in RSA_EXCHANGE and not self._psk:
             self._emit("key_exchange", self.key_exchange())
@@ -182,8 +103,8 @@ class Server12:
         return message(2, body + (wire.extensions(parts) if parts else b""))
 
     def certificate(self) -> bytes:
-        assert self._pair
-        chain = b"".join(vector(der, 3) for der in (self._pair.der, *self._pair.issuers))
+        assert self.pair
+        chain = b"".join(vector(der, 3) for der in (self.pair.der, *self.pair.issuers))
         return message(11, vector(chain, 3))
 
     def key_exchange(
@@ -200,21 +121,11 @@ class Server12:
         right = self.secret.public_key().public_bytes(serialization.Encoding.X962, form)
         params = curve + vector(right if point is None else point, 1)
         signed = (randoms or self.client_random + self.server_random) + params
-        signer = signer or self._pair
+        signer = signer or self.pair
         assert signer
-        if isinstance(signer.key, ec.EllipticCurvePrivateKey):
-            is_384 = scheme == 0x0503
-            algorithm = hashes.SHA384() if is_384 else hashes.SHA256()
-            signature = signer.key.sign(signed, ec.ECDSA(algorithm))
-            scheme = scheme or 0x0403
-        else:
-            assert isinstance(signer.key, rsa.RSAPrivateKey)
-            if scheme in (0, 0x0401):
-                signature = signer.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
-            else:
-                pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-                signature = signer.key.sign(signed, pss, hashes.SHA256())
-            scheme = scheme or 0x0401
+        is_ecdsa = isinstance(signer.key, ec.EllipticCurvePrivateKey)
+        scheme = scheme or (ECDSA_P256 if is_ecdsa else PKCS1_SHA256)
+        signature = sign(signer.key, scheme, signed)
         return message(12, params + scheme.to_bytes(2, "big") + vector(signature, 2))
 
     def _make_keys(self) -> None:
@@ -259,8 +170,8 @@ class Server12:
             self.identity = reader.vector(2)
             premaster = vector(bytes(len(self._psk)), 2) + vector(self._psk, 2)
         elif self.suite in RSA_EXCHANGE:
-            assert self._pair and isinstance(self._pair.key, rsa.RSAPrivateKey)
-            premaster = self._pair.key.decrypt(reader.vector(2), padding.PKCS1v15())
+            assert self.pair and isinstance(self.pair.key, rsa.RSAPrivateKey)
+            premaster = self.pair.key.decrypt(reader.vector(2), padding.PKCS1v15())
             assert premaster[:2] == b"\3\3" and len(premaster) == 48
         else:
             curve = ec.SECP256R1()
@@ -276,22 +187,8 @@ class Server12:
             self.master = prf(premaster, b"master secret", seed, 48)
         self._make_keys()
 
-    def _on_client_verify(self, one: bytes) -> None:
-        reader = Reader(one[4:])
-        scheme, signature = reader.number(2), reader.vector(2)
-        digest = hashlib.sha256(self._transcript).digest()
-        key = x509.load_der_x509_certificate(self.client_chain[0]).public_key()
-        prehashed = utils.Prehashed(hashes.SHA256())
-        if scheme == 0x0403:
-            assert isinstance(key, ec.EllipticCurvePublicKey)
-            key.verify(signature, digest, ec.ECDSA(prehashed))
-        else:
-            assert isinstance(key, rsa.RSAPublicKey)
-            pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-            form = padding.PKCS1v15() if scheme == 0x0401 else pss
-            key.verify(signature, digest, form, prehashed)
-        self.client_scheme = scheme
-        self._transcript += one
+    def _client_signs(self) -> bytes:
+        return self._transcript
 
     def _on_client_finished(self, one: bytes) -> None:
         assert self.receive_keys, "Finished in clear"
@@ -301,6 +198,3 @@ class Server12:
         if not self.was_resumed:
             self._send_finished()
         self.is_open = True
-
-
-ALERTS = {**wire.ALERTS, 100: "no_renegotiation"}

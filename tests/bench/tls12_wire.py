@@ -7,7 +7,7 @@ import os
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from tls13_wire import record
+from tls_wire import record
 
 
 def prf(secret: bytes, label: bytes, seed: bytes, size: int) -> bytes:
@@ -37,9 +37,9 @@ class GcmKeys:
         sealed = self._aead.encrypt(self._salt + explicit, content, aad)
         return record(kind, explicit + sealed)
 
-    def open(self, one: bytes) -> bytes:
+    def open(self, one: bytes) -> tuple[int, bytes]:
         aad = self._aad(one[0], len(one) - 29)
-        return self._aead.decrypt(self._salt + one[5:13], one[13:], aad)
+        return one[0], self._aead.decrypt(self._salt + one[5:13], one[13:], aad)
 
 
 class CbcKeys:
@@ -68,7 +68,7 @@ class CbcKeys:
         sealed = iv + cipher.update(text) + cipher.finalize()
         return record(kind, sealed + (self._mac(kind, sealed) if self._is_mac_last else b""))
 
-    def open(self, one: bytes) -> bytes:
+    def open(self, one: bytes) -> tuple[int, bytes]:
         sealed = one[5:]
         if self._is_mac_last:
             sealed, mac = sealed[:-32], sealed[-32:]
@@ -81,4 +81,4 @@ class CbcKeys:
         if not self._is_mac_last:
             text, mac = text[:-32], text[-32:]
             assert mac == self._mac(one[0], text), "the client's MAC"
-        return text
+        return one[0], text

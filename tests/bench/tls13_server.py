@@ -1,37 +1,33 @@
-"""A TLS 1.3 server without I/O that can break one thing at a time.
-
-What it sends passes through ``hooks`` by the message's name, and what comes back is
-sent and enters the transcript, so that nothing but the hook's change is wrong.
-"""
+"""A TLS 1.3 server without I/O that can break one thing at a time: see `tls_server`."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
 
-import tls13_wire as wire
+import tls_wire as wire
 from certificates import Pair
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
-from tls13_wire import Keys, Reader, expand_label, extract, message, record, vector
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from tls13_wire import Keys, expand_label, extract
+from tls_server import ECDSA_P256, PSS_SHA256, Hook, TlsServer, sign
+from tls_wire import RETRY_RANDOM, Reader, message, record, vector
 
 SUITE = 0x1301
 P256, X25519 = 0x0017, 0x001D
-ECDSA_P256, PSS_RSAE = 0x0403, 0x0804
 SERVER_CONTEXT = b" " * 64 + b"TLS 1.3, server CertificateVerify\0"
 CLIENT_CONTEXT = b" " * 64 + b"TLS 1.3, client CertificateVerify\0"
-Hook = Callable[[bytes], bytes]
 
 
-class Server13:
-    """``receive`` what the client sent, then `take` what it is sent.
-
-    ``retry``: extensions of a HelloRetryRequest to begin with. ``asks``: body of a
-    CertificateRequest. ``psks``: PSK by ticket. ``fragment``: bytes of content a record.
+class Server13(TlsServer):
+    """``retry``: extensions of a HelloRetryRequest to begin with. ``psks``: PSK by ticket.
+    ``encrypted``: extensions of its EncryptedExtensions. The rest: see
+    `tls_server.TlsServer`.
     """
+
+    send_keys: Keys | None
+    receive_keys: Keys | None
 
     def __init__(
         self,
@@ -45,50 +41,19 @@ class Server13:
         fragment: int = 1000,
         padding_bytes: int = 0,
     ) -> None:
-        self.alert: tuple[int, str] | None = None
-        self.received = b""
-        self.is_open = False
-        self.was_resumed = False
-        self.hello: dict[int, bytes] = {}
-        self.client_chain: list[bytes] = []
+        super().__init__(pair, hooks, asks, fragment)
         self.posts: list[bytes] = []  # handshake messages of the client's after Finished
         self.change_cipher_specs = 0
-        self.hooks = hooks or {}
-        self.send_keys: Keys | None = None
-        self.receive_keys: Keys | None = None
-        self.padding_bytes = padding_bytes
+        self.psks = psks if psks is not None else {}
         self.resumption_secret = b""
-        self._pair = pair
-        self._retry, self._asks, self._psks = retry, asks, psks or {}
+        self._retry = retry
         self._encrypted = encrypted or []
-        self._fragment = fragment
-        self._transcript = b""
-        self._out = bytearray()
-        self._in = bytearray()
-        self._flight = b""
+        self._padding_bytes = padding_bytes
         self._hellos = 0
         self._client_application = b""
 
-    def take(self) -> bytes:
-        taken = bytes(self._out)
-        self._out.clear()
-        return taken
-
-    def put(self, raw: bytes) -> None:
-        """Bytes for the client as they stand."""
-        self._out += raw
-
-    def send(self, content: bytes, kind: int = wire.APPLICATION_DATA) -> None:
-        """``content`` in records under the current keys, or in clear before there are any."""
-        for at in range(0, max(len(content), 1), self._fragment):
-            part = content[at : at + self._fragment]
-            if self.send_keys:
-                self.put(self.send_keys.seal(kind, part, self.padding_bytes))
-            else:
-                self.put(record(kind, part))
-
     def send_ticket(self, ticket: bytes, nonce: bytes = b"\0", lifetime_s: int = 7200) -> None:
-        self._psks[ticket] = expand_label(self.resumption_secret, "resumption", nonce)
+        self.psks[ticket] = expand_label(self.resumption_secret, "resumption", nonce)
         body = lifetime_s.to_bytes(4, "big") + os.urandom(4) + vector(nonce, 1)
         self.send(message(4, body + vector(ticket, 2) + bytes(2)), wire.HANDSHAKE)
 
@@ -97,58 +62,28 @@ class Server13:
         self.send(message(24, bytes([request])), wire.HANDSHAKE)
         self.send_keys = self.send_keys.updated()
 
-    def close(self) -> None:
-        self.send(b"\1\0", wire.ALERT)
+    def _sealed(self, kind: int, part: bytes) -> bytes:
+        assert self.send_keys
+        return self.send_keys.seal(kind, part, self._padding_bytes)
 
-    def receive(self, data: bytes) -> None:
-        self._in += data
-        while len(self._in) >= 5:
-            size = 5 + int.from_bytes(self._in[3:5], "big")
-            if len(self._in) < size:
-                return
-            one = bytes(self._in[:size])
-            del self._in[:size]
-            assert one[1] == 3 and size <= 5 + 16384 + 256
-            self._on_record(one)
+    def _opened(self, one: bytes) -> tuple[int, bytes]:
+        if one[0] != wire.APPLICATION_DATA:
+            return one[0], one[5:]
+        assert self.receive_keys, "a protected record without keys"
+        return self.receive_keys.open(one)
 
-    def _on_record(self, one: bytes) -> None:
-        kind, content = one[0], one[5:]
-        if kind == wire.APPLICATION_DATA:
-            assert self.receive_keys, "a protected record without keys"
-            kind, content = self.receive_keys.open(one)
-        if kind == wire.ALERT:
-            self.alert = (content[0], wire.ALERTS[content[1]])
-        elif kind == wire.CHANGE_CIPHER_SPEC:
-            assert content == b"\1" and not self.is_open
-            self.change_cipher_specs += 1
-        elif kind == wire.APPLICATION_DATA:
-            assert self.is_open
-            self.received += content
-        else:
-            assert kind == wire.HANDSHAKE
-            self._flight += content
-            while len(self._flight) >= 4:
-                size = 4 + int.from_bytes(self._flight[1:4], "big")
-                if len(self._flight) < size:
-                    return
-                one_message, self._flight = self._flight[:size], self._flight[size:]
-                self._on_message(one_message)
+    def _on_change_cipher_spec(self, content: bytes) -> None:
+        assert content == b"\1" and not self.is_open
+        self.change_cipher_specs += 1
 
     def _on_message(self, one: bytes) -> None:
-        if self.is_open:
-            self.posts.append(one)
-            if one[0] == 24:
-                assert self.receive_keys
-                self.receive_keys = self.receive_keys.updated()
-        elif one[0] == 1:
-            self._on_client_hello(one)
-        elif one[0] == 11:
-            self._on_client_certificate(one)
-        elif one[0] == 15:
-            self._on_client_verify(one)
-        else:
-            assert one[0] == 20, f"message {one[0]}"
-            self._on_client_finished(one)
+        if not self.is_open:
+            super()._on_message(one)
+            return
+        self.posts.append(one)
+        if one[0] == 24:
+            assert self.receive_keys
+            self.receive_keys = self.receive_keys.updated()
 
     # The client's hello, and the server's flight.
 
@@ -164,7 +99,7 @@ class Server13:
         self._hellos += 1
         if self._retry is not None and self._hellos == 1:
             self._transcript = message(254, hashlib.sha256(one).digest())
-            self._emit("retry", self._hello_message(wire.RETRY_RANDOM, self._retry))
+            self._emit("retry", self._hello_message(RETRY_RANDOM, self._retry))
             return
         if self._hellos == 2 and self._retry is not None:
             offered = dict(self._retry)
@@ -185,7 +120,7 @@ class Server13:
         ticket, _age = identities.vector(2), identities.number(4)
         binder = binders.vector(1)
         assert not identities.rest and not binders.rest
-        psk = self._psks.get(ticket)
+        psk = self.psks.get(ticket)
         if psk is None:
             return b""
         truncated = self._transcript + one[:-35]
@@ -200,12 +135,6 @@ class Server13:
         parts = [(43, b"\3\4"), *parts]
         body = b"\3\3" + random + vector(self._session_id, 1) + SUITE.to_bytes(2, "big") + b"\0"
         return message(2, body + wire.extensions(parts))
-
-    def _emit(self, name: str, one: bytes) -> None:
-        one = self.hooks.get(name, bytes)(one)
-        self._transcript += one
-        if one:
-            self.send(one, wire.HANDSHAKE)
 
     def _share(self) -> tuple[bytes, bytes]:
         """(KeyShareEntry, shared secret) for the first share of the client's."""
@@ -249,20 +178,16 @@ class Server13:
         self.hooks.get("flight_end", bytes)(b"")
 
     def certificate(self) -> bytes:
-        chain = b"".join(vector(der, 3) + b"\0\0" for der in (self._pair.der, *self._pair.issuers))
+        assert self.pair
+        chain = b"".join(vector(der, 3) + b"\0\0" for der in (self.pair.der, *self.pair.issuers))
         return message(11, b"\0" + vector(chain, 3))
 
     def certificate_verify(self, context: bytes = SERVER_CONTEXT, scheme: int = 0) -> bytes:
         signed = context + hashlib.sha256(self._transcript).digest()
-        key = self._pair.key
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            signature = key.sign(signed, ec.ECDSA(hashes.SHA256()))
-            scheme = scheme or ECDSA_P256
-        else:
-            assert isinstance(key, rsa.RSAPrivateKey)
-            pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-            signature = key.sign(signed, pss, hashes.SHA256())
-            scheme = scheme or PSS_RSAE
+        assert self.pair
+        is_ecdsa = isinstance(self.pair.key, ec.EllipticCurvePrivateKey)
+        scheme = scheme or (ECDSA_P256 if is_ecdsa else PSS_SHA256)
+        signature = sign(self.pair.key, scheme, signed)
         return message(15, scheme.to_bytes(2, "big") + vector(signature, 2))
 
     def _derive(self, secret: bytes, label: str) -> bytes:
@@ -284,19 +209,8 @@ class Server13:
             assert entries.vector(2) == b""
         self._transcript += one
 
-    def _on_client_verify(self, one: bytes) -> None:
-        reader = Reader(one[4:])
-        scheme, signature = reader.number(2), reader.vector(2)
-        signed = CLIENT_CONTEXT + hashlib.sha256(self._transcript).digest()
-        key = x509.load_der_x509_certificate(self.client_chain[0]).public_key()
-        if scheme == ECDSA_P256:
-            assert isinstance(key, ec.EllipticCurvePublicKey)
-            key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
-        else:
-            assert scheme == PSS_RSAE and isinstance(key, rsa.RSAPublicKey)
-            pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-            key.verify(signature, signed, pss, hashes.SHA256())
-        self._transcript += one
+    def _client_signs(self) -> bytes:
+        return CLIENT_CONTEXT + hashlib.sha256(self._transcript).digest()
 
     def _on_client_finished(self, one: bytes) -> None:
         assert self.receive_keys

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from certificates import Pair, make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from tls13_rig import BROKER, CA, HOST, TLS12, TLS13, Client, Engine, KeyfobError, make_engine
-from tls13_tcp import Connection, SServer, s_server
+from tls_rig import BROKER, CA, HOST, TLS12, TLS13, Client, Engine, KeyfobError, make_engine
+from tls_tcp import Connection, SServer, s_server
 
 ONLY_12 = "-tls1_2"
 PSK = bytes(range(32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import tls13_rig as rig
+import tls_rig as rig
 from certificates import CLIENT_AUTH, Pair, make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import rsa
 from tls12_server import (
@@ -20,8 +20,8 @@ from tls12_server import (
     RSA_GCM,
     Server12,
 )
-from tls13_rig import BROKER, CA, HOST, Client, pump, read_all
-from tls13_wire import ALERT, HANDSHAKE, message, vector
+from tls_rig import BROKER, CA, HOST, Client, pump, read_all
+from tls_wire import ALERT, HANDSHAKE, message, vector
 
 from keyfob.errors import KeyfobError
 from keyfob.tls.engine import TLS12, TLS13, Engine
@@ -138,7 +138,7 @@ def test_messages_may_share_a_record() -> None:
     server.send = send  # type: ignore[method-assign]
     engine = opened(server)
     assert len(held) == 4
-    server._fragment = 1000
+    server.fragment = 1000
     check_data(engine, server)
 
 
@@ -149,7 +149,7 @@ def test_chain_may_be_larger_than_the_record_buffer() -> None:
     server = Server12(pair, fragment=16_000)
     assert len(server.certificate()) > 512 + 64
     engine = opened(server, rx_bytes=512, tx_bytes=64)
-    server._fragment = 500
+    server.fragment = 500
     check_data_small(engine, server)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from certificates import Pair, make_ca, make_leaf
 from cryptography.exceptions import InvalidTag
-from tls13_server import Server13
+from tls_server import TlsServer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit"))
 import device_support  # noqa: F401 - the firmware and the modules that CPython lacks
@@ -70,7 +70,7 @@ def give(engine: Engine, raw: bytes) -> bytes:
     return raw
 
 
-def pump(engine: Engine, server: Server13, *, chunk: int = 1 << 20) -> None:
+def pump(engine: Engine, server: TlsServer, *, chunk: int = 1 << 20) -> None:
     """Carry bytes both ways until neither side has any that the other takes."""
     for _ in range(_MAX_TURNS):
         while engine.step():
@@ -86,7 +86,7 @@ def pump(engine: Engine, server: Server13, *, chunk: int = 1 << 20) -> None:
     raise AssertionError("no end of it")
 
 
-def read_all(engine: Engine, server: Server13) -> bytes:
+def read_all(engine: Engine, server: TlsServer) -> bytes:
     """What the server sent, read to the last byte that is there."""
     buffer = bytearray(256)
     found = b""
@@ -100,7 +100,7 @@ def read_all(engine: Engine, server: Server13) -> bytes:
             return found
 
 
-def opened(server: Server13, **options: object) -> Engine:
+def opened(server: TlsServer, **options: object) -> Engine:
     """An engine whose handshake with ``server`` succeeded."""
     engine = make_engine(**options)
     pump(engine, server)
@@ -108,13 +108,13 @@ def opened(server: Server13, **options: object) -> Engine:
     return engine
 
 
-def refused(server: Server13, **options: object) -> tuple[str, str]:
+def refused(server: TlsServer, **options: object) -> tuple[str, str]:
     """(code, name of the alert that the server got) of a handshake that must fail."""
     engine = make_engine(**options)
     return failure(engine, server)
 
 
-def failure(engine: Engine, server: Server13) -> tuple[str, str]:
+def failure(engine: Engine, server: TlsServer) -> tuple[str, str]:
     """The same for an engine that is there, whatever it does: reads to the end."""
     try:
         read_all(engine, server)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from certificates import Pair
-from tls13_rig import CA, Engine
+from tls_rig import CA, Engine
 
 _LIMIT_S = 20.0
 
@@ -137,10 +137,13 @@ def s_server(folder: Path, pair: Pair, *arguments: str) -> Iterator[SServer]:
 
 
 @contextmanager
-def python_server(folder: Path, pair: Pair, client_ca: Pair | None) -> Iterator[tuple[int, list]]:
-    """Echoes on every connection; (port, what it saw of each)."""
+def python_server(
+    folder: Path, pair: Pair, client_ca: Pair | None, version: ssl.TLSVersion
+) -> Iterator[tuple[int, list]]:
+    """Python's `ssl`, of one version alone; echoes on every connection. (Port, version, cipher
+    suite and whether it was resumed of each connection; or the error it ended with.)"""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.minimum_version = context.maximum_version = version
     context.load_cert_chain(*write_pair(folder, pair))
     context.set_alpn_protocols(["mqtt"])
     if client_ca:
@@ -156,9 +159,7 @@ def python_server(folder: Path, pair: Pair, client_ca: Pair | None) -> Iterator[
                 return
             try:
                 with context.wrap_socket(raw, server_side=True) as sock:
-                    seen.append(
-                        (sock.version(), sock.cipher()[0], sock.session_reused, sock.getpeercert())
-                    )
+                    seen.append((sock.version(), sock.cipher()[0], sock.session_reused))
                     while part := sock.recv(1000):
                         sock.sendall(part)
                         if part.endswith(b"close"):

@@ -1,0 +1,114 @@
+"""Sessions and pre-shared keys that a server does not have, or takes up with something changed."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from tls12_server import ECDHE_ECDSA_GCM, PSK_GCM, RENEGOTIATION, Server12
+from tls13_server import Server13
+from tls_hostile import (
+    BAD_MAC,
+    GOOD,
+    ILLEGAL,
+    IS_13,
+    MISSING,
+    PARTS,
+    UNEXPECTED,
+    hello12,
+    hello13,
+    opened12,
+    refused12,
+)
+from tls_rig import (
+    BROKER,
+    failure,
+    make_engine,
+    no_collector,  # noqa: F401
+    opened,
+    pump,
+    read_all,
+    refused,
+)
+from tls_wire import HANDSHAKE, record
+
+from keyfob.tls.engine import TLS12, TLS13
+
+# TLS 1.2.
+
+
+def test_session_that_was_not_offered() -> None:
+    server = Server12(BROKER)
+    engine = make_engine(versions=(TLS13, TLS12))
+    server.hooks["server_hello"] = lambda _: hello12(session_id=engine._handshake.session_id)(b"")
+    assert failure(engine, server) == ILLEGAL
+
+
+def test_session_resumed_with_something_changed() -> None:
+    for parts, suite in (((RENEGOTIATION,), 0xC02B), (PARTS, 0xC023)):
+        session = opened12(Server12(BROKER, ticket=b"one")).session
+        sessions = {b"one": (session.secret, suite)}
+        assert refused12(Server12(None, sessions=sessions, parts=parts), session=session) == ILLEGAL
+
+
+def test_session_resumed_without_its_secret() -> None:
+    session = opened12(Server12(BROKER, ticket=b"one")).session
+    sessions = {b"one": (bytes(48), ECDHE_ECDSA_GCM)}
+    assert refused12(Server12(None, sessions=sessions), session=session)[0] == BAD_MAC[0]
+
+
+def test_resumption_that_goes_on_with_a_certificate() -> None:
+    session = opened12(Server12(BROKER, ticket=b"one")).session
+    server = Server12(BROKER, sessions={b"one": (session.secret, ECDHE_ECDSA_GCM)})
+    server.hooks["change_cipher_spec"] = lambda one: record(HANDSHAKE, server.certificate())
+    assert refused12(server, session=session) == UNEXPECTED
+
+
+def test_pre_shared_key_that_differs() -> None:
+    server = Server12(None, suite=PSK_GCM, psk=bytes(16))
+    engine = make_engine(versions=(TLS12,), psk=(b"board", b"k" * 16))
+    with pytest.raises(InvalidTag):  # the server's, on our Finished
+        pump(engine, server)
+    assert not engine.is_open
+
+
+def test_pre_shared_key_does_not_take_a_certificate() -> None:
+    server = Server12(BROKER, suite=PSK_GCM, psk=bytes(16))
+    server.hooks["hello_done"] = lambda one: server.certificate() + one
+    assert refused12(server, psk=(b"board", bytes(16))) == UNEXPECTED
+
+
+# TLS 1.3.
+
+
+def test_pre_shared_key_that_the_server_does_not_have() -> None:
+    server = Server13(BROKER)
+    engine = opened(server)
+    server.send_ticket(b"ticket")
+    read_all(engine, server)
+    thief = Server13(BROKER)
+    thief._find_psk = lambda one: bytes(32)
+    # They have no secret in common, so not even the alert is understood.
+    assert refused(thief, session=engine.session) == ("tls.bad-record-mac", "")
+
+
+def test_resumption_with_another_identity_or_without_key_exchange() -> None:
+    server = Server13(BROKER)
+    engine = opened(server)
+    server.send_ticket(b"ticket")
+    read_all(engine, server)
+    for parts, want in (
+        ([IS_13, GOOD, (41, b"\0\1")], ILLEGAL),
+        ([IS_13, (41, b"\0\0")], MISSING),
+    ):
+        thief = Server13(BROKER, hooks={"server_hello": hello13(parts)})
+        assert refused(thief, session=engine.session) == want
+
+
+def test_certificate_in_a_resumed_handshake() -> None:
+    server = Server13(BROKER)
+    engine = opened(server)
+    server.send_ticket(b"ticket")
+    read_all(engine, server)
+    again = Server13(BROKER, psks=server.psks)
+    again.hooks["finished"] = lambda one: again.certificate() + one
+    assert refused(again, session=engine.session) == UNEXPECTED
