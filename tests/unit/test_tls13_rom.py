@@ -12,11 +12,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from mpremote.romfs import VfsRomWriter
+import rom_image
 from test_on_micropython import micropython32  # noqa: F401 - a fixture, used below
-from test_tls_engine_fuzz import pack
-
-from keyfob_host.mpy import bytecode
 
 HERE = Path(__file__).resolve().parent
 TESTS = ("test_tls13_fuzz", "test_tls13_late", "test_tls13_phases", "tls13_example")
@@ -36,16 +33,7 @@ EXAMPLES = """def octets(name):
     with open("/rom/vectors/" + name, "rb") as file:
         return file.read()
 """
-PROGRAM = """import ffi, gc, os, sys, uctypes, vfs
-def mount(path):
-    libc = ffi.open("libc.so.6")
-    handle = libc.func("i", "open", "si")(path, 0)
-    size = os.stat(path)[6]
-    at = libc.func("i", "mmap", "iIiiiI")(0, size, 1, 1, handle, 0)
-    vfs.mount(vfs.VfsRom(uctypes.bytearray_at(at & 0xFFFFFFFF, size)), "/rom")
-    sys.path[:] = ["/rom", ".frozen"]
-mount({!r})
-del mount, ffi, uctypes, vfs
+PROGRAM = """import gc
 gc.threshold(2048)
 module = __import__(sys.argv[1])
 if sys.argv[2:]:
@@ -62,26 +50,14 @@ for name in dir(module):
 def rom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program that maps an image with the firmware and the tests."""
     root = tmp_path_factory.mktemp("rom")
-    firmware = HERE.parents[1] / "firmware"
-    sources = {path.relative_to(firmware): path for path in firmware.glob("keyfob/**/*.py")}
+    modules = [HERE / f"{name}.py" for name in TESTS]
     for name, text in (("device_support.py", SUPPORT), ("rfc8448.py", EXAMPLES)):
         (root / name).write_text(text)
-        sources[Path(name)] = root / name
-    for name in TESTS:
-        sources[Path(f"{name}.py")] = HERE / f"{name}.py"
-    for name, source in sources.items():
-        target = root / "files" / name.with_suffix(".mpy")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(bytecode(source, str(name)))
-    (root / "files" / "vectors").mkdir()
-    for line in (HERE.parent / "vectors" / "rfc8448.txt").read_text().splitlines()[1:]:
-        example, octets = line.split()
-        (root / "files" / "vectors" / example).write_bytes(bytes.fromhex(octets))
-    writer = VfsRomWriter()
-    pack(writer, root / "files")
-    (root / "image.romfs").write_bytes(bytes(writer.finalise()))
-    (root / "run.py").write_text(PROGRAM.format(str(root / "image.romfs")))
-    return root / "run.py"
+        modules.append(root / name)
+    lines = (HERE.parent / "vectors" / "rfc8448.txt").read_text().splitlines()[1:]
+    examples = dict(line.split() for line in lines)
+    files = {f"vectors/{name}": bytes.fromhex(octets) for name, octets in examples.items()}
+    return rom_image.make_program(root, PROGRAM, modules, files)
 
 
 def passes(words: list[str]) -> list[str]:

@@ -166,9 +166,11 @@ class Numbers:
 
 
 def broken(content, numbers):
-    """``content`` changed in one to three places."""
+    """``content`` changed in one to three places; never as it was."""
     changed = bytearray(content)
-    for _ in range(1 + numbers.below(3)):
+    left = 1 + numbers.below(3)
+    while left > 0 or changed == content:
+        left -= 1
         at = numbers.below(len(changed) + 1)
         kind = numbers.below(6)
         if kind < 2 and at < len(changed):
@@ -196,10 +198,11 @@ def refuses(engine, raw, chunk):
 
 
 def fuzz_messages(messages, seed, count):
-    """``count`` handshakes with one message broken; how many of them were refused."""
+    """``count`` handshakes with one message broken: (how many there were, how many of them
+    were refused). The others wait for more."""
     numbers = Numbers(seed)
-    refused = 0
-    for _ in range(count):
+    done = refused = 0
+    while done < count:
         which = numbers.below(len(NAMES))
         raw = b""
         for index, name in enumerate(NAMES):
@@ -211,23 +214,36 @@ def fuzz_messages(messages, seed, count):
                     message = message[:1] + bytes((0, size >> 8, size & 255)) + message[4:]
             raw += message
         cut = numbers.below(len(raw)) if numbers.below(2) else 700
+        done += message_is_broken(messages, raw)
         raw = record(22, raw[:cut]) + record(22, raw[cut:])
         engine = new_engine()
         refused += refuses(engine, raw, 1 + numbers.below(300))
         if engine.is_open:
             raise ValueError("open without Finished")
         engine = raw = message = None  # before there is another one
-    return refused
+    return done, refused
+
+
+def message_is_broken(messages, raw):
+    """Whether ``raw`` is not the flight as it was: a length may have been all that broke."""
+    at = 0
+    for name in NAMES:
+        message = messages[name]
+        if raw[at : at + len(message)] != message:
+            return True
+        at += len(message)
+    return at != len(raw)
 
 
 def fuzz_records(messages, seed, count):
-    """``count`` broken streams of records, in clear and protected; how many were refused."""
+    """``count`` streams of records, in clear or protected, that are broken or do not belong
+    there: (how many there were, how many were refused)."""
     numbers = Numbers(seed)
     # Not all of the certificate: the heap of an ESP8266 has little room for copies.
     whole = b"".join(record(22, messages[name][:160]) for name in NAMES)
-    refused = 0
-    for turn in range(count):
-        if turn % 2:
+    done = refused = 0
+    while done < count:
+        if done % 2:
             engine = new_engine()
             raw = broken(whole, numbers)
         else:
@@ -236,11 +252,12 @@ def fuzz_records(messages, seed, count):
             size = (0, 1, 2, 4, 30, 200)[numbers.below(6)]
             raw = sealed(keys, kind, bytes((numbers.below(3),)) * size)
             raw += sealed(keys, 23, b"data")
-            if numbers.below(3):
+            if kind == 23 or numbers.below(3):
                 raw = broken(raw, numbers)
         refused += refuses(engine, raw, 1 + numbers.below(300))
         engine = raw = None
-    return refused
+        done += 1
+    return done, refused
 
 
 def main(file_name, arguments):
@@ -248,5 +265,5 @@ def main(file_name, arguments):
     what, count, seed = arguments
     fuzz = {"messages": fuzz_messages, "records": fuzz_records}[what]
     with Shortcuts():
-        refused = fuzz(load(file_name), int(seed), int(count))
-    print(what, count, "refused", refused)
+        done, refused = fuzz(load(file_name), int(seed), int(count))
+    print(what, done, "refused", refused)

@@ -32,20 +32,33 @@ class Numbers:
         return state % limit
 
 
-def load(file_name, step=1):
-    """The first two certificates of the vectors, an end-entity and its anchor, and of the
-    others one of every ``step``."""
-    found = []
+def load(file_name):
+    """The certificates of the vectors, an end-entity and its anchor first."""
     with open(file_name) as file:
-        at = 0
-        for line in file:
-            if line[:1] == "{":
-                continue
-            at += 1
-            if at <= 2 or at % step == 0:
-                der = binascii.a2b_base64(line)
-                found.append(der)
-    return found
+        return [binascii.a2b_base64(line) for line in file if line[:1] != "{"]
+
+
+class Stored:
+    """The same from the file when they are asked for, for a small heap: the first two, and
+    of the others one of every ``step``."""
+
+    def __init__(self, file_name, step):
+        self._file = open(file_name)  # noqa: SIM115 - as long as the program
+        self._offsets = []
+        offset = at = 0
+        for line in self._file:
+            if line[:1] != "{":
+                at += 1
+                if at <= 2 or at % step == 0:
+                    self._offsets.append(offset)
+            offset += len(line)
+
+    def __len__(self):
+        return len(self._offsets)
+
+    def __getitem__(self, index):
+        self._file.seek(self._offsets[index])
+        return binascii.a2b_base64(self._file.readline())
 
 
 def change(der, other, numbers):
@@ -69,11 +82,14 @@ def change(der, other, numbers):
 
 
 def make(number, certificates):
+    """The input of that ``number``: never a certificate as it was."""
     numbers = Numbers(number)
     count = len(certificates)
-    der = certificates[numbers.below(count)]
-    for _ in range(1 + numbers.below(4)):
+    whole = der = certificates[numbers.below(count)]
+    left = 1 + numbers.below(4)
+    while left > 0 or der == whole:
         der = change(der, certificates[numbers.below(count)], numbers)
+        left -= 1
     return der
 
 
@@ -113,13 +129,15 @@ def judge(readers, der, leaf, anchor):
 
 
 def run(first, count, certificates, readers=(as_end_entity, as_issuer)):
-    """How many of the inputs ``first`` to ``first + count - 1`` came to such a check."""
-    passed = 0
-    for number in range(first, first + count):
-        der = make(number, certificates)
+    """(inputs, how many of them came to such a check), from the input ``first`` on."""
+    passed = judged = 0
+    leaf, anchor = certificates[0], certificates[1]
+    while judged < count:
+        der = make(first + judged, certificates)
         try:
-            passed += judge(readers, der, certificates[0], certificates[1])
+            passed += judge(readers, der, leaf, anchor)
         except Exception:
-            print("input", number, binascii.hexlify(der))
+            print("input", first + judged, binascii.hexlify(der))
             raise
-    return passed
+        judged += 1
+    return judged, passed
