@@ -9,8 +9,7 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.events import emit, emit_error, now_ms
-from keyfob.mqtt import make_session
-from keyfob.mqtt.session import since
+from keyfob.mqtt.state import since
 
 _FIRST_MS = const(500)
 _CEILING_MS = const(60_000)
@@ -73,16 +72,14 @@ def conclude(client, up_ms: int) -> int:
         emit("mqtt.down", code=error.code, detail=error.detail)
     # Two boards of one name throw each other out; MQTT 3.1.1 has no word for it.
     is_quick = error.code in ("tls.closed", "tls.reset") and 0 <= lasted_ms < _QUICK_MS
-    client.quick_ends = client.quick_ends + 1 if is_quick and client.session.session_present else 0
+    client.quick_ends = client.quick_ends + 1 if is_quick and client.session_present else 0
     if client.quick_ends >= _MOST_QUICK:
         detail = "closed %d times in a row, last after %d ms" % (client.quick_ends, lasted_ms)
         error = KeyfobError("mqtt.closed-again", detail)
         client.attempts = client.quick_ends - _MOST_QUICK
-    if client.session.version > 4 and error.code == "mqtt.unacceptable-protocol":
+    if client.version > 4 and error.code == "mqtt.unacceptable-protocol":
         emit_error(error)
-        inflight = client.session.inflight
-        client.session = make_session(client.config, 4)
-        client.session.inflight = inflight
+        client.version = 4
         return 0
     stop = is_stop(error.code)
     delay_ms = next_ms(client.attempts, stop, client.draw)
@@ -94,7 +91,7 @@ def conclude(client, up_ms: int) -> int:
 
 def _say_why(client) -> None:
     """Tell a 5.0 broker what it did wrong, if the connection ends for that."""
-    if client.session.version > 4 and client.stream and not client.blocked:
+    if client.version > 4 and client.session and client.stream and not client.blocked:
         words = client.session.farewell(client.failure.code)
         try:
             if words:

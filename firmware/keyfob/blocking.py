@@ -20,7 +20,7 @@ from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.mqtt import make_session
 from keyfob.mqtt.publish import check_topic
-from keyfob.mqtt.session import Outgoing, since
+from keyfob.mqtt.state import Outgoing, since
 from keyfob.uplink import Uplink
 
 _PUBLISH = const(3)
@@ -62,7 +62,7 @@ class BlockingClient:
     def __init__(self, config: dict) -> None:
         self._config = config
         self._uplink = Uplink(config)
-        self._session = make_session(config)
+        self._session = make_session(config, config["broker"].get("version", 4), None)
         self._stream = None
         self._messages: list[Message] = []
         self._taken: Message | None = None

@@ -28,9 +28,7 @@ from micropython import const
 from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.inbox import Inbox, Message
-from keyfob.mqtt import make_session
-from keyfob.mqtt.publish import check_topic, matches
-from keyfob.mqtt.session import Outgoing, Session, since
+from keyfob.mqtt.state import Outgoing, SessionState, since
 from keyfob.uplink import Uplink
 
 _PUBLISH = const(3)
@@ -72,7 +70,10 @@ class Client:
         self.will = (self.status_topic, b"offline", 1, True)
         self.uplink = Uplink(config)
         self.clock = self.uplink.clock
-        self.session: Session = make_session(config)
+        self.version = config["broker"].get("version", 4)  # of the protocol: 4 or 5
+        self.kept = SessionState()
+        self.session = _any(None)  # while there is a connection
+        self.session_present = False  # whether the broker had kept it
         self.stream = _any(None)
         self.failure: KeyfobError | None = None  # why the connection ended
         self.attempts = self.quick_ends = 0  # connections that failed, or ended soon, in a row
@@ -103,7 +104,13 @@ class Client:
             self._drain = Drain(self, outbox)
 
     def begin(self) -> None:
-        """The session has buffers again."""
+        """A connection begins, and the state goes on."""
+        from keyfob.mqtt import make_session
+
+        self.session = make_session(self.config, self.version, self.kept)
+
+    def use_buffer(self) -> None:
+        """The session has its buffers."""
         self._tx = memoryview(self.session.tx)
 
     def _reset_writing(self) -> None:
@@ -181,6 +188,8 @@ class Client:
                     await self._give_turn(now_ms)
                 return
         if topic != self._good_topic:
+            from keyfob.mqtt.publish import check_topic
+
             check_topic(topic)
             self._good_topic = topic
         outgoing = Outgoing(topic, payload, qos, retain)
@@ -233,9 +242,11 @@ class Client:
         """Bytes of buffer that a packet needs at most. Errors: mqtt.too-large."""
         # Before it waits in a queue, where it would end one connection after the other.
         need = len(topic.encode()) + size + _PACKET_OVERHEAD_BYTES
-        if properties and self.session.version > 4:
-            need += _any(self.session).size_of(properties)
-        room = self.session.tx_bytes
+        if properties and self.version > 4:
+            from keyfob.mqtt.session5 import size_of
+
+            need += size_of(properties)
+        room = self.config["limits"]["tx_bytes"]
         if need > room or size > self.config["limits"]["payload_bytes"]:
             detail = "%d bytes of payload, %d of packet; buffer of %d" % (size, need, room)
             raise KeyfobError("mqtt.too-large", detail)
@@ -313,7 +324,7 @@ class Client:
         self.resume()  # what comes may be behind messages that nobody takes
         return True
 
-    def _is_acknowledged(self, state: Session, end: int) -> bool:
+    def _is_acknowledged(self, state, end: int) -> bool:
         """Write what `publish_again` put, and read; whether that was all of its PUBACK.
 
         The usual case, where nothing else is on its way, with as few steps as can be.
@@ -413,6 +424,7 @@ class Client:
         tasks = []
         up_ms = -1
         try:
+            self.settle()
             self.stream = await self.uplink.open()
             from keyfob.connection import establish
 
@@ -439,8 +451,10 @@ class Client:
 
     def settle(self) -> None:
         """Let go what only setting up takes, unless the broker is about to answer."""
+        if not self.session:
+            drop("mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.publish")
         # Those of 5.0 are needed all the time.
-        if not (self._is_up and self.is_asking) and self.session.version == 4:
+        if not (self._is_up and self.is_asking) and (self.version == 4 or not self.session):
             drop(
                 "connection", "subscription", "backoff", "mqtt.connect", "mqtt.subscribe",
                 "mqtt.acks",
@@ -564,14 +578,16 @@ class Client:
     def finish(self, outgoing: Outgoing) -> None:
         """The broker has it, or never will."""
         outgoing.is_done = True
-        outgoing.answer = self.session.properties
+        outgoing.answer = self.session and self.session.properties
         if outgoing.event:
             outgoing.event.set()
         self._changed.set()
 
-    def _deliver(self, state: Session) -> None:
+    def _deliver(self, state) -> None:
         topic, receipt = state.topic, state.receipt
         if topic != self._route_topic:
+            from keyfob.mqtt.publish import matches
+
             self._route = []
             for inbox in self.inboxes:
                 if matches(inbox.topic_filter, topic):
@@ -601,7 +617,10 @@ class Client:
             message.is_skipped = True
             self.resume()
         if message.receipt:
-            self.session.handled(message.receipt)
+            if self.session:
+                self.session.handled(message.receipt)
+            else:
+                self.kept.handled(message.receipt, [])  # the broker sends it again
             if self._is_up:
                 self.flush_soon()
 
@@ -625,4 +644,6 @@ class Client:
             self.stream.close()
             self.stream = None
         self._tx = _NO_VIEW
-        self.session.reset()
+        if self.session:
+            self.session.reset()
+            self.session = None

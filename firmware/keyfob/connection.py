@@ -10,7 +10,7 @@ from micropython import const
 from keyfob.errors import KeyfobError
 from keyfob.events import emit, emit_error, now_ms
 from keyfob.mqtt import connect
-from keyfob.mqtt.session import Outgoing, since
+from keyfob.mqtt.state import Outgoing, since
 
 _CONNACK_LIMIT_MS = const(15_000)
 _POLL_MS = const(5)
@@ -19,12 +19,14 @@ _POLL_MS = const(5)
 async def establish(client) -> None:
     """Over ``client.stream``: everything said that has to be said first. Errors:
     mqtt.no-connack, and the broker's refusals."""
+    client.begin()
     state, broker = client.session, client.config["broker"]
     more = {name: broker[name] for name in ("username", "password") if broker.get(name)}
     client_id = client.config["device_id"]
     connect.connect(state, now_ms(), client_id, broker["keepalive_s"], False, client.will, **more)
-    client.begin()
+    client.use_buffer()
     await _read_connack(client)
+    client.session_present = state.session_present
     emit(
         "mqtt.up",
         host=broker["host"],

@@ -9,7 +9,7 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.events import emit_error
-from keyfob.mqtt.session import Outgoing
+from keyfob.mqtt.state import Outgoing
 
 _PUBACK = const(4)
 _PUBREC = const(5)
@@ -28,7 +28,7 @@ class Drain:
         self._first = self._next()
         if self._first and self._first.awaits:
             # Sent by the program's last life: the broker may know it by this identifier.
-            client.session.inflight.append(self._first)
+            client.kept.inflight.append(self._first)
 
     def wake(self) -> None:
         """There is something new to send."""

@@ -76,8 +76,8 @@ async def _copy(client, outgoing, stream) -> bool:
 def _give_up(client, outgoing, error) -> None:
     outgoing.error = error
     outgoing.is_done = True
-    if outgoing in client.session.inflight:
-        client.session.inflight.remove(outgoing)
+    if outgoing in client.kept.inflight:
+        client.kept.inflight.remove(outgoing)
     client.fail(KeyfobError("mqtt.interrupted", outgoing.topic))
 
 
@@ -152,7 +152,7 @@ class StreamedMessage(Message):
             self.chunk = None
             self._arrived.set()
             if self.receipt:
-                forget(self._client.session, self.receipt)
+                self._client.kept.forget(self.receipt)
                 self.receipt = None
 
     def __aiter__(self) -> "StreamedMessage":
@@ -171,11 +171,3 @@ class StreamedMessage(Message):
                 await self._arrived.wait()
         self._left -= len(self.chunk)
         return self.chunk
-
-
-def forget(session, receipt: list) -> None:
-    """The message of ``receipt`` was not received whole; the broker sends it again."""
-    if receipt in session.receipts:
-        session.receipts.remove(receipt)
-        if receipt[1] == 2:
-            session.held.remove(receipt[0])

@@ -7,8 +7,8 @@ from device_support import code_of, refusal
 
 from keyfob.errors import KeyfobError
 from keyfob.mqtt import connect, subscribe
-from keyfob.mqtt.session import Outgoing, Session, since
-from keyfob.streamed import forget
+from keyfob.mqtt.session import Session
+from keyfob.mqtt.state import Outgoing, since
 
 # Events are numbered as the packets are, section 2.2.1.
 OPENED, PUBLISH, PUBACK, PUBREC, SUBACK, UNSUBACK, PINGRESP, PART = 2, 3, 4, 5, 9, 11, 13, 16
@@ -382,8 +382,8 @@ def test_a_new_session_owes_nothing():
 def test_a_message_that_was_not_received_whole_is_forgotten():
     made = opened()
     feed(made, EXACTLY_ONCE)
-    forget(made, made.receipt)
-    forget(made, made.receipt)
+    made.kept.forget(made.receipt)
+    made.kept.forget(made.receipt)
     assert len(feed(made, b"\x3c" + EXACTLY_ONCE[1:])) == 1
 
 

@@ -15,8 +15,8 @@ from test_mqtt_session import (
 )
 
 from keyfob.mqtt import connect, subscribe
-from keyfob.mqtt.session import Outgoing
-from keyfob.mqtt.session5 import Session5
+from keyfob.mqtt.session5 import Session5, size_of
+from keyfob.mqtt.state import Outgoing
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 MESSAGE = b"\x32\x08\x00\x01a\x00\x0a\x00hi"
@@ -33,7 +33,7 @@ def config(**more):
 
 
 def begun(rx_bytes=256, tx_bytes=256, **more):
-    made = Session5(rx_bytes, tx_bytes, 8, config(**more))
+    made = Session5(rx_bytes, tx_bytes, 8, None, config(**more))
     connect.connect(made, 0, "id", 30, False)
     return made
 
@@ -59,7 +59,7 @@ def test_connect_offers_what_the_settings_say():
 
 
 def test_a_will_has_its_delay_and_its_own_properties():
-    made = Session5(64, 128, 8, config(broker={"will_delay_s": 5}))
+    made = Session5(64, 128, 8, None, config(broker={"will_delay_s": 5}))
     connect.connect(made, 0, "id", 30, True, will=("t", b"gone", 1, True, {"content_type": "x"}))
     want = b"\x00\x02id\x09\x03\x00\x01x\x18\x00\x00\x00\x05\x00\x01t\x00\x04gone"
     assert taken(made)[-len(want) :] == want
@@ -147,7 +147,7 @@ def test_publish_has_its_properties():
     made = opened()
     outgoing = Outgoing("a", b"x", 1, False)
     outgoing.properties = {"message_expiry_interval": 60}
-    assert made.size_of(outgoing.properties) == 9
+    assert size_of(outgoing.properties) == 9
     made.publish(0, outgoing)
     assert taken(made) == b"\x32\x0c\x00\x01a\x00\x01\x05\x02\x00\x00\x00\x3cx"
     publish(made, 0)

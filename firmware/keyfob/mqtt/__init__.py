@@ -1,5 +1,5 @@
-"""MQTT 3.1.1 and 5.0 without I/O: `session` is the state, `publish` the wire format of
-what a connection carries all the time.
+"""MQTT 3.1.1 and 5.0 without I/O: `state` is what survives connections, `session` the
+engine of one, `publish` the wire format of what it carries all the time.
 
 Imported when they are needed: `connect`, `subscribe`, `acks` (QoS 2), `violations` and
 `reasons` (what is wrong, by name), `session5` and `properties` (what only 5.0 needs).
@@ -24,15 +24,16 @@ The stream that a client takes (`keyfob.stream.connect`) has
     ``facts()``: TLS version, cipher suite; ``close()``.
 """
 
-from keyfob.mqtt.session import Session
 
-
-def make_session(config: dict, version: int = 0) -> Session:
-    """The session that ``broker.version``, or ``version``, asks for."""
+def make_session(config: dict, version: int, kept):
+    """A `session.Session` of that protocol version (4 or 5), with the state that was
+    ``kept`` (a `state.SessionState`)."""
     limits = config["limits"]
-    sizes = (limits["rx_bytes"], limits["tx_bytes"], limits["inflight"])
-    if (version or config["broker"].get("version")) == 5:
+    how = (limits["rx_bytes"], limits["tx_bytes"], limits["inflight"], kept)
+    if version == 5:
         from keyfob.mqtt.session5 import Session5
 
-        return Session5(*sizes, config)
-    return Session(*sizes)
+        return Session5(*how, config)
+    from keyfob.mqtt.session import Session
+
+    return Session(*how)

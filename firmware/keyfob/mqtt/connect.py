@@ -9,7 +9,7 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.mqtt.publish import check_topic, malformed, put_header
-from keyfob.mqtt.session import Outgoing
+from keyfob.mqtt.state import Outgoing
 
 _CONNACK = const(2)
 _PUBCOMP = const(7)

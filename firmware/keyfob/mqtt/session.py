@@ -8,8 +8,7 @@ PUBLISH with its acknowledgements, and keeping alive. Imported when they are nee
 with a packet), `session5` (MQTT 5.0). After an error it stays failed until
 `connect.connect`.
 
-State survives reconnects: what was published and not acknowledged, and the identifiers
-of received QoS 2 messages; the CONNACK says whether the broker kept its half.
+What survives reconnects is in `state`; the CONNACK says whether the broker kept its half.
 
 Not here: connections, subscriptions (the caller asks again), and whose a message is.
 """
@@ -18,6 +17,7 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.mqtt.publish import put_header, put_publish, read_remaining_length
+from keyfob.mqtt.state import Outgoing, SessionState, since
 
 # Events are numbered as the packets are (section 2.2.1), beside a piece of a PUBLISH.
 _PUBLISH = const(3)
@@ -33,55 +33,37 @@ _PING_LIMIT_MS = const(20_000)
 _PROGRESS_BYTES = const(64)  # of payload between two ticks; a peer that sends less is silent
 # The packet identifiers above are those of stored messages (`keyfob.outbox`).
 _LAST_ID = const(0xFEFF)
-_TICKS_MASK = const(0x3FFF_FFFF)
-
-
-class Outgoing:
-    """A PUBLISH on its way. ``size`` is given if ``payload`` is read while it is sent."""
-
-    packet_id = 0
-    awaits = 0  # type of the packet that acknowledges it; 0 until it was sent
-    code = 0  # reason code of that packet
-    sent_ms = 0
-    size = -1
-    properties = None
-    # The caller's: whether it is over, who waits for that, and what came of it.
-    is_done = False
-    event = error = answer = token = None
-
-    def __init__(self, topic: str, payload, qos: int, retain: bool) -> None:
-        self.topic = topic
-        self.payload = payload
-        self.qos = qos
-        self.retain = retain
 
 
 class Session:
     """One session over any number of connections.
 
     ``rx_bytes``, ``tx_bytes``: sizes of the two buffers, which are there while there is a
-    connection: what setting one up takes needs their room. ``window``: how many messages
-    may be unacknowledged at once.
+    connection. ``window``: how many messages may be unacknowledged at once. ``kept``: the
+    state of the session so far.
     """
 
     version = 4
     session_present = False
     properties = None  # of the last packet that can have any: a dict, in 5.0
     keepalive_ms = 0
+    topic = ""  # of the last PUBLISH
 
-    def __init__(self, rx_bytes: int, tx_bytes: int, window: int = 4) -> None:
+    def __init__(self, rx_bytes: int, tx_bytes: int, window: int = 4, kept=None) -> None:
         self.rx_bytes = rx_bytes
         self.tx_bytes = tx_bytes
-        self.inflight: list[Outgoing] = []  # in the order of their first sending
+        self.kept = kept = kept or SessionState()
+        self.inflight: list[Outgoing] = kept.inflight
         self.asked: list[Outgoing] = []  # SUBSCRIBE and UNSUBSCRIBE without an answer
         self.most_inflight = window
-        self.receipts: list[list] = []  # [packet identifier, QoS, is handled], in order
-        self.held: list[int] = []  # identifiers of QoS 2 from PUBLISH to PUBREL
-        self.last_id = 0  # the packet identifier that was taken last
+        self.receipts: list[list] = kept.receipts
+        self.held: list[int] = kept.held
+        self.last_id = kept.last_id
         self.reset()
 
     def reset(self) -> None:
         """Forget what belongs to one connection, its buffers too."""
+        self.kept.last_id = self.last_id
         self.state = 0
         self.tx = self._rx = bytearray(0)
         self.rx = memoryview(self._rx)
@@ -168,16 +150,8 @@ class Session:
         return outgoing.topic, b""
 
     def handled(self, receipt: list) -> None:
-        """The application is done with the message of ``receipt``: acknowledge it.
-
-        In the order in which the messages came (section 4.6), so perhaps later. A
-        receipt from before a new session is worth nothing.
-        """
-        receipt[2] = True
-        receipts = self.receipts
-        while receipts and receipts[0][2]:
-            packet_id, qos, _ = receipts.pop(0)
-            self.replies.append((0x300000 + (qos << 20)) | packet_id)
+        """The application is done with the message of ``receipt``: acknowledge it."""
+        self.kept.handled(receipt, self.replies)
 
     def pack(self) -> int:
         """Put acknowledgements that are due behind what is in `tx`; how much there is now."""
@@ -448,9 +422,3 @@ class Session:
         self.receipt = [packet_id, qos, False]  # type: ignore
         self.receipts.append(self.receipt)  # type: ignore
         return _PUBLISH
-
-
-def since(then_ms: int, now_ms: int) -> int:
-    """Milliseconds from one to the other."""
-    # Counters wrap at 2**30 on 32-bit ports; an interval is right modulo that.
-    return (now_ms - then_ms) & _TICKS_MASK

@@ -38,8 +38,8 @@ class Session5(Session):
 
     version = 5
 
-    def __init__(self, rx_bytes: int, tx_bytes: int, window: int, config: dict) -> None:
-        super().__init__(rx_bytes, tx_bytes, window)
+    def __init__(self, rx_bytes: int, tx_bytes: int, window: int, kept, config: dict) -> None:
+        super().__init__(rx_bytes, tx_bytes, window, kept)
         broker, limits = config["broker"], config["limits"]
         self._most_aliases = limits["topic_aliases"]
         self._will_delay_s = broker["will_delay_s"]
@@ -67,10 +67,6 @@ class Session5(Session):
             of_will["will_delay_interval"] = self._will_delay_s
         block = properties.encode(self._offered, _CONNECT)
         return block, properties.encode(of_will, properties.WILL) if will else b""
-
-    def size_of(self, of_packet: dict) -> int:
-        """How many bytes ``of_packet`` and an alias add to a PUBLISH. Errors: mqtt.bad-property."""
-        return len(properties.encode(of_packet, _PUBLISH)) + 3
 
     def farewell(self, code: str) -> bytes:
         """What to send before a connection is closed for ``code``."""
@@ -192,3 +188,8 @@ def _refusal(code: int, doing: str, of_packet):
     from keyfob.mqtt.reasons import refusal
 
     return refusal(code, doing, of_packet)
+
+
+def size_of(of_packet: dict) -> int:
+    """How many bytes ``of_packet`` and an alias add to a PUBLISH. Errors: mqtt.bad-property."""
+    return len(properties.encode(of_packet, _PUBLISH)) + 3

@@ -9,7 +9,7 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.mqtt.publish import malformed, put_header
-from keyfob.mqtt.session import Outgoing
+from keyfob.mqtt.state import Outgoing
 
 _SUBSCRIBE = const(8)
 _SUBACK = const(9)

@@ -42,6 +42,7 @@ def run(main):
     repl = _repl.Repl(facts["banner"], main, memory(_PASTE_BYTES))
     if native:
         native.limit_stack()
+        native.begin_names()
         vfs.umount("/_port")
     vfs.umount("/")
     sys.path[:] = ["", ".frozen", "/lib", "/"]

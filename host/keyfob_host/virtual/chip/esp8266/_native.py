@@ -1,4 +1,4 @@
-"""What the 32-bit MicroPython does through its ffi: files as memory, and two things of a chip.
+"""What the 32-bit MicroPython does through its ffi: files as memory, and what is as on a chip.
 
 A Ctrl-C that waits. That build raises KeyboardInterrupt right out of its SIGINT
 handler, at any instruction: in the middle of garbage collection, of LittleFS, of a
@@ -6,9 +6,9 @@ request to the supervisor. A chip's UART interrupt only notes the Ctrl-C, and th
 interpreter raises where it can. So importing this installs a handler for SIGUSR2 that
 does what MicroPython's ``mp_sched_keyboard_interrupt`` does.
 
-A small stack: see `limit_stack`.
+A small stack: see `limit_stack`. A program's names from the first one on: `begin_names`.
 
-Both need addresses in the interpreter's state (py/mpstate.h), which are looked up: the
+The first two need addresses in the interpreter's state (py/mpstate.h), which are looked up: the
 exception that SIGINT raises is an object in it, and it begins with the thread's state,
 where stack limit, two pointers to the running module's names, two of exception
 handling and the pending exception follow each other.
@@ -34,6 +34,7 @@ _PENDING_AT = const(16)  # behind the first of the two pointers to the names
 _LIMIT_AT = const(8)  # before it
 _UNIX_LIMIT = const(40000)
 _CHIP_LIMIT = const(8496)
+_FIRST_POOL = const(20)  # entries of the first pool that is not in flash
 _TRACEBACK_AT = const(8)  # in an exception object
 _FUNCTION_AT = const(8)  # in the object of a builtin function
 
@@ -87,6 +88,34 @@ def limit_stack():
     page[288:300] = real[:_FUNCTION_AT] + struct.pack("<I", start)
     builtins.__import__ = ffi.func("O", identity, "I")(made)
     uctypes.bytearray_at(limit, 4)[:] = struct.pack("<I", _CHIP_LIMIT)
+
+
+def begin_names():
+    """Let the names that a program brings take the memory that they take on the chip.
+
+    MicroPython keeps them in pools, each of twice the entries of the one before (py/qstr.c):
+    20, 40, 80 and so on behind those of the port, which are in flash. Here the port's have
+    filled pools of their own, and the next would be one of 640. So the last one is told
+    to be as small as the chip's: it is found by its two pointers into itself.
+    """
+    found = 0
+    most = 0
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            start, end = (int(part, 16) for part in line[:17].split("-"))
+            if start <= _address(begin_names) < end:
+                break
+    for at in range(start, end - 24, 16):
+        before, alloc, count, hashes, lengths = struct.unpack_from(
+            "<IIIII", uctypes.bytes_at(at + 4, 20)
+        )
+        entries = at + 24
+        if hashes == entries + 4 * alloc and lengths == hashes + 2 * alloc and count <= alloc:
+            if before & 0x7FFFFFFF >= most:
+                found, most = at, before & 0x7FFFFFFF
+    if not found:
+        raise NotImplementedError("not the MicroPython that this was written for")
+    uctypes.bytearray_at(found + 8, 4)[:] = struct.pack("<I", _FIRST_POOL // 2)
 
 
 def _import_code(limit, outer, real):
