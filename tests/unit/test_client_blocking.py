@@ -4,13 +4,11 @@ import time
 
 import network
 from device_support import Console, code_of
-from test_client_session import CONNACK, READING, Link
+from scripted_broker import CONNACK, PRESENT, READING, Link
 
 import keyfob.blocking
 from keyfob.blocking import BlockingClient
 from keyfob.config import check
-
-PRESENT = b"\x20\x02\x01\x00"
 
 if not hasattr(time, "sleep_ms"):
     time.sleep_ms = lambda ms: time.sleep(ms / 1000)

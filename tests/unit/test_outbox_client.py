@@ -3,13 +3,12 @@
 import asyncio
 
 from device_support import new_folder, remove_folder
-from test_client_session import CONNACK, Link, play, settle
+from scripted_broker import CONNACK, PRESENT, Link, play, settle
 
 from keyfob import outbox
 from keyfob.outbox import Outbox
 
 SETTINGS = {"messages": 50, "bytes": 8192, "when_full": "refuse"}
-PRESENT = b"\x20\x02\x01\x00"  # CONNACK of a broker that kept the session
 TOPIC = "devices/dev/r"
 HEAD = b"\x00\x0ddevices/dev/r"
 

@@ -1,0 +1,190 @@
+"""keyfob.client on a scripted broker: payloads larger than the buffers, both ways."""
+
+import asyncio
+import io
+
+from scripted_broker import CONNACK, GRANTED, PRESENT, Link, codes, outcome, play, settle, until
+
+
+class Once(io.BytesIO):
+    """A reader that cannot be read twice."""
+
+    def seek(self, *_):
+        raise OSError(29)
+
+
+def gather(link):
+    """The payload of the last publish, whose head is of topic a at QoS 1."""
+    packet = link.packets()[-1]
+    return packet[packet.find(b"\x00\x01a\x00") + 5 :]
+
+
+def test_a_large_payload_goes_out_through_the_small_buffer():
+    payload = bytes(range(256)) * 16
+
+    async def test(client, link):
+        task = asyncio.create_task(client.publish("a", (4096, io.BytesIO(payload))))
+        await until(lambda: len(b"".join(link.written)) > 4096)
+        await settle()
+        assert gather(link) == payload
+        assert max(len(part) for part in link.written) <= 256
+        link.say(b"\x40\x02\x00\x01")
+        await task
+
+    play(test, Link(CONNACK), tx_bytes=256, payload_bytes=128)
+
+
+def test_a_large_payload_is_sent_again_if_its_reader_can_seek():
+    payload = bytes(range(256)) * 4
+
+    async def test(client, first, second):
+        tasks = [
+            asyncio.create_task(client.publish("a", (1024, io.BytesIO(payload)))),
+            asyncio.create_task(outcome(client.publish("a", (1024, Once(payload))))),
+        ]
+        await until(lambda: first.packets()[3:])
+        await settle()
+        first.cut()
+        await until(lambda: second.packets()[2:])
+        await settle()
+        assert gather(second) == payload and second.packets()[-1][0] == 0x3A
+        second.say(b"\x40\x02\x00\x01")
+        await tasks[0]
+        assert await tasks[1] == "mqtt.interrupted"
+
+    play(test, Link(CONNACK), Link(PRESENT), tx_bytes=256, payload_bytes=128)
+
+
+def test_a_reader_that_ends_early_ends_the_connection_and_the_publish():
+    async def test(client, link, second):
+        await client.connected()
+        error = await outcome(client.publish("a", (1024, io.BytesIO(bytes(1000)))))
+        assert error == "mqtt.short-payload"
+        await until(client.is_connected)
+        assert len(second.packets()) == 2  # it is not tried again
+
+    play(test, Link(CONNACK), Link(PRESENT), tx_bytes=256, payload_bytes=128)
+
+
+def test_an_async_reader_may_take_its_time():
+    class Slow:
+        left = 300
+
+        async def readinto(self, view):
+            await asyncio.sleep_ms(1)
+            count = min(self.left, len(view), 100)
+            view[:count] = b"y" * count
+            self.left -= count
+            return count
+
+    async def test(client, link):
+        task = asyncio.create_task(client.publish("a", (300, Slow()), qos=0))
+        await task
+        assert link.packets()[-1] == b"\x30\xaf\x02\x00\x01a" + b"y" * 300
+
+    play(test, Link(CONNACK), tx_bytes=256, payload_bytes=128)
+
+
+def test_the_time_limit_of_a_large_payload_begins_at_its_end():
+    async def test(client, link):
+        class Slow(io.BytesIO):
+            def readinto(self, view):
+                client.session.inflight[0].sent_ms -= 30_000
+                return super().readinto(view)
+
+        await client.connected()
+        task = asyncio.create_task(client.publish("a", (1024, Slow(bytes(1024)))))
+        await until(lambda: link.packets()[2:])
+        await asyncio.sleep_ms(1_100)  # two ticks
+        assert client.is_connected()
+        link.say(b"\x40\x02\x00\x01")
+        await task
+
+    play(test, Link(CONNACK), tx_bytes=256, payload_bytes=128)
+
+
+def test_a_large_message_comes_in_pieces():
+    payload = bytes(range(256)) * 16
+    packet = b"\x32\x85\x20\x00\x01a\x00\x09" + payload
+
+    async def test(client, link):
+        inbox = client.messages("a", stream=True)
+        await client.connected()
+        link.say(GRANTED)
+        link.say(*[packet[at : at + 50] for at in range(0, len(packet), 50)])
+        link.say(b"\x30\x04\x00\x01az")
+        message = await inbox.get()
+        assert (message.payload, message.size) == (None, 4096)
+        got = b""
+        async for piece in message:
+            assert len(piece) <= 128
+            got += bytes(piece)
+        assert got == payload
+        assert b"\x40\x02\x00\x09" not in link.packets()
+        message = await inbox.get()
+        assert message.payload == b"z"
+        await settle()
+        assert b"\x40\x02\x00\x09" in link.packets()
+
+    play(test, Link(CONNACK), rx_bytes=128)
+
+
+def test_a_large_message_that_nobody_takes_is_told_and_skipped():
+    packet = b"\x32\x85\x08\x00\x01a\x00\x09" + bytes(1024)
+
+    async def test(client, link):
+        inbox = client.messages("a")
+        await client.connected()
+        link.say(GRANTED)
+        link.say(*[packet[at : at + 50] for at in range(0, len(packet), 50)])
+        link.say(b"\x30\x04\x00\x01az")
+        message = await inbox.get()
+        assert message.payload == b"z"
+        assert b"\x40\x02\x00\x09" in link.packets()  # or it would come for ever
+
+    assert codes(play(test, Link(CONNACK), rx_bytes=128)) == ["mqtt.too-large"]
+
+
+def test_the_rest_of_a_large_message_is_skipped_when_the_next_is_asked_for():
+    packet = b"\x32\x85\x08\x00\x01a\x00\x09" + bytes(1024)
+
+    async def test(client, link):
+        inbox = client.messages("a", stream=True)
+        await client.connected()
+        link.say(GRANTED)
+        link.say(*[packet[at : at + 50] for at in range(0, len(packet), 50)])
+        link.say(b"\x30\x04\x00\x01az")
+        await inbox.get()
+        message = await inbox.get()
+        assert message.payload == b"z"
+
+    assert not codes(play(test, Link(CONNACK), rx_bytes=128))
+
+
+def test_a_large_message_that_was_cut_comes_again():
+    packet = b"\x34\x85\x08\x00\x01a\x00\x09" + bytes(1024)
+
+    async def test(client, first, second):
+        inbox = client.messages("a", 2, stream=True)
+        await client.connected()
+        first.say(GRANTED)
+        first.say(*[packet[at : at + 50] for at in range(0, 500, 50)])
+        message = await inbox.get()
+
+        async def read(message):
+            count = 0
+            async for piece in message:
+                count += len(piece)
+            return count
+
+        task = asyncio.create_task(outcome(read(message)))
+        await settle()
+        first.cut()
+        assert await task == "mqtt.interrupted"
+        second.say(b"\x3c" + packet[1:])
+        message = await inbox.get()
+        assert await read(message) == 1024
+        inbox.acknowledge()
+        await until(lambda: second.packets()[-1] == b"\x50\x02\x00\x09")
+
+    play(test, Link(CONNACK), Link(PRESENT), rx_bytes=128)
