@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 
 _DIRECTIVE = re.compile(r"%[-+ #0-9.*]*[a-zA-Z%]|\{[^{}]*\}")
 _WORD = re.compile(r"\w+")
+# With a name that is no constant, or with code.
+_LOOK_UP = frozenset(
+    ("getattr", "setattr", "hasattr", "delattr", "__import__", "eval", "exec", "globals", "locals")
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,11 @@ class Roles:
     starred: set[str] = field(default_factory=set)  # what is called with **
     functions: list[Function] = field(default_factory=list)
     bases: dict[str, list[str]] = field(default_factory=dict)  # of each class; "?" unclear
+    strings: set[str] = field(default_factory=set)  # and their parts between dots
     words: set[str] = field(default_factory=set)  # in strings
-    beginnings: set[str] = field(default_factory=set)  # of names that a string may become
+    beginnings: set[str] = field(default_factory=set)  # of what strings are joined to
     endings: set[str] = field(default_factory=set)
+    looks_up: bool = False  # things by names that it makes when it runs
 
 
 def read_roles(text: str, packages: set[str]) -> Roles:
@@ -144,6 +150,8 @@ class _Reader(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self.roles.names.add(node.attr)
         self.roles.attributes.add(node.attr)
+        if node.attr == "__dict__":
+            self.roles.looks_up = True
         if not isinstance(node.ctx, ast.Load):
             self.roles.stored.add(node.attr)
         self.visit(node.value)
@@ -168,6 +176,8 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         called = _called(node.func)
+        if called in _LOOK_UP and not all(map(_is_certain, node.args[1:2] or node.args)):
+            self.roles.looks_up = True
         for keyword in node.keywords:
             if keyword.arg is None:
                 self.roles.starred.add(called)
@@ -210,11 +220,16 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str):
+            self.roles.strings.update((node.value, *node.value.split(".")))
             self.roles.words.update(_WORD.findall(node.value))
 
 
 def _text(node: ast.expr) -> object:
     return node.value if isinstance(node, ast.Constant) else None
+
+
+def _is_certain(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant)
 
 
 def _called(node: ast.expr) -> str:
