@@ -27,14 +27,15 @@ async def establish(client) -> None:
     client.use_buffer()
     await _read_connack(client)
     client.session_present = state.session_present
+    await _restore(client)
+    # Told last, as the end of a connection is told only of one that is told here.
     emit(
         "mqtt.up",
         host=broker["host"],
         port=broker["port"],
         client_id=client_id,
-        session_present=state.session_present,
+        session_present=client.session_present,
     )
-    await _restore(client)
 
 
 async def _read_connack(client) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 
 from device_support import code_of, run
-from scripted_broker import CONNACK, READING, Link, World, play, settle
+from scripted_broker import CONNACK, READING, Link, World, play, settle, until
+
+from keyfob.errors import KeyfobError
 
 ONLINE = b"\x31\x1a\x00\x12devices/dev/statusonline"
 
@@ -247,3 +249,22 @@ def test_a_lost_wifi_ends_the_connection():
     console = play(test, Link(CONNACK))
     assert console.named("wifi.down")
     assert console.named("mqtt.down")[0]["code"] == "wifi.lost"
+
+
+def test_every_connection_that_is_told_to_be_up_is_told_to_be_down():
+    class Dies(Link):
+        """Reset as soon as it has said yes."""
+
+        def write_now(self, view):
+            if self.written:
+                raise KeyfobError("tls.reset", "while writing")
+            return super().write_now(view)
+
+    async def test(client, first, second):
+        await client.connected()
+        second.cut()
+        await until(lambda: not client.is_connected())
+
+    console = play(test, Dies(CONNACK), Link(CONNACK))
+    told = [one["ev"] for one in console.events if one["ev"] in ("mqtt.up", "mqtt.down", "error")]
+    assert told[:4] == ["error", "mqtt.up", "mqtt.down", "error"]
