@@ -1,7 +1,7 @@
 """keyfob.mqtt.session5: what MQTT 5.0 adds; packets laid out by hand after its sections."""
 
 from device_support import code_of, refusal
-from test_mqtt_session import (
+from mqtt_steps import (
     PINGRESP,
     PUBACK,
     PUBLISH,

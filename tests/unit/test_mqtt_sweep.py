@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_mqtt_session import feed, opened, sweep
+from mqtt_steps import feed, opened, sweep
 from test_mqtt_session5 import REFUSALS, SEEDS
 from test_mqtt_session5 import opened as opened5
 
