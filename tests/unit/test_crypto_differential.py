@@ -9,7 +9,7 @@ import random
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keyfob.crypto import hmac, p256, p384, x25519
 from keyfob.crypto.gcm import Gcm
+from keyfob.crypto.rsa import verify_pkcs1
+from keyfob.crypto.rsa_pss import verify_pss
 from keyfob.crypto.sha384 import sha384
 
 COUNTS = [pytest.param(40), pytest.param(2000, marks=pytest.mark.slow)]
@@ -134,3 +136,27 @@ def test_x25519(count: int) -> None:
         assert x25519.public_key(secret) == mine.public_key().public_bytes_raw()
         shared = x25519.shared_secret(secret, peer.public_bytes_raw())
         assert shared == mine.exchange(peer)
+
+
+@pytest.fixture(scope="module")
+def rsa_keys() -> list[rsa.RSAPrivateKey]:
+    return [rsa.generate_private_key(65537, bits) for bits in (2048, 2048, 3072, 4096)]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_rsa_signatures(count: int, rsa_keys: list[rsa.RSAPrivateKey]) -> None:
+    chance = random.Random(f"rsa {count}")
+    for _ in range(count):
+        key = chance.choice(rsa_keys)
+        numbers = key.public_key().public_numbers()
+        modulus = numbers.n.to_bytes(key.key_size // 8, "big")
+        name, hash_ = chance.choice((("sha256", hashes.SHA256()), ("sha384", hashes.SHA384())))
+        pss = padding.PSS(padding.MGF1(hash_), hash_.digest_size)
+        form, verify = chance.choice(((padding.PKCS1v15(), verify_pkcs1), (pss, verify_pss)))
+        digest = hashlib.new(name, chance.randbytes(20)).digest()
+        signature = key.sign(digest, form, utils.Prehashed(hash_))
+        assert verify(modulus, numbers.e, name, digest, signature)
+        flipped = bytearray(signature + digest)
+        flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
+        signature, digest = bytes(flipped[: len(modulus)]), bytes(flipped[len(modulus) :])
+        assert not verify(modulus, numbers.e, name, digest, signature)

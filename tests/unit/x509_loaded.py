@@ -1,5 +1,6 @@
-"""Loads the verifier's modules, which it would otherwise unload behind each use."""
+"""Loads the verifier's modules and common arithmetic, which it would unload behind each use."""
 
+from keyfob.crypto import p256, rsa  # noqa: F401
 from keyfob.pki import (  # noqa: F401
     algorithms,
     certificate,
