@@ -33,6 +33,7 @@ _Baud = Annotated[int, Range(9600, 3_000_000)]
 _Bytes = Annotated[int, Range(64, 1 << 20)]
 Engine = Literal["mbedtls", "keyfob"]
 SyncTo = Literal["files", "romfs"]
+Names = Literal["full", "short"]
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,13 @@ class Tls:
 
 @dataclass(frozen=True)
 class Sync:
-    """Where `keyfob sync` puts packages: into the file system, or into a ROMFS image."""
+    """Where `keyfob sync` puts packages: into the file system, or into a ROMFS image.
+
+    ``names``: of what the firmware keeps to itself, as written, or as the board has them.
+    """
 
     to: SyncTo
+    names: Names = "full"
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,13 @@ from keyfob_host import romfs, shadows
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.mpy import BoardFile, board_files, bytecode_version
+from keyfob_host.names import merge_names
 from keyfob_host.parts import left_out
 from keyfob_host.transport import Transport, Via, files, open_transport
 from keyfob_host.transport.upload import TEMPORARY
 
 if TYPE_CHECKING:
-    from keyfob_host.boards import BoardRef, Engine, SyncTo
+    from keyfob_host.boards import BoardRef, Engine, Names, SyncTo
 
 MANIFEST = "/keyfob.sync"
 _MAIN = "/main.py"
@@ -87,6 +88,7 @@ def sync_board(
     source: Path | None = None,
     to: SyncTo | None = None,
     engine: Engine | None = None,
+    names: Names | None = None,
     compiled: bool = True,
     prune: bool = False,
     reset: bool = True,
@@ -95,12 +97,15 @@ def sync_board(
     """Sync the board ``ref`` and restart it; ``source`` is Keyfob's own firmware by default.
 
     The folder is read and compiled before the board is touched. ``to`` (where packages
-    go) and ``engine`` (the only one of the TLS engines that is sent) are the kind's by
-    default. Errors: ``sync.*``, ``port.*``, ``board.*``, ``file.*``.
+    go), ``engine`` (the only one of the TLS engines that is sent) and ``names`` (see
+    `keyfob_host.names`) are the kind's by default. Errors: ``sync.*``, ``port.*``,
+    ``board.*``, ``file.*``.
     """
     folder = source or data_path("firmware")
     without = left_out(folder, engine or ref.kind.tls.engine) if folder.is_dir() else set()
     wanted = board_files(folder, compiled=compiled, without=without)
+    if (names or ref.kind.sync.names) == "short":
+        wanted = merge_names(folder, wanted)
     with open_transport(ref, via) as board:
         report = sync_files(board, wanted, to=to or ref.kind.sync.to, prune=prune, on_step=on_step)
         if reset:

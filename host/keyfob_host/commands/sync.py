@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from keyfob_host.boards import DEFAULT_KIND, Engine, SyncTo, open_board
+from keyfob_host.boards import DEFAULT_KIND, Engine, Names, SyncTo, open_board
 from keyfob_host.sync import sync_board
 from keyfob_host.transport import Via
 from keyfob_host.ui import Ui
@@ -30,6 +30,11 @@ from keyfob_host.ui import Ui
     type=click.Choice(["mbedtls", "keyfob"]),
     help="The TLS engine to send. [default: the kind's]",
 )
+@click.option(
+    "--names",
+    type=click.Choice(["full", "short"]),
+    help="Names of the firmware's own as written, or such as take no heap. [default: the kind's]",
+)
 @click.option("--no-compile", is_flag=True, help="Send sources instead of .mpy files.")
 @click.option("--prune", is_flag=True, help="Also remove other files from the folders synced.")
 @click.option("--no-reset", is_flag=True, help="Leave the board at its prompt.")
@@ -43,6 +48,7 @@ def sync(
     source: Path | None,
     to: SyncTo | None,
     tls_engine: Engine | None,
+    names: Names | None,
     no_compile: bool,
     prune: bool,
     no_reset: bool,
@@ -54,6 +60,7 @@ def sync(
         source=source,
         to=to,
         engine=tls_engine,
+        names=names,
         compiled=not no_compile,
         prune=prune,
         reset=not no_reset,
