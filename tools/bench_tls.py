@@ -3,16 +3,18 @@
 
     python tools/bench_tls.py
 
-A mutual handshake of TLS 1.2 with mosquitto, ECDHE-ECDSA-AES128-GCM-SHA256, chains of one
-certificate, records of 512 bytes; then one that resumes it. Heap is that of the 32-bit
+Mutual handshakes with mosquitto, ECDSA, AES-128-GCM, chains of one certificate, records of
+512 bytes: TLS 1.2 in full, then resumed, and TLS 1.3 in full. Heap is that of the 32-bit
 MicroPython, whose objects have the sizes of a board's, from .mpy files and from a ROMFS
-image; it holds the program that drives the engine too, but no MQTT client. Instructions
-are those of the 64-bit MicroPython, as callgrind counts them.
+image, both with the names that an ESP8266 gets; it holds the program that drives the
+engine too, but no MQTT client. A step's figure is what is live after it, without
+garbage. Instructions are those of the 64-bit MicroPython, as callgrind counts them.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,15 +25,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "bench"), str(ROOT / "host")]
 
 from certificates import CLIENT_AUTH, make_ca, make_leaf  # noqa: E402
-from firmware_bench import Mosquitto, mutual_tls  # noqa: E402
-from mpremote.romfs import VfsRomWriter  # noqa: E402
+from firmware_bench import FIRMWARE, Mosquitto, mutual_tls  # noqa: E402
 
-from keyfob_host.mpy import bytecode  # noqa: E402
+from keyfob_host import romfs  # noqa: E402
+from keyfob_host.mpy import board_files  # noqa: E402
+from keyfob_host.names import merge_names  # noqa: E402
 from keyfob_host.virtual import micropython32  # noqa: E402
 
 HOST = "broker.keyfob.test"
 STORY = ROOT / "tools" / "bench" / "device" / "tls_story.py"
-PACKAGES = ("", "tls", "pki", "crypto")
+# What is measured: of which version, which connection in a row.
+CASES = (("TLS 1.2 in full", 12, 0), ("TLS 1.2 resumed", 12, 1), ("TLS 1.3 in full", 13, 0))
+_PACKAGES = ("/keyfob/tls/", "/keyfob/pki/", "/keyfob/crypto/")
 _TOP_KB = 96
 _STEP_KB = 0.25
 _LIMIT_S = 60
@@ -46,7 +51,7 @@ def mount(path):
     sys.path[:] = ["/rom"]
 mount({!r})
 del mount, ffi, uctypes, vfs
-import tls_story
+import keyfob.tls_story
 """
 
 
@@ -59,7 +64,7 @@ def main() -> int:
         for name, content in (("ca", ca.der), ("cert", pair.der), ("key", pair.key_der())):
             (folder / f"{name}.der").write_bytes(content)
         (folder / "now").write_text(str(int(time.time())))
-        lines = mutual_tls(folder, make_leaf(ca, HOST, (HOST,)), ca, "tls_version tlsv1.2")
+        lines = mutual_tls(folder, make_leaf(ca, HOST, (HOST,)), ca)
         micropython32.fetch()
         with Mosquitto(folder / "broker", lines) as broker:
             report(folder, broker.port)
@@ -71,50 +76,26 @@ def main() -> int:
 
 
 def build(folder: Path) -> dict[str, int]:
-    """The package and the story in ``folder/files`` and in ``folder/image.romfs``; sizes."""
-    writer = VfsRomWriter()
-    sizes = {}
-    sources = {"tls_story": STORY}
-    package = ROOT / "firmware" / "keyfob"
-    for part in PACKAGES:
-        for path in sorted((package / part).glob("*.py")):
-            sources[f"keyfob/{part}/{path.stem}".replace("//", "/")] = path
-    for name, path in sources.items():
-        data = bytecode(path, f"{name}.py")
-        target = folder / "files" / f"{name}.mpy"
+    """The firmware and the story in ``folder/files`` and in ``folder/image.romfs``; sizes."""
+    source = folder / "source"
+    shutil.copytree(FIRMWARE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(STORY, source / "keyfob")
+    files = merge_names(source, board_files(source))
+    for file in files:
+        target = folder / "files" / file.path[1:]
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-        if name.count("/") == 2:
-            sizes[name] = len(data)
-    pack(writer, folder / "files")
-    (folder / "image.romfs").write_bytes(bytes(writer.finalise()))
+        target.write_bytes(file.data)
+    _, packed = romfs.split(files)
+    (folder / "image.romfs").write_bytes(romfs.build(packed).data)
     (folder / "rom.py").write_text(_FROM_ROM.format(str(folder / "image.romfs")))
-    return sizes
-
-
-def pack(writer: VfsRomWriter, folder: Path) -> None:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            writer.opendir(path.name)
-            pack(writer, path)
-            writer.closedir()
-        else:
-            writer.mkfile(path.name, path.read_bytes())
+    return {file.path[1:-4]: len(file.data) for file in files if file.path.startswith(_PACKAGES)}
 
 
 def report(folder: Path, port: int) -> None:
     for kind in ("files", "rom"):
-        smallest = smallest_heap(folder, kind, port)
-        said = run(folder, kind, port, 256, "steps", 2)
-        begin = int(re.search(r"begin (\d+)", said)[1])  # type: ignore[index]
-        opened = [int(number) for number in re.findall(r"open \w+ (\d+)", said)]
-        print(f"\n{'.mpy files' if kind == 'files' else 'ROMFS'}: smallest heap {smallest} KB")
-        print(f"  before the handshake {begin}, connected {opened[0]}, resumed {opened[1]} bytes")
-        steps: dict[str, int] = {}
-        for phase, number in re.findall(r"step (\w+) (\d+)", said.split("open")[0]):
-            steps[phase] = max(steps.get(phase, 0), int(number))
-        for phase, most in steps.items():
-            print(f"  {most:6}  {phase}")
+        print("\n.mpy files" if kind == "files" else "\nROMFS")
+        for title, version, which in CASES:
+            report_case(folder, kind, port, title, version, which)
     full = instructions(folder, port, 1)
     both = instructions(folder, port, 2)
     start = instructions(folder, port, 0)
@@ -122,16 +103,31 @@ def report(folder: Path, port: int) -> None:
     print(f", {(full - start) / (both - full):.1f} times fewer")
 
 
+def report_case(folder: Path, kind: str, port: int, title: str, version: int, which: int) -> None:
+    smallest = smallest_heap(folder, kind, port, version, which + 1)
+    said = run(folder, kind, port, 256, version, "steps", which + 1)
+    begin = int(re.search(r"begin (\d+)", said)[1])  # type: ignore[index]
+    opened = re.findall(r"open \w+ (\d+)", said)[which]
+    steps: dict[str, int] = {}
+    for phase, number in re.findall(r"step (\w+) (\d+)", said.split("open ")[which]):
+        steps[phase] = max(steps.get(phase, 0), int(number))
+    print(f"  {title}: smallest heap {smallest} KB, peak {max(steps.values())}", end="")
+    print(f", connected {opened}, before it all {begin} bytes")
+    print("   ", ", ".join(f"{phase} {most}" for phase, most in steps.items()))
+
+
 def command(folder: Path, kind: str) -> list[str]:
     if kind == "files":
-        return ["-c", "import sys; sys.path[:] = ['files']; import tls_story"]
+        return ["-c", "import sys; sys.path[:] = ['files']; import keyfob.tls_story"]
     return [str(folder / "rom.py")]
 
 
-def run(folder: Path, kind: str, port: int, heap_kb: float, how: str, count: int) -> str:
+def run(
+    folder: Path, kind: str, port: int, heap_kb: float, version: int, how: str, count: int
+) -> str:
     """What the story says; empty if it does not come to its end."""
     words = [*micropython32.command(), "-X", f"heapsize={int(heap_kb * 1024)}"]
-    words += [*command(folder, kind), str(port), str(folder), how, str(count)]
+    words += [*command(folder, kind), str(port), str(folder), str(version), how, str(count)]
     try:
         done = subprocess.run(
             words, cwd=folder, capture_output=True, text=True, timeout=_LIMIT_S, check=False
@@ -141,13 +137,13 @@ def run(folder: Path, kind: str, port: int, heap_kb: float, how: str, count: int
     return done.stdout if "bench done" in done.stdout else ""
 
 
-def smallest_heap(folder: Path, kind: str, port: int) -> float | None:
+def smallest_heap(folder: Path, kind: str, port: int, version: int, count: int) -> float | None:
     low, high = 8.0, float(_TOP_KB)
-    if not run(folder, kind, port, high, "plain", 2):
+    if not run(folder, kind, port, high, version, "plain", count):
         return None
     while high - low > _STEP_KB:
         middle = (low + high) / 2
-        if run(folder, kind, port, middle, "plain", 2):
+        if run(folder, kind, port, middle, version, "plain", count):
             high = middle
         else:
             low = middle
@@ -165,6 +161,7 @@ def instructions(folder: Path, port: int, count: int) -> int:
         *command(folder, "files"),
         str(port),
         str(folder),
+        "12",
         "plain",
         str(count),
     ]

@@ -1,20 +1,22 @@
 """Runs on MicroPython: mutual TLS with a broker, once or twice, and what it took.
 
-    micropython tls_story.py PORT FOLDER HOW COUNT
+    micropython -c "import keyfob.tls_story" PORT FOLDER VERSION HOW COUNT
 
-FOLDER has ca.der, cert.der, key.der and "now"; HOW is "steps" (heap after each step) or
-"plain". With COUNT 2 the second handshake resumes the first one's session.
+It is put into the package, so that the names it says are replaced as the engine's are.
+FOLDER has ca.der, cert.der, key.der and "now"; VERSION is 12 or 13; HOW is "steps" (heap
+after each step) or "plain". With COUNT 2 the second handshake resumes the first one's
+session.
 """
 
 import gc
 import socket
 import sys
 
-PORT, FOLDER, HOW, COUNT = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+PORT, FOLDER, VERSION, HOW, COUNT = sys.argv[-5:]
 HOST = "broker.keyfob.test"
 CONNECT = b"\x10\x15\0\4MQTT\4\2\0\x3c\0\x09sensor-01"
 
-from keyfob.tls.engine import TLS12, Engine  # noqa: E402
+from keyfob.tls.engine import TLS12, TLS13, Engine  # noqa: E402
 
 
 def read(name):
@@ -43,8 +45,7 @@ def drive(engine, sock):
             if HOW == "steps":
                 gc.collect()
                 gc.collect()
-                phase = getattr(engine._handshake, "phase", "")
-                print("step", phase, gc.mem_alloc())
+                print("step", engine._handshake.phase, gc.mem_alloc())
         out = engine.tx()
         if out:
             engine.sent(sock.write(out))
@@ -57,10 +58,10 @@ def drive(engine, sock):
 
 def main(session):
     sock = socket.socket()
-    sock.connect(socket.getaddrinfo("127.0.0.1", PORT)[0][-1])
+    sock.connect(socket.getaddrinfo("127.0.0.1", int(PORT))[0][-1])
     engine = Engine(
-        HOST, Anchors(), int(read("now")), client=Client(), session=session, versions=(TLS12,),
-        rx_bytes=512, tx_bytes=512,
+        HOST, Anchors(), int(read("now")), client=Client(), session=session,
+        versions=(TLS13 if VERSION == "13" else TLS12,), rx_bytes=512, tx_bytes=512,
     )  # fmt: skip
     drive(engine, sock)
     gc.collect()
@@ -81,6 +82,6 @@ def main(session):
 gc.collect()
 print("begin", gc.mem_alloc())
 kept = None
-for _ in range(COUNT):
+for _ in range(int(COUNT)):
     kept = main(kept)
 print("bench done")
