@@ -13,7 +13,8 @@ from keyfob_host.rom_names import STATIC
 
 _HEADER = b"M\x06"
 _HEADER_BYTES = 4
-_NUMBER = {name: number for number, name in enumerate(STATIC)}
+_STATIC = dict(enumerate(STATIC, 1))
+_NUMBER = {name: number for number, name in _STATIC.items()}
 
 
 def read_names(data: bytes) -> list[str]:
@@ -44,15 +45,15 @@ def _read(data: bytes) -> tuple[list[str], int, int]:
         for _ in range(count):
             value, at = _read_varuint(data, at)
             if value & 1:
-                names.append(STATIC[value >> 1])
+                names.append(_STATIC[value >> 1])
             else:
                 end = at + (value >> 1)
                 names.append(data[at:end].decode())
                 if data[end] != 0:
                     raise ValueError(f"name at byte {at} does not end where it should")
                 at = end + 1
-    except IndexError:
-        raise ValueError("the .mpy file ends within its table of names") from None
+    except (IndexError, KeyError):
+        raise ValueError(f"no name where one should be, at byte {at}") from None
     return names, objects, at
 
 

@@ -14,7 +14,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# Version 6 of the .mpy format gives these a number, which is the place in this list:
+# Version 6 of the .mpy format gives these numbers, from 1 on, by their place in this list:
 # `static_qstr_list` in MicroPython's py/makeqstrdata.py.
 STATIC = (
     *("", "__dir__", "\n", " "),

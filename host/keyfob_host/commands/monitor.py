@@ -10,9 +10,11 @@ import click
 
 from keyfob_host.boards import DEFAULT_KIND, open_board
 from keyfob_host.console import Console, Event, matches, parse_event
+from keyfob_host.data import data_path
 from keyfob_host.device_errors import DeviceError, load_device_errors
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.serial_stream import printable
+from keyfob_host.tracebacks import with_own_name
 from keyfob_host.transport import open_transport
 from keyfob_host.ui import Ui
 
@@ -82,7 +84,8 @@ def _show(
         return
     if event is None:
         if not events_only:
-            ui.out.print(printable(line), markup=False)
+            text = with_own_name(printable(line), data_path("firmware"))
+            ui.out.print(text, markup=False)
         return
     ui.out.print(printable(render(event)), markup=False, style=_style(event))
     known = errors.get(str(event.get("code"))) if event["ev"] == "error" else None
