@@ -11,8 +11,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import board_files
 import pytest
-import rom_image
 from test_on_micropython import micropython32  # noqa: F401 - a fixture, used below
 
 HERE = Path(__file__).resolve().parent
@@ -57,7 +57,7 @@ def rom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = (HERE.parent / "vectors" / "rfc8448.txt").read_text().splitlines()[1:]
     examples = dict(line.split() for line in lines)
     files = {f"vectors/{name}": bytes.fromhex(octets) for name, octets in examples.items()}
-    return rom_image.make_program(root, PROGRAM, modules, files)
+    return board_files.make_rom(root, PROGRAM, modules, files)
 
 
 def passes(words: list[str]) -> list[str]:

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import board_files
 import pytest
-import rom_image
 from test_on_micropython import micropython32  # noqa: F401 - a fixture, used below
 
 HERE = Path(__file__).resolve().parent
@@ -51,7 +51,7 @@ def rom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The firmware and what breaks things as a ROMFS image, and a program that maps it."""
     program = PROGRAM.format(str(VECTORS))
     root = tmp_path_factory.mktemp("fuzz")
-    return rom_image.make_program(root, program, [HERE / "tls12_flight.py"])
+    return board_files.make_rom(root, program, [HERE / "tls12_flight.py"])
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import board_files
 import pytest
-import rom_image
 import x509_fuzz
 import x509_loaded  # noqa: F401
 from cryptography.hazmat.primitives import serialization
@@ -24,10 +24,8 @@ from x509_reference import cryptography_says
 
 from keyfob.errors import KeyfobError
 from keyfob.pki import path, private_key
-from keyfob_host.mpy import bytecode
 
 HERE = Path(__file__).resolve().parent
-FIRMWARE = HERE.parents[1] / "firmware"
 # What cryptography's policy asks for and RFC 5280 section 6.1 does not, or what the
 # verifier says that it does not check.
 THEIRS_ALONE = (
@@ -74,13 +72,8 @@ def test_an_esp8266s_heap_bears_hostile_certificates(
 ) -> None:
     """From plain files, which takes most of the heap: the verifier loads and unloads its
     modules as it goes. A heap that is full all the same is the engine's tls.no-memory."""
-    for source in [*FIRMWARE.glob("keyfob/**/*.py"), HERE / "x509_fuzz.py"]:
-        folder = FIRMWARE if source.is_relative_to(FIRMWARE) else HERE
-        target = tmp_path / source.relative_to(folder).with_suffix(".mpy")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(bytecode(source, source.name))
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); " + PROGRAM.format(300, 200)
-    check_fuzz([*micropython32, "-X", "heapsize=38k", "-c", program], 300)
+    run = board_files.make_files(tmp_path, PROGRAM.format(300, 200), [HERE / "x509_fuzz.py"])
+    check_fuzz([*micropython32, "-X", "heapsize=38k", str(run)], 300)
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(50_000, marks=slow)])
@@ -90,7 +83,7 @@ def test_an_esp8266s_heap_bears_them_from_romfs(
     micropython32: list[str],  # noqa: F811
 ) -> None:
     program = PROGRAM.format(count, 20)
-    run = rom_image.make_program(tmp_path, program, [HERE / "x509_fuzz.py"])
+    run = board_files.make_rom(tmp_path, program, [HERE / "x509_fuzz.py"])
     check_fuzz([*micropython32, "-X", "heapsize=38k", str(run)], count)
 
 

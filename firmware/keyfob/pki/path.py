@@ -114,13 +114,16 @@ def _steps(chain, anchors, host: str, now_s: int, usage: int, pins, kept: list):
             yield None
             job = jobs.pop()
             scheme = job[0]
+            at = len(jobs)
             if not _is_signed(*job):
                 break
         else:
             if not pins or any(pin in digests for pin in pins):
                 return end_entity
-            jobs = None
-        error = _better(error, _refusal(chain, anchors, now_s, number, jobs, digests, pins))
+            at = -1
+        job = jobs = end_entity = None
+        _unload(kept)  # the arithmetic, before the search is loaded once more
+        error = _better(error, _refusal(chain, anchors, now_s, number, at, digests, pins))
         number += 1
 
 
@@ -183,12 +186,13 @@ def _untrusted(chain, anchors) -> KeyfobError:
     return untrusted(chain, anchors)
 
 
-def _refusal(chain, anchors, now_s: int, number: int, jobs, digests, pins) -> KeyfobError:
+def _refusal(chain, anchors, now_s: int, number: int, at: int, digests, pins) -> KeyfobError:
+    """``at``: whose signature on the path is wrong, -1 if they are all right."""
     from keyfob.pki import refusal
 
-    if jobs is None:
+    if at < 0:
         return refusal.not_pinned(digests, pins)
-    return refusal.not_signed(_find(chain, anchors, now_s, number), len(jobs))
+    return refusal.not_signed(_find(chain, anchors, now_s, number), at)
 
 
 def _better(error, other: KeyfobError) -> KeyfobError:
