@@ -1,4 +1,4 @@
-"""The client for scripts without asyncio: the same engine, and every call waits.
+"""The client for programs without asyncio: the same engine, and every call waits.
 
     client = BlockingClient(config.load())
     client.connect()
@@ -7,30 +7,31 @@
     client.disconnect()
 
 Nothing happens between calls: `receive` often enough to keep the connection alive.
-It does not reconnect by itself; after an error, `connect` again goes on where the
-session was, with everything that is on its way. Messages larger than the buffer are
-told (mqtt.too-large) and skipped.
+After an error, `connect` again goes on where the session was, with everything that is on
+its way; `keep_up` does so for a whole program. Messages larger than the buffer are told
+(mqtt.too-large) and skipped. It takes 10 KB of heap less than `keyfob.client`.
 """
 
+import gc
+import os
 import time
 
 from micropython import const
 
 from keyfob import drop
 from keyfob.errors import KeyfobError
-from keyfob.mqtt import make_session
-from keyfob.mqtt.publish import check_topic
-from keyfob.mqtt.state import Outgoing, since
+from keyfob.mqtt.state import Outgoing, SessionState, since
 from keyfob.uplink import Uplink
+from keyfob.waiting import run
 
 _PUBLISH = const(3)
 _PUBACK = const(4)
 _SUBACK = const(9)
 _UNSUBACK = const(11)
-_CONNACK_LIMIT_MS = const(15_000)
 _WRITE_LIMIT_MS = const(15_000)
 _TICK_MS = const(500)
 _POLL_MS = const(5)
+_NO_MEMORY_MS = const(1_000)
 
 
 def _any(value):
@@ -57,43 +58,84 @@ class Message:
 
 
 class BlockingClient:
-    """``config``: the checked settings."""
+    """``config``: the checked settings. ``will``: as that of `keyfob.client.Client`.
+
+    ``clock``: the board's, see `keyfob.clock.Clock`.
+    """
+
+    # What `keyfob.connection` and `keyfob.backoff` ask of a client beside the rest.
+    inboxes = ()
+    unwanted = ()
+    is_asking = False
+    session_present = False
+    session = stream = tx = failure = _any(None)
+    attempts = quick_ends = 0
+    blocked = 0  # how far a write reaches that would block
+    _at = 0  # bytes of the buffer that are written
+    _taken: Message | None = None
+    _answer = 0  # reason code of the last SUBACK or UNSUBACK
 
     def __init__(self, config: dict) -> None:
-        self._config = config
-        self._uplink = Uplink(config)
-        self._session = make_session(config, config["broker"].get("version", 4), None)
-        self._stream = None
+        self.config = config
+        self.status_topic = "devices/%s/status" % config["device_id"]
+        self.will = (self.status_topic, b"offline", 1, True)
+        self.uplink = Uplink(config)
+        self.clock = self.uplink.clock
+        self.version = config["broker"].get("version", 4)
+        self.kept = SessionState()
+        self.draw = os.urandom
         self._messages: list[Message] = []
-        self._taken: Message | None = None
-        self._answer = 0  # reason code of the last SUBACK or UNSUBACK
+        self._ticked_ms = 0
+
+    def keep_up(self, program) -> None:
+        """Connect and call ``program(client)``, over and over: each failure is an ``error``
+        event, and waited for as `keyfob.backoff` says. Returns when ``program`` does."""
+        while True:
+            up_ms = -1
+            try:
+                self.connect()
+                up_ms = _now_ms()
+                program(self)
+                return
+            except KeyfobError as error:
+                self.failure = error
+            except MemoryError as error:
+                self.failure = KeyfobError("tls.no-memory", "connecting: %s" % error)
+            try:
+                from keyfob.backoff import conclude
+
+                wait_ms = conclude(self, up_ms)
+                del conclude
+            except MemoryError:
+                # Not even enough to tell what failed.
+                self.drop_connection()
+                wait_ms = _NO_MEMORY_MS
+            drop("backoff")
+            time.sleep_ms(wait_ms)
 
     def connect(self, clean: bool = False) -> bool:
         """Connect; whether the broker kept the session. Errors: those of `keyfob.uplink`
         and of the broker (mqtt.not-authorized, …), mqtt.no-connack."""
-        import asyncio
-
-        from keyfob.mqtt import connect
-
         self.close()
-        self._stream = asyncio.run(self._uplink.open())
-        state, broker = self._session, self._config["broker"]
-        connect.connect(state, _now_ms(), self._config["device_id"], broker["keepalive_s"], clean)
-        is_up = lambda: state.state > 1  # noqa: E731 - a name costs more
-        self._wait(is_up, _CONNACK_LIMIT_MS, "mqtt.no-connack")
-        for outgoing in list(state.inflight):
-            self._flush()
-            connect.resend(state, _now_ms(), outgoing)
-        self._flush()
+        self.failure = None
+        drop("mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.publish", "mqtt.acks")
+        self.stream = run(self.uplink.open())
+        from keyfob.connection import establish
+
+        run(establish(self, clean))
+        del establish
         self._settle()
-        return state.session_present
+        return self.session_present
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         """Returns when it is sent (QoS 0) or when the broker has it. Errors: mqtt.bad-topic,
         mqtt.too-large, mqtt.no-puback, and what ends a connection."""
+        from keyfob.mqtt.publish import check_topic
+
         check_topic(topic)
         outgoing = Outgoing(topic, payload, qos, retain)
-        self._session.publish(_now_ms(), outgoing)
+        self._live_stream()
+        self.session.publish(_now_ms(), outgoing)
         self._wait(lambda: not qos or outgoing.is_done)
         if outgoing.code >= 128:
             from keyfob.mqtt.reasons import refusal
@@ -112,8 +154,9 @@ class BlockingClient:
         from keyfob.mqtt import subscribe
 
         subscribe.check_filter(topic_filter)
+        self._live_stream()
         self._answer = -1
-        subscribe.subscribe(self._session, _now_ms(), topic_filter, options)
+        subscribe.subscribe(self.session, _now_ms(), topic_filter, options)
         self._wait(lambda: self._answer >= 0)
         self._settle()
         if self._answer >= 128:
@@ -122,8 +165,8 @@ class BlockingClient:
 
     def _settle(self) -> None:
         """What only that took can go; of 5.0 it is needed all the time."""
-        if self._session.version == 4:
-            drop("mqtt.connect", "mqtt.subscribe")
+        if self.version == 4:
+            drop("connection", "mqtt.connect", "mqtt.subscribe")
 
     def receive(self, limit_ms: int):
         """The next message, or None after ``limit_ms``; the one before is acknowledged."""
@@ -136,42 +179,60 @@ class BlockingClient:
     def _acknowledge(self) -> None:
         taken, self._taken = self._taken, None
         if taken and taken.receipt:
-            self._session.handled(taken.receipt)
+            if self.session:
+                self.session.handled(taken.receipt)
+            else:
+                self.kept.handled(taken.receipt, [])  # the broker sends it again
 
     def disconnect(self) -> None:
         """Acknowledge what was received, say goodbye, close."""
-        from keyfob.mqtt import connect
+        from keyfob.connection import leave
 
+        self._live_stream()
         self._acknowledge()
-        connect.disconnect(self._session)
+        leave(self)
         self._flush()
         self.close()
 
     def close(self) -> None:
         """Close without a word."""
-        stream, self._stream = self._stream, None
-        if stream:
-            stream.close()
+        self.drop_connection()
 
-    def _wait(self, is_over, limit_ms: int = 0, code: str = "") -> None:
+    def drop_connection(self) -> None:
+        """As `close`; for `keyfob.backoff`."""
+        if self.stream:
+            self.stream.close()
+            self.stream = None
+        if self.session:
+            self.session.reset()
+        self.session = self.tx = None
+        self._at = self.blocked = 0
+        gc.collect()
+
+    # -- bytes -----------------------------------------------------------------------------
+
+    def _wait(self, is_over, limit_ms: int = 0) -> None:
         """Read and keep alive until ``is_over()``, or for ``limit_ms``."""
         started_ms = _now_ms()
-        state = self._session
         self._flush()
         while not is_over():
             left_ms = _TICK_MS
             if limit_ms:
                 left_ms = min(left_ms, limit_ms - since(started_ms, _now_ms()))
                 if left_ms <= 0:
-                    if code:
-                        raise KeyfobError(code, "%d ms" % limit_ms)
                     return
             self._read(left_ms)
-            state.tick(_now_ms())
+            now_ms = _now_ms()
+            if since(self._ticked_ms, now_ms) >= _TICK_MS:
+                self._ticked_ms = now_ms
+                self.uplink.check_up()
+                self.clock.keep()
+            self.session.tick(now_ms)
             self._flush()
 
     def _read(self, limit_ms: int) -> None:
-        state, stream = self._session, self._live_stream()
+        stream = self._live_stream()
+        state = self.session
         count = stream.read_now(state.room())
         if not count and stream.poll(limit_ms):
             count = stream.read_now(state.room())
@@ -182,7 +243,7 @@ class BlockingClient:
             event = state.next_event()
 
     def _handle(self, event: int) -> None:
-        state = self._session
+        state = self.session
         if event == _PUBLISH:
             if not state.left:
                 self._messages.append(Message(state))
@@ -193,23 +254,43 @@ class BlockingClient:
             if state.receipt:
                 state.handled(state.receipt)
         elif event == _PUBACK:
-            state.outgoing.is_done = True
+            self.finish(state.outgoing)
         elif event in (_SUBACK, _UNSUBACK):
             self._answer = state.code
 
-    def _flush(self) -> None:
-        state, at, started_ms = self._session, 0, _now_ms()
-        end = state.pack()
-        while at < end:
-            count = self._live_stream().write_now(memoryview(state.tx)[at:end])
-            at += count or 0
+    def finish(self, outgoing: Outgoing) -> None:
+        """The broker has it, or never will."""
+        outgoing.is_done = True
+
+    def flush_now(self) -> bool:
+        """Write without waiting what there is; True if nothing is left."""
+        state, stream = self.session, self._live_stream()
+        while True:
+            end = self.blocked or state.pack()
+            if self._at == end:
+                return True
+            count = stream.write_now(self.tx[self._at : end])
+            self.blocked = end
             if not count:
-                if since(started_ms, _now_ms()) > _WRITE_LIMIT_MS:
-                    raise KeyfobError("tls.write-timeout", "%d of %d bytes" % (at, end))
-                time.sleep_ms(_POLL_MS)
-        state.sent(end)
+                return False
+            self._at += count
+            if self._at == end:
+                state.sent(end)
+                self._at = self.blocked = 0
+
+    async def flush(self) -> None:
+        """Write everything, waiting if need be; for `keyfob.connection`."""
+        self._flush()
+
+    def _flush(self) -> None:
+        started_ms = _now_ms()
+        while not self.flush_now():
+            if since(started_ms, _now_ms()) > _WRITE_LIMIT_MS:
+                detail = "%d of %d bytes" % (self._at, self.blocked)
+                raise KeyfobError("tls.write-timeout", detail)
+            time.sleep_ms(_POLL_MS)
 
     def _live_stream(self):
-        if not self._stream:
+        if not self.stream:
             raise KeyfobError("mqtt.not-connected", "connect first")
-        return self._stream
+        return self.stream

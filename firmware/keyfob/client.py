@@ -94,7 +94,7 @@ class Client:
         self._route: list[Inbox] = []  # where messages of `_route_topic` go
         self._sole: Inbox | None = None  # the only one there
         self._flusher = _any(None)
-        self._tx = _NO_VIEW
+        self.tx = _NO_VIEW
         self._reset_writing()
         self._outbox = outbox
         self._drain = _any(None)
@@ -102,16 +102,6 @@ class Client:
             from keyfob.stored import Drain
 
             self._drain = Drain(self, outbox)
-
-    def begin(self) -> None:
-        """A connection begins, and the state goes on."""
-        from keyfob.mqtt import make_session
-
-        self.session = make_session(self.config, self.version, self.kept)
-
-    def use_buffer(self) -> None:
-        """The session has its buffers."""
-        self._tx = memoryview(self.session.tx)
 
     def _reset_writing(self) -> None:
         self._at = 0  # bytes of the buffer that are written
@@ -331,7 +321,7 @@ class Client:
         """
         stream = self.stream
         try:
-            count = stream.write_now(self._tx[:end])
+            count = stream.write_now(self.tx[:end])
             if count != end:
                 state.tx_end, self._at = end, count or 0
                 self.blocked, self._blocked_ms = end, state.sent_ms
@@ -373,7 +363,7 @@ class Client:
             end = end or (state.tx_end if is_payload else state.pack())
             if not end:
                 return True
-            count = stream.write_now(self._tx[self._at : end])
+            count = stream.write_now(self.tx[self._at : end])
             if not count:
                 now_ms = _now_ms()
                 if not self.blocked:
@@ -643,7 +633,7 @@ class Client:
         if self.stream:
             self.stream.close()
             self.stream = None
-        self._tx = _NO_VIEW
+        self.tx = _NO_VIEW
         if self.session:
             self.session.reset()
             self.session = None

@@ -1,30 +1,30 @@
 """How a connection begins: CONNECT to CONNACK, what the last one left; and goodbye.
 
-Imported by `keyfob.client` for that. How one ends is in `keyfob.backoff`.
+Imported by `keyfob.client` and `keyfob.blocking` for that. How one ends is in
+`keyfob.backoff`.
 """
-
-import asyncio
 
 from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.events import emit, emit_error, now_ms
-from keyfob.mqtt import connect
+from keyfob.mqtt import connect, make_session
 from keyfob.mqtt.state import Outgoing, since
+from keyfob.waiting import pause
 
 _CONNACK_LIMIT_MS = const(15_000)
 _POLL_MS = const(5)
 
 
-async def establish(client) -> None:
+async def establish(client, clean: bool = False) -> None:
     """Over ``client.stream``: everything said that has to be said first. Errors:
     mqtt.no-connack, and the broker's refusals."""
-    client.begin()
-    state, broker = client.session, client.config["broker"]
+    broker = client.config["broker"]
+    client.session = state = make_session(client.config, client.version, client.kept)
     more = {name: broker[name] for name in ("username", "password") if broker.get(name)}
     client_id = client.config["device_id"]
-    connect.connect(state, now_ms(), client_id, broker["keepalive_s"], False, client.will, **more)
-    client.use_buffer()
+    connect.connect(state, now_ms(), client_id, broker["keepalive_s"], clean, client.will, **more)
+    client.tx = memoryview(state.tx)
     await _read_connack(client)
     client.session_present = state.session_present
     await _restore(client)
@@ -50,7 +50,7 @@ async def _read_connack(client) -> None:
         client.flush_now()
         if since(started_ms, now_ms()) > _CONNACK_LIMIT_MS:
             raise KeyfobError("mqtt.no-connack", "%d ms" % _CONNACK_LIMIT_MS)
-        await asyncio.sleep_ms(_POLL_MS)
+        await pause(_POLL_MS)
 
 
 async def _restore(client) -> None:

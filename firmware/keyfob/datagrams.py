@@ -1,6 +1,5 @@
 """One datagram there and one back, for the time; it carries nothing else."""
 
-import asyncio
 import errno
 import socket
 import time
@@ -8,6 +7,7 @@ import time
 from micropython import const
 
 from keyfob.errors import KeyfobError
+from keyfob.waiting import pause
 
 _DATAGRAM_BYTES = const(128)
 _POLL_MS = const(5)
@@ -36,7 +36,7 @@ async def exchange(server: str, packet: bytes, limit_ms: int) -> bytes:
             except OSError as error:
                 if error.args[0] != errno.EAGAIN:
                     raise
-            await asyncio.sleep_ms(_POLL_MS)
+            await pause(_POLL_MS)
     except OSError as error:
         raise KeyfobError("clock.no-answer", str(error))
     finally:

@@ -4,13 +4,13 @@ Ports number their status codes differently and not all have each one (the ESP82
 no STAT_ASSOC_FAIL), so they are read from the port by name.
 """
 
-import asyncio
 import time
 
 import network
 from micropython import const
 
 from keyfob.errors import KeyfobError
+from keyfob.waiting import pause
 
 _JOIN_LIMIT_MS = const(20_000)
 _POLL_MS = const(50)
@@ -52,7 +52,7 @@ async def join(wlan, ssid: str, password: str) -> None:
         if time.ticks_diff(now_ms, started_ms) > _JOIN_LIMIT_MS:
             detail = "ssid %s, status %s after %d ms" % (ssid, status, _JOIN_LIMIT_MS)
             raise KeyfobError(code or "wifi.timeout", detail)
-        await asyncio.sleep_ms(_POLL_MS)
+        await pause(_POLL_MS)
 
 
 def _failure(status: int):

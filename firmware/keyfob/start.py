@@ -1,7 +1,7 @@
 """The whole program: say that we booted, read the settings, run the application."""
 
-import asyncio
 import gc
+import sys
 
 from keyfob import drop, events
 from keyfob.errors import KeyfobError
@@ -24,7 +24,11 @@ def main() -> None:
     if hasattr(gc, "threshold"):
         gc.threshold((gc.mem_free() + gc.mem_alloc()) // _PARTS_OF_HEAP)
     try:
-        asyncio.run(_application())
+        running = _application()
+        if running:
+            import asyncio
+
+            asyncio.run(running)
     except KeyfobError as error:
         # Settings that cannot work: only a person can mend them, over this console.
         events.emit_error(error)
@@ -34,11 +38,12 @@ def main() -> None:
         raise
     finally:
         # After Ctrl-C the loop still holds our tasks; the REPL gets a fresh one.
-        asyncio.new_event_loop()
+        if "asyncio" in sys.modules:
+            sys.modules["asyncio"].new_event_loop()
 
 
 def _application():
-    """The application's coroutine. Errors: config.*"""
+    """The application's coroutine; one without asyncio runs here. Errors: config.*"""
     from keyfob import board, config
 
     board.emit_boot()

@@ -5,6 +5,8 @@ again. What stands afterwards is a `keyfob.tls.mbedtls_stream.MbedtlsStream` or 
 `keyfob.tls.engine_stream.EngineStream`, which read, write and wait in the same way.
 """
 
+import sys
+
 from keyfob import drop
 from keyfob.errors import KeyfobError
 
@@ -28,9 +30,14 @@ async def connect(host: str, port: int, identity, clock, settings: dict, session
                 from keyfob.tls.mbedtls import open_stream
         except ImportError as error:
             raise KeyfobError("tls.no-engine", str(error))
-        return await open_stream(host, port, identity, now_s, settings, session)
-    finally:
+        stream = await open_stream(host, port, identity, now_s, settings, session)
         drop("tcp", "tls.mbedtls", "tls.opening", "tls.tap", "tls")
+        return stream
+    except BaseException:
+        # No engine stands, so none of it is needed.
+        parts = ("keyfob.tls", "keyfob.pki", "keyfob.crypto")
+        drop("tcp", *[name[7:] for name in sys.modules if name[: name.rfind(".")] in parts])
+        raise
 
 
 def failure(error: OSError, doing: str) -> KeyfobError:

@@ -4,7 +4,6 @@
 port offers another.
 """
 
-import asyncio
 import errno
 import select
 import socket
@@ -14,6 +13,7 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.stream import failure
+from keyfob.waiting import pause
 
 _CONNECT_LIMIT_MS = const(10_000)
 _POLL_MS = const(5)
@@ -61,4 +61,4 @@ async def _connect(sock, address, doing: str) -> None:
             return
         if time.ticks_diff(time.ticks_ms(), started_ms) > _CONNECT_LIMIT_MS:
             raise KeyfobError("tls.connect-timeout", "%s: %d ms" % (doing, _CONNECT_LIMIT_MS))
-        await asyncio.sleep_ms(_POLL_MS)
+        await pause(_POLL_MS)

@@ -117,7 +117,8 @@ class Image:
 
 @dataclass(frozen=True)
 class BoardKind:
-    """One board file. ``image_chip_id`` is absent where image headers name no chip (ESP8266)."""
+    """One board file. ``app``: the module below ``apps`` that it runs if no other is named.
+    ``image_chip_id`` is absent where image headers name no chip (ESP8266)."""
 
     name: _Slug
     title: _Text
@@ -129,6 +130,7 @@ class BoardKind:
     limits: Limits
     tls: Tls
     sync: Sync
+    app: Annotated[str, Pattern(r"[a-z0-9_]{1,32}", "a name of a module")] = "sensor"
     image_chip_id: Annotated[int, Range(0, 0xFFFF)] | None = None
     vfs: Vfs | None = None
     image: Image | None = None

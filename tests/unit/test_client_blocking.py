@@ -14,15 +14,17 @@ if not hasattr(time, "sleep_ms"):
     time.sleep_ms = lambda ms: time.sleep(ms / 1000)
 
 
+SETTINGS = {
+    "device_id": "dev", "wifi": {"ssid": "net"}, "ntp": {"servers": ["a"]},
+    "broker": {"host": "broker.test", "keepalive_s": 5},
+}  # fmt: skip
+
+
 def connected(*says, connack=CONNACK, **limits):
     """(client, link) after its CONNECT."""
     network.outcome = network.STAT_GOT_IP
-    settings = {
-        "device_id": "dev", "wifi": {"ssid": "net"}, "ntp": {"servers": ["a"]},
-        "broker": {"host": "broker.test", "keepalive_s": 5}, "limits": limits,
-    }  # fmt: skip
     with Console():
-        client = BlockingClient(check(settings))
+        client = BlockingClient(check(dict(SETTINGS, limits=limits)))
     link = Link(connack, *says)
     reconnect(client, link)
     return client, link
@@ -32,7 +34,8 @@ def reconnect(client, link):
     async def open_link():
         return link
 
-    client._uplink.open = open_link
+    client.uplink.open = open_link
+    client.uplink.check_up = lambda: None
     return client.connect()
 
 
@@ -44,6 +47,7 @@ def test_it_publishes_and_returns_with_the_acknowledgement():
     client.publish("a", b"y", 2)
     client.publish("a", b"z", 0)
     assert link.packets()[1:] == [
+        b"\x31\x1a\x00\x12devices/dev/statusonline",
         b"\x32\x18\x00\x13devices/dev/reading\x00\x01x", b"\x34\x06\x00\x01a\x00\x02y",
         b"\x62\x02\x00\x02", b"\x30\x04\x00\x01az",
     ]  # fmt: skip
@@ -63,6 +67,7 @@ def test_it_subscribes_and_receives_and_acknowledges_with_the_next_call():
     link.say(b"\xb0\x02\x00\x03")
     client.unsubscribe("a")
     client.disconnect()
+    assert link.packets()[-2] == b"\x31\x1b\x00\x12devices/dev/statusoffline"
     assert link.packets()[-1] == b"\xe0\x00" and link.is_closed
     assert code_of(client.receive, 10) == "mqtt.not-connected"
 
@@ -73,7 +78,7 @@ def test_what_was_on_its_way_is_sent_again_by_the_next_connection():
     assert code_of(client.publish, "a", b"x") == "tls.closed"
     second = Link(PRESENT)
     assert reconnect(client, second)
-    assert second.packets()[1:] == [b"\x3a\x06\x00\x01a\x00\x01x"]
+    assert second.packets()[2:] == [b"\x3a\x06\x00\x01a\x00\x01x"]
 
 
 def test_time_limits_hold():
@@ -85,14 +90,46 @@ def test_time_limits_hold():
         steps[0] += 1000
         return steps[0]
 
-    keyfob.blocking._now_ms, kept = fast_ms, keyfob.blocking._now_ms
+    plenty, keyfob.plenty_bytes = keyfob.plenty_bytes, 0  # so that no module is dropped
+    from keyfob import connection
+
+    kept = keyfob.blocking._now_ms, connection.now_ms
+    keyfob.blocking._now_ms = connection.now_ms = fast_ms
     try:
         assert code_of(client.publish, "a", b"x") == "tls.write-timeout"
         assert code_of(reconnect, client, Link()) == "mqtt.no-connack"
         assert reconnect(client, Link(PRESENT))
         assert code_of(client.publish, "a", b"x") == "mqtt.no-pingresp"
     finally:
-        keyfob.blocking._now_ms = kept
+        keyfob.blocking._now_ms, connection.now_ms = kept
+        keyfob.plenty_bytes = plenty
+
+
+def test_a_whole_program_is_kept_up():
+    links = [Link(CONNACK), Link(b"\x20\x02\x00\x03"), Link(CONNACK)]
+    client = BlockingClient(check(SETTINGS))
+    calls = []
+
+    async def open_link():
+        return links.pop(0)
+
+    def program(given):
+        assert given is client
+        calls.append(len(links))
+        if len(calls) == 1:
+            client.stream.cut()
+            client.publish("a", b"x")
+
+    client.uplink.open = open_link
+    client.uplink.check_up = lambda: None
+    client.draw = bytes  # the shortest wait
+    with Console() as console:
+        client.keep_up(program)
+    assert calls == [2, 0]
+    assert [error["code"] for error in console.named("error")] == [
+        "tls.closed", "mqtt.server-unavailable",
+    ]  # fmt: skip
+    assert len(console.named("mqtt.up")) == 2 and len(console.named("mqtt.down")) == 1
 
 
 def test_a_message_above_the_buffer_is_told_and_skipped():

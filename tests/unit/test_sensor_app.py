@@ -1,4 +1,4 @@
-"""apps.sensor: readings, colours, commands, and a sensor that fails."""
+"""apps.sensor and apps.sensor_small: readings, colours, commands, and a sensor that fails."""
 
 import asyncio
 import json
@@ -7,14 +7,19 @@ import dht
 import neopixel
 from device_support import Console, code_of, run
 
-from apps import sensor
+from apps import sensor, sensor_small
+from apps.sensor_core import Sensor
 from keyfob.inbox import Message
 
 PREFIX = "devices/dev"
 
 
+class Over(Exception):
+    """The story of a `SmallWire` is over."""
+
+
 class Wire:
-    """What the application asks of a client: publishes are kept, commands are given."""
+    """What the application on asyncio asks of a client: publishes are kept, commands given."""
 
     def __init__(self, *commands):
         self.published = []
@@ -43,11 +48,35 @@ class Wire:
         return Message(PREFIX + "/command", self._commands.pop(0), 1, False)
 
 
+class SmallWire(Wire):
+    """What the application without asyncio asks of one. After ``turns`` waits it is over."""
+
+    def __init__(self, *commands, turns=0):
+        super().__init__(*commands)
+        self._turns = turns
+        self.filters = []
+
+    def subscribe(self, topic_filter):
+        self.filters.append(topic_filter)
+
+    def publish(self, topic, payload, qos=1, retain=False):
+        self.published.append((topic, json.loads(payload.decode()), retain))
+
+    def receive(self, limit_ms):
+        assert 0 < limit_ms <= 3_600_000
+        if self._commands:
+            return Message(PREFIX + "/command", self._commands.pop(0), 1, False)
+        self._turns -= 1
+        if self._turns < 0:
+            raise Over
+        return Message(PREFIX + "/command", b'{"period_s": 3600}', 1, False)  # the next reading
+
+
 def make(**settings):
     base = {"name": "sensor", "period_s": 3600, "dht_pin": 4, "pixel_pin": 5, "pixels": 1}
     base.update(settings)
     del neopixel.shown[:]
-    return sensor.Sensor(base, PREFIX)
+    return Sensor(base)
 
 
 def readings(values):
@@ -57,10 +86,11 @@ def readings(values):
     wire = Wire()
 
     async def main():
-        task = asyncio.create_task(made.publish_readings(wire))
+        wake = asyncio.Event()
+        task = asyncio.create_task(sensor._publish_readings(wire, made, PREFIX, wake))
         for _ in values:
             await asyncio.sleep_ms(5)
-            made._period_changed.set()
+            wake.set()
         await asyncio.sleep_ms(5)
         task.cancel()
 
@@ -73,9 +103,51 @@ def command(*texts):
     """(sensor, what was published, events) after these commands."""
     made = make()
     wire = Wire(*texts)
+
+    async def main():
+        await sensor._obey(wire, made, PREFIX, asyncio.Event())
+
     with Console() as console:
-        run(made.obey(wire))
+        run(main())
     return made, wire.published, console
+
+
+def refusal_of(kind, function, *arguments):
+    """Whether ``function`` ended with an exception of that kind."""
+    try:
+        function(*arguments)
+    except kind:
+        return True
+    return False
+
+
+def small(wire, values):
+    """What the application without asyncio published, and its events."""
+    dht.values[:] = values
+    with Console() as console:
+        assert refusal_of(Over, sensor_small._serve, wire, make(), PREFIX)
+    return wire.published, console
+
+
+def test_without_asyncio_it_publishes_obeys_and_answers():
+    wire = SmallWire('{"color": [1, 2, 3]}', "x", '{"thresholds": {"red_above_c": 30}}', turns=1)
+    published, console = small(wire, [(21.5, 40.0), (22.5, 41.0), (23.5, 42.0)])
+    assert wire.filters == ["devices/dev/command"]
+    assert [topic[12:] for topic, _, _ in published] == [
+        "reading", "state", "state", "reading", "state", "reading",
+    ]  # fmt: skip
+    assert [retain for _, _, retain in published] == [False, True, True, False, True, False]
+    assert published[1][1]["color"] == [1, 2, 3] and published[2][1]["red_above_c"] == 30
+    assert [reading["seq"] for _, reading, _ in published if "seq" in reading] == [1, 2, 3]
+    assert len(console.named("command")) == 4 and len(console.named("publish")) == 6
+    assert len(console.named("app.bad-command")) == 1
+    assert neopixel.shown[:3] == [(0, 32, 0), (1, 2, 3), (0, 32, 0)]
+
+
+def test_without_asyncio_a_sensor_that_fails_is_told_and_the_next_reading_comes():
+    published, console = small(SmallWire(turns=1), [OSError(110), (21.5, 40.0)])
+    assert "110" in console.named("app.sensor-failed")[0]["detail"]
+    assert published[1][1]["temperature_c"] == 21.5
 
 
 def test_a_reading_is_json_with_time_and_sequence():
@@ -105,7 +177,8 @@ def test_a_commanded_colour_is_shown_at_once_and_answered_retained():
     topic, state, retain = published[0]
     assert (topic, state["color"], retain) == ("devices/dev/state", [1, 2, 3], True)
     assert console.named("command")[0]["topic"] == "devices/dev/command"
-    made._show(0.0)
+    dht.values[:] = [(0.0, 1)]
+    made.read(0)
     assert neopixel.shown[-1] == (1, 2, 3)  # the thresholds do not take it away
 
 
@@ -113,7 +186,8 @@ def test_thresholds_end_a_commanded_colour():
     made, published, _ = command(
         '{"color": [1, 2, 3]}', '{"thresholds": {"blue_below_c": 5, "red_above_c": 6.5}}'
     )
-    made._show(6.0)
+    dht.values[:] = [(6.0, 1)]
+    made.read(0)
     assert neopixel.shown[-1] == (0, 32, 0)
     state = published[1][1]
     assert (state["blue_below_c"], state["red_above_c"]) == (5, 6.5)
@@ -149,8 +223,10 @@ def test_a_bad_command_is_told_and_changes_nothing():
 
 def test_settings_of_the_app_are_checked():
     def check(**app):
-        return run(sensor.run({"device_id": "dev", "app": app}))
+        code = code_of(sensor_small.run, {"device_id": "dev", "app": app})
+        assert code_of(lambda: run(sensor.run({"device_id": "dev", "app": app}))) == code
+        return code
 
-    assert code_of(lambda: check(period=1)) == "config.unknown-key"
-    assert code_of(lambda: check(period_s=0)) == "config.out-of-range"
-    assert code_of(lambda: check(pixels="1")) == "config.wrong-type"
+    assert check(period=1) == "config.unknown-key"
+    assert check(period_s=0) == "config.out-of-range"
+    assert check(pixels="1") == "config.wrong-type"

@@ -4,7 +4,6 @@
 and a socket that does not block.
 """
 
-import asyncio
 import select
 
 from keyfob.errors import KeyfobError
@@ -81,6 +80,8 @@ class EngineStream:
 
     def readable(self):
         """To be awaited: returns when the socket may be readable."""
+        import asyncio
+
         # As asyncio.StreamReader does it (1.21 to 1.29), whose module takes 900 bytes.
         yield asyncio.core._io_queue.queue_read(self._sock)  # type: ignore[attr-defined]
 

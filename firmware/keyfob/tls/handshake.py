@@ -5,7 +5,6 @@ and each of its certificates is of version 3 with the names in the SAN. mbedTLS 
 chain, signatures, validity, name (DNS or IP SAN), key usage, EKU and path length.
 """
 
-import asyncio
 import gc
 import time
 
@@ -16,6 +15,7 @@ from keyfob.errors import KeyfobError
 from keyfob.stream import failure
 from keyfob.tls.mbedtls import refuse
 from keyfob.tls.tap import Tap
+from keyfob.waiting import pause
 
 _HANDSHAKE_LIMIT_MS = const(30_000)
 _POLL_MS = const(5)
@@ -77,4 +77,4 @@ async def _drive(engine, tap: Tap, chain) -> None:
         if time.ticks_diff(time.ticks_ms(), started_ms) > _HANDSHAKE_LIMIT_MS:
             detail = "%d bytes from the broker in %d ms" % (watch.seen_bytes, _HANDSHAKE_LIMIT_MS)
             raise KeyfobError("tls.handshake-timeout", detail)
-        await asyncio.sleep_ms(_POLL_MS)
+        await pause(_POLL_MS)

@@ -4,7 +4,7 @@ Trust anchors, certificates and key of the identity are read from their files wh
 handshake comes to them, each for as long as it is looked at.
 """
 
-import asyncio
+import time
 
 from micropython import const
 
@@ -12,6 +12,7 @@ from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.tls.engine import TLS12, TLS13, Engine
 from keyfob.tls.engine_stream import EngineStream
+from keyfob.waiting import pause
 
 # A full handshake with RSA-4096 on an ESP8266 of 80 MHz stays below; a broker that
 # waits less closes.
@@ -42,19 +43,15 @@ async def open_stream(host: str, port: int, identity, now_s: int, settings: dict
             **_options(settings["tls"], settings["limits"]["rx_bytes"]),
         )  # fmt: skip
         stream = EngineStream(engine, sock)
-        await asyncio.wait_for_ms(_shake_hands(stream, engine), _HANDSHAKE_LIMIT_MS)
+        await _shake_hands(stream, engine)
         return stream
-    except asyncio.TimeoutError:
-        detail = "%d bytes from the broker in %d ms" % (engine.seen_bytes, _HANDSHAKE_LIMIT_MS)
-        error: BaseException = KeyfobError("tls.handshake-timeout", detail)
-    except MemoryError:
-        error = KeyfobError("tls.no-memory", "making the engine")
-    except BaseException as other:
-        error = other
-    if stream:
-        stream.close()
-    sock.close()
-    raise error
+    except BaseException as error:
+        if stream:
+            stream.close()
+        sock.close()
+        if isinstance(error, MemoryError):
+            raise KeyfobError("tls.no-memory", "making the engine")
+        raise
 
 
 def _options(tls: dict, rx_bytes: int) -> dict:
@@ -75,14 +72,17 @@ def _options(tls: dict, rx_bytes: int) -> dict:
 
 
 async def _shake_hands(stream: EngineStream, engine: Engine) -> None:
-    while not engine.is_open:
+    started_ms = time.ticks_ms()
+    while True:
         while engine.step():
-            await asyncio.sleep_ms(0)
-        if engine.tx():
-            if not stream.send():
-                await asyncio.sleep_ms(_POLL_MS)
-        elif not engine.is_open and not stream.fill():
-            await stream.readable()
+            await pause(0)
+        if engine.is_open and not engine.tx():
+            return
+        if not (stream.send() if engine.tx() else stream.fill()):
+            await pause(_POLL_MS)
+        if time.ticks_diff(time.ticks_ms(), started_ms) > _HANDSHAKE_LIMIT_MS:
+            detail = "%d bytes from the broker in %d ms" % (engine.seen_bytes, _HANDSHAKE_LIMIT_MS)
+            raise KeyfobError("tls.handshake-timeout", detail)
 
 
 class _Anchors:

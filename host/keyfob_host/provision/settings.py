@@ -23,7 +23,6 @@ BENCH_SSID = "keyfob-bench"
 BENCH_PASSWORD = "keyfob-bench-password"  # noqa: S105 - the bench's own, known to everybody
 
 _PUBLIC_NTP = ("pool.ntp.org", "time.cloudflare.com")
-_DEFAULT_APP = "sensor"
 # The board takes no time before the day of its provisioning; a day for this clock's error.
 _CLOCK_SLACK_S = 86_400
 
@@ -73,7 +72,7 @@ def settings_text(
         "broker": _broker(given, _section(present, "broker")),
         "limits": kind.limits.as_dict(),
         "tls": _tls(kind, _section(present, "tls")),
-        "app": {"name": _DEFAULT_APP, **_section(present, "app"), **given.app},
+        "app": {"name": kind.app, **_section(present, "app"), **given.app},
     }
     if outbox := _section(present, "outbox"):
         made["outbox"] = outbox
