@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import tls_rig as rig
 from certificates import CLIENT_AUTH, Pair, make_ca, make_leaf
@@ -20,7 +22,15 @@ from tls12_server import (
     RSA_GCM,
     Server12,
 )
-from tls_rig import BROKER, CA, HOST, Client, pump, read_all
+from tls_rig import (
+    BROKER,
+    CA,
+    HOST,
+    Client,
+    no_collector,  # noqa: F401
+    pump,
+    read_all,
+)
 from tls_wire import ALERT, HANDSHAKE, message, vector
 
 from keyfob.errors import KeyfobError
@@ -215,6 +225,19 @@ def test_session_is_resumed(how: str, suite: int) -> None:
         assert session
 
 
+@pytest.mark.parametrize("how", ["ticket", "id"])
+def test_resumption_needs_no_public_key_work(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions: dict = {}
+    given = {"ticket": b"t" * 200} if how == "ticket" else {"session_id": b"s" * 32}
+    session = opened(Server12(BROKER, sessions=sessions, **given)).session
+    for name in ("crypto.weierstrass", "crypto.p256", "crypto.rsa", "pki.path", "pki.der"):
+        monkeypatch.setitem(sys.modules, "keyfob." + name, None)  # not to be imported
+    engine = opened(Server12(None, sessions=sessions), session=session)
+    assert engine.is_resumed
+    with pytest.raises(ImportError):
+        opened(Server12(BROKER))
+
+
 def test_new_ticket_takes_the_place_of_the_old_one() -> None:
     sessions: dict = {}
     session = opened(Server12(BROKER, sessions=sessions, ticket=b"one")).session
@@ -277,6 +300,14 @@ def test_server_name_is_sent_for_a_name_only() -> None:
         engine = Engine(address, [CA.der], rig.make_engine()._handshake.now_s, versions=(TLS12,))
         pump(engine, server)
         assert engine.is_open and 0 not in server.hello
+
+
+def test_server_name_has_no_dot_at_its_end() -> None:
+    server = Server12(BROKER)
+    now_s = rig.make_engine()._handshake.now_s
+    engine = Engine(HOST + ".", [CA.der], now_s, versions=(TLS12,))
+    pump(engine, server)
+    assert engine.is_open and server.hello[0] == vector(b"\0" + vector(HOST.encode(), 2), 2)
 
 
 def test_hello_requests_are_refused_without_harm() -> None:

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 from certificates import Pair, make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from tls_rig import BROKER, CA, HOST, TLS12, TLS13, Client, Engine, KeyfobError, make_engine
+from tls_rig import (
+    BROKER,
+    CA,
+    HOST,
+    TLS12,
+    TLS13,
+    Client,
+    Engine,
+    KeyfobError,
+    make_engine,
+    no_collector,  # noqa: F401
+)
 from tls_tcp import Connection, SServer, s_server
 
 ONLY_12 = "-tls1_2"
@@ -95,9 +106,9 @@ def test_settings(setting: str, rx_bytes: int, tmp_path: Path) -> None:
         assert engine.rx_limit == rx_bytes  # OpenSSL knows max_fragment_length
 
 
-@pytest.mark.parametrize("kind", ["rsa-4096", "pss"])
+@pytest.mark.parametrize("kind", ["rsa-3072", "rsa-4096", "pss"])
 def test_other_keys(kind: str, tmp_path: Path) -> None:
-    size = 2048 if kind == "pss" else 4096
+    size = 2048 if kind == "pss" else int(kind[4:])
     pair = make_leaf(CA, HOST, (HOST,), key=rsa.generate_private_key(65537, size))
     settings = ("-sigalgs", "RSA-PSS+SHA256") if kind == "pss" else ()
     with s_server(tmp_path, pair, ONLY_12, *settings) as server:

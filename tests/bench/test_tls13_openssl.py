@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from certificates import Pair, make_ca, make_leaf
+from certificates import make_ca, make_leaf
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tls_rig import (
@@ -25,11 +25,6 @@ from tls_tcp import Connection, s_server
 from keyfob.tls import client_hello
 
 ONLY_13 = "-tls1_3"
-
-
-@pytest.fixture(scope="module")
-def rsa_broker() -> Pair:
-    return make_leaf(CA, HOST, (HOST,), key=rsa.generate_private_key(65537, 2048))
 
 
 def talk(connection: Connection, server: object) -> None:
@@ -101,12 +96,32 @@ def test_hello_retry_request_for_x25519(tmp_path: Path) -> None:
             session = engine.session
 
 
-@pytest.mark.parametrize("kind", ["rsa", "p384"])
-def test_other_keys(kind: str, rsa_broker: Pair, tmp_path: Path) -> None:
-    pair = rsa_broker
-    if kind == "p384":
-        pair = make_leaf(CA, HOST, (HOST,), key=ec.generate_private_key(ec.SECP384R1()))
-    with s_server(tmp_path, pair, ONLY_13) as server:
+KEYS = {
+    "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
+    "rsa-3072": lambda: rsa.generate_private_key(65537, 3072),
+    "rsa-4096": lambda: rsa.generate_private_key(65537, 4096),
+    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_other_keys(kind: str, tmp_path: Path) -> None:
+    with s_server(tmp_path, make_leaf(CA, HOST, (HOST,), key=KEYS[kind]()), ONLY_13) as server:
+        session = None
+        for turn in range(2):
+            engine = make_engine(session=session)
+            connection = Connection(engine, server.port)
+            connection.open()
+            talk(connection, server)
+            connection.close()
+            assert engine.is_resumed == (turn > 0)
+            session = engine.session
+
+
+@pytest.mark.parametrize("scheme", ["RSA-PSS+SHA384", "RSA-PSS+SHA256"])
+def test_either_hash_in_the_proof_of_an_rsa_key(scheme: str, tmp_path: Path) -> None:
+    pair = make_leaf(CA, HOST, (HOST,), key=KEYS["rsa-2048"]())
+    with s_server(tmp_path, pair, ONLY_13, "-sigalgs", scheme) as server:
         connection = Connection(make_engine(), server.port)
         connection.open()
         talk(connection, server)

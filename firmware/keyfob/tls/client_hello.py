@@ -128,7 +128,8 @@ def _extensions(hs) -> list:
         _extension(_RECORD_SIZE_LIMIT, fragment.to_bytes(2, "big")),
     ]
     if not is_address(hs.host):
-        name = b"\x00" + vector(2, hs.host.encode())
+        # Without the dot of an absolute name (RFC 6066 section 3).
+        name = b"\x00" + vector(2, hs.host.rstrip(".").encode())
         found.append(_extension(_SERVER_NAME, vector(2, name)))
     if hs.alpn:
         names = [vector(1, name) for name in hs.alpn]
