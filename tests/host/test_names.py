@@ -121,15 +121,12 @@ def test_nothing_but_tables_of_the_package_differs(
     assert changed > 50
 
 
-def test_two_names_of_a_module_become_one_only_if_they_are_parameters(
-    full: list[BoardFile], short: list[BoardFile]
-) -> None:
-    for old, new in zip(full, short, strict=True):
-        if new.path.endswith(".mpy"):
-            before = {name for name in read_names(old.data) if name != "*"}
-            after = [name for name in dict.fromkeys(read_names(new.data)) if name != "*"]
-            nameless = sum(new == "*" for new in read_names(new.data))
-            assert len(after) == len(set(after)) >= len(before) - nameless
+def test_only_parameters_of_a_module_become_one(full: list[BoardFile]) -> None:
+    tables = {file.path: read_names(file.data) for file in full if file.path.endswith(".mpy")}
+    for path, new in replacements(FIRMWARE, full).items():
+        named = [name for name in new.values() if name != "*"]
+        assert len(named) == len(set(named))
+        assert not set(named) & set(tables[path])
 
 
 def test_the_same_sources_give_the_same_bytes(full: list[BoardFile]) -> None:
