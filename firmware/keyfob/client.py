@@ -94,6 +94,8 @@ class Client:
         self._route: list[Inbox] = []  # where messages of `_route_topic` go
         self._sole: Inbox | None = None  # the only one there
         self._flusher = _any(None)
+        self._reader = _any(None)
+        self._is_waiting = False  # for the stream to be readable
         self.tx = _NO_VIEW
         self._reset_writing()
         self._outbox = outbox
@@ -475,8 +477,21 @@ class Client:
                 await self._resumed.wait()
             elif self._read_now():
                 await asyncio.sleep_ms(0)  # those for whom something came
+                self._turn_ms = _now_ms()
             elif not self.failure:
+                self._is_waiting = True
                 await self.stream.readable()
+                self._is_waiting = False
+                self._turn_ms = _now_ms()
+
+    async def _read_on(self) -> None:
+        """Go on where others got a turn, as what the engine holds makes nothing readable."""
+        is_more = True
+        while is_more:
+            await asyncio.sleep_ms(0)
+            self._turn_ms = _now_ms()
+            is_more = self._is_up and self._read_now()
+        self._reader = None
 
     def take(self, inbox: Inbox):
         """The next message for ``inbox``, which is empty, in the usual case: it is there
@@ -532,6 +547,10 @@ class Client:
                 elif event:
                     self._handle(event)
                 elif is_drained:
+                    break
+                elif came and since(self._turn_ms, _now_ms()) > _TURN_MS:
+                    if self._is_waiting and not self._reader:
+                        self._reader = asyncio.create_task(self._read_on())
                     break
                 else:
                     room = state.room()

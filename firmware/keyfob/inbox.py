@@ -76,7 +76,7 @@ class Inbox:
                 self._arrived.clear()
                 await self._arrived.wait()
         message = messages.pop(0)
-        if message.receipt:
+        if message.receipt or message.payload is None:  # or its pieces are not wanted any more
             self._taken = message
         if len(messages) + 1 == self._bound:
             self._client.full -= 1

@@ -5,6 +5,8 @@ import io
 
 from scripted_broker import CONNACK, GRANTED, PRESENT, Link, codes, outcome, play, settle, until
 
+from keyfob.errors import KeyfobError
+
 
 class Once(io.BytesIO):
     """A reader that cannot be read twice."""
@@ -146,19 +148,51 @@ def test_a_large_message_that_nobody_takes_is_told_and_skipped():
 
 
 def test_the_rest_of_a_large_message_is_skipped_when_the_next_is_asked_for():
-    packet = b"\x32\x85\x08\x00\x01a\x00\x09" + bytes(1024)
+    for packet in (
+        b"\x32\x85\x08\x00\x01a\x00\x09" + bytes(1024),
+        b"\x30\x83\x08\x00\x01a" + bytes(1024),
+    ):
+
+        async def test(client, link, packet=packet):
+            inbox = client.messages("a", stream=True)
+            await client.connected()
+            link.say(GRANTED)
+            link.say(*[packet[at : at + 50] for at in range(0, len(packet), 50)])
+            link.say(b"\x30\x04\x00\x01az")
+            await inbox.get()
+            message = await inbox.get()
+            assert message.payload == b"z"
+
+        assert not codes(play(test, Link(CONNACK), rx_bytes=128))
+
+
+def test_a_large_message_that_nobody_takes_leaves_others_their_turns():
+    # The link has more each time it is asked, without end; so might a fast one.
+    class Endless(Link):
+        is_on = False
+
+        def read_now(self, view):
+            return len(view) if self.is_on else super().read_now(view)
+
+        def poll(self, limit_ms):
+            return self.is_on or super().poll(limit_ms)
 
     async def test(client, link):
         inbox = client.messages("a", stream=True)
         await client.connected()
-        link.say(GRANTED)
-        link.say(*[packet[at : at + 50] for at in range(0, len(packet), 50)])
-        link.say(b"\x30\x04\x00\x01az")
+        link.say(GRANTED, b"\x30\xff\xff\xff\x7f\x00\x01a" + bytes(200))
         await inbox.get()
-        message = await inbox.get()
-        assert message.payload == b"z"
+        link.is_on = True
+        task = asyncio.create_task(inbox.get())  # skips it
+        for _ in range(5):
+            await asyncio.sleep_ms(1)
+        left = client.session.left
+        await asyncio.sleep_ms(1)
+        assert 0 < client.session.left < left
+        task.cancel()
+        client.fail(KeyfobError("tls.reset", "by the test"))
 
-    assert not codes(play(test, Link(CONNACK), rx_bytes=128))
+    play(test, Endless(CONNACK), rx_bytes=128)
 
 
 def test_a_large_message_that_was_cut_comes_again():
