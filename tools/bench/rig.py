@@ -43,6 +43,7 @@ MORE = tuple(
         "mqtt/subscribe", "mqtt/violations",
     )
 )  # fmt: skip
+_PROGRAMS = tuple(f"keyfob_{name}" for name in ("rates", "story", "blocking", "large", "turns"))
 _UMQTT = "micropython-umqtt.simple==1.3.4"
 _UMQTT_SHA256 = "b6a2520239e3992c63a7de9370ee9b3d9d27819a90359c521f1c0f7ccab8d12f"
 _UMQTT_FILE_SHA256 = "8555d2f654deb8eb0d724f79b0811a78cc94029d070f3d96bbd74288653d63a5"
@@ -163,7 +164,7 @@ def keyfob_board(folder: Path, transport: str, broker: Broker) -> Path:
     compile_file(HERE / "board" / "uplink.py", folder / "keyfob" / "uplink.mpy")
     if transport == "tcp":
         compile_file(HERE / "board_tcp" / "stream.py", folder / "keyfob" / "stream.mpy")
-    for name in ("keyfob_rates", "keyfob_story", "keyfob_blocking", "keyfob_large"):
+    for name in _PROGRAMS:
         compile_file(HERE / "device" / f"{name}.py", folder / f"{name}.mpy")
     write_identity(folder, broker)
     return folder

@@ -23,6 +23,7 @@ _CONFIG = {
     "ntp": {"servers": ["localhost"], "min_s": 0},
     "broker": {"host": "localhost", "port": int(sys.argv[1]), "keepalive_s": 60},
     "limits": {"rx_bytes": 256, "tx_bytes": 256, "payload_bytes": 128, "inflight": 1},
+    "tls": {"engine": "mbedtls"},
 }
 
 
