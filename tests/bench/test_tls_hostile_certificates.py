@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from certificates import CLIENT_AUTH, DAY, Pair, make_ca, make_leaf
-from cryptography.hazmat.primitives.asymmetric import rsa
+from certificates import CLIENT_AUTH, DAY, Pair, as_version_1, make_ca, make_leaf
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tls12_server import ECDHE_ECDSA_GCM, ECDHE_RSA_GCM, RSA_GCM, Server12
 from tls13_server import Server13
 from tls_hostile import (
@@ -17,6 +17,7 @@ from tls_hostile import (
     NO_CERTIFICATE,
     TOO_LARGE,
     UNEXPECTED,
+    flipped,
     leaf,
     refused12,
 )
@@ -33,6 +34,45 @@ from tls_rig import (
 from tls_wire import extensions, message, vector
 
 from keyfob.tls.engine import TLS12, Engine
+
+# Both versions.
+
+
+def too_long() -> Pair:
+    upper = make_ca("upper", issuer=CA, path_length=0)
+    lower = make_ca("lower", issuer=upper)
+    return make_leaf(lower, HOST, (HOST,), below=(lower, upper))
+
+
+def forged() -> Pair:
+    pair = leaf()
+    return Pair(flipped(pair.der), pair.key)
+
+
+CHAINS: dict[str, tuple[Callable[[], Pair], str]] = {
+    "x509.expired": (lambda: leaf(after=-DAY / 2), "certificate_expired"),
+    "x509.not-yet-valid": (lambda: leaf(before=DAY), "certificate_expired"),
+    "x509.wrong-name": (lambda: make_leaf(CA, "x", ("other.test",)), "bad_certificate"),
+    "x509.no-san": (lambda: make_leaf(CA, HOST), "bad_certificate"),
+    "x509.wrong-usage": (lambda: leaf(usage=CLIENT_AUTH), "unsupported_certificate"),
+    "x509.untrusted": (lambda: make_leaf(make_ca("another"), HOST, (HOST,)), "unknown_ca"),
+    "x509.bad-signature": (forged, "bad_certificate"),
+    "x509.not-v3": (lambda: as_version_1(leaf(), CA), "unsupported_certificate"),
+    "x509.end-entity-is-ca": (lambda: make_ca("a CA", issuer=CA), "bad_certificate"),
+    "x509.path-length": (too_long, "bad_certificate"),
+    "x509.weak": (lambda: leaf(key=WEAK), "bad_certificate"),
+    "x509.unsupported": (lambda: leaf(key=P521), "bad_certificate"),
+}
+WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505
+P521 = ec.generate_private_key(ec.SECP521R1())
+
+
+@pytest.mark.parametrize("code", CHAINS)
+def test_chain(code: str) -> None:
+    make, alert = CHAINS[code]
+    assert refused12(Server12(make())) == (code, alert)
+    assert refused(Server13(make())) == (code, alert)
+
 
 # TLS 1.2.
 
@@ -65,21 +105,6 @@ CERTIFICATES_12 = {
 def test_certificate_message_of_tls12(flaw: str) -> None:
     hook, want = CERTIFICATES_12[flaw]
     assert refused12(Server12(BROKER, hooks={"certificate": hook})) == want
-
-
-CHAINS_12: dict[str, tuple[Callable[[], Pair], str]] = {
-    "x509.expired": (lambda: leaf(after=-DAY / 2), "certificate_expired"),
-    "x509.not-yet-valid": (lambda: leaf(before=DAY), "certificate_expired"),
-    "x509.wrong-name": (lambda: make_leaf(CA, "x", ("other.test",)), "bad_certificate"),
-    "x509.wrong-usage": (lambda: leaf(usage=CLIENT_AUTH), "unsupported_certificate"),
-    "x509.untrusted": (lambda: make_leaf(make_ca("another"), HOST, (HOST,)), "unknown_ca"),
-}
-
-
-@pytest.mark.parametrize("code", CHAINS_12)
-def test_chain_of_tls12(code: str) -> None:
-    make, alert = CHAINS_12[code]
-    assert refused12(Server12(make())) == (code, alert)
 
 
 def test_no_anchors_at_all() -> None:
@@ -173,24 +198,6 @@ def test_certificate_message_of_tls13(flaw: str) -> None:
         assert code in ("tls.malformed", "tls.illegal-parameter", "tls.unknown-extension")
     else:
         assert code == want[0] and alert in (want[1] or alert,)
-
-
-CHAINS_13 = {
-    "x509.expired": (lambda: leaf(after=-DAY / 2), "certificate_expired"),
-    "x509.not-yet-valid": (lambda: leaf(before=DAY), "certificate_expired"),
-    "x509.wrong-name": (lambda: make_leaf(CA, "x", ("other.test",)), "bad_certificate"),
-    "x509.wrong-usage": (lambda: leaf(usage=CLIENT_AUTH), "unsupported_certificate"),
-    "x509.untrusted": (
-        lambda: make_leaf(make_ca("another"), HOST, (HOST,)),
-        "unknown_ca",
-    ),
-}
-
-
-@pytest.mark.parametrize("code", CHAINS_13)
-def test_chain_of_tls13(code: str) -> None:
-    make, alert = CHAINS_13[code]
-    assert refused(Server13(make())) == (code, alert)
 
 
 REQUESTS_13 = {

@@ -18,23 +18,29 @@ from tls_rig import (
     refused,
 )
 from tls_wire import ALERT, CHANGE_CIPHER_SPEC, HANDSHAKE, record
+from tls_wire import ALERTS as NAMES
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import TLS12
+from keyfob.tls.engine import TLS12, TLS13
 
-# TLS 1.2.
+# Both versions.
+
+VERSIONS = {"1.2": ((TLS12,), Server12), "1.3": ((TLS13, TLS12), Server13)}
 
 
-def test_silence() -> None:
-    engine = make_engine(versions=(TLS12,))
+@pytest.mark.parametrize("version", VERSIONS)
+def test_silence(version: str) -> None:
+    engine = make_engine(versions=VERSIONS[version][0])
     with pytest.raises(KeyfobError, match=r"tls\.no-answer"):
         engine.ended()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("at", [1, 4, 5, 6, 90, 300, 700])
-def test_truncation_within_the_handshake(at: int) -> None:
-    server = Server12(BROKER)
-    engine = make_engine(versions=(TLS12,))
+def test_truncation_within_the_handshake(at: int, version: str) -> None:
+    versions, make_server = VERSIONS[version]
+    server = make_server(BROKER)
+    engine = make_engine(versions=versions)
     while engine.step():
         pass
     server.receive(bytes(engine.tx()))
@@ -44,10 +50,12 @@ def test_truncation_within_the_handshake(at: int) -> None:
         engine.ended()
 
 
-def test_close_notify_within_the_handshake() -> None:
-    server = Server12(BROKER)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_close_notify_within_the_handshake(version: str) -> None:
+    versions, make_server = VERSIONS[version]
+    server = make_server(BROKER)
     server.hooks["certificate"] = lambda one: (server.send(b"\1\0", ALERT), one)[1]
-    assert refused12(server) == ("tls.closed", "")
+    assert refused(server, versions=versions) == ("tls.closed", "")
 
 
 ALERTS = {
@@ -65,23 +73,30 @@ ALERTS = {
 }
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("number", ALERTS)
-def test_fatal_alert(number: int) -> None:
-    server = Server12(BROKER)
+def test_fatal_alert(number: int, version: str) -> None:
+    versions, make_server = VERSIONS[version]
+    server = make_server(BROKER)
     server.send(bytes((2, number)), ALERT)
-    assert refused12(server) == (ALERTS[number], "")
-    later = Server12(BROKER)
-    engine = opened12(later)
+    assert refused(server, versions=versions) == (ALERTS[number], "")
+    later = make_server(BROKER)
+    engine = opened(later, versions=versions)
     later.send(bytes((2, number)), ALERT)
     assert failure(engine, later) == (ALERTS[number], "")
-    assert f"alert {number} from the broker, " in engine.error.detail
+    assert f"alert {number} from the broker, {NAMES.get(number, 'unknown')}" in engine.error.detail
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("raw", [b"", b"\2", b"\2\x28\2\x28"])
-def test_alert_malformed(raw: bytes) -> None:
-    server = Server12(BROKER)
+def test_alert_malformed(raw: bytes, version: str) -> None:
+    versions, make_server = VERSIONS[version]
+    server = make_server(BROKER)
     server.send(raw, ALERT)
-    assert refused12(server)[0] == "tls.malformed"
+    assert refused(server, versions=versions)[0] == "tls.malformed"
+
+
+# TLS 1.2.
 
 
 def test_floods_end() -> None:
@@ -181,7 +196,7 @@ def test_flood_of_tickets_and_key_updates() -> None:
     for send in (lambda one: one.send_ticket(b"t" * 300), lambda one: one.send_key_update(1)):
         server = Server13(BROKER)
         engine = opened(server)
-        for _ in range(50):
+        for _ in range(12):
             for _ in range(10):
                 send(server)
             server.send(b"content between")

@@ -4,9 +4,10 @@ handshake; ChangeCipherSpec too."""
 from __future__ import annotations
 
 import pytest
-from tls12_server import Server12
+from cryptography.hazmat.primitives.asymmetric import rsa
+from tls12_server import RSA_GCM, Server12
 from tls13_server import Server13
-from tls_hostile import FLOOD, ILLEGAL, MALFORMED, UNEXPECTED, opened12, refused12
+from tls_hostile import FLOOD, ILLEGAL, MALFORMED, UNEXPECTED, leaf, opened12, refused12
 from tls_rig import (
     BROKER,
     failure,
@@ -137,6 +138,13 @@ def test_change_cipher_spec_after_the_handshake() -> None:
     engine = opened12(server)
     server.send(b"\1", CHANGE_CIPHER_SPEC)
     assert failure(engine, server) == UNEXPECTED
+
+
+def test_rsa_exchange_takes_no_key_exchange_of_the_servers() -> None:
+    pair = leaf(key=rsa.generate_private_key(65537, 2048))
+    server = Server12(pair, suite=RSA_GCM)
+    server.hooks["hello_done"] = lambda one: server.key_exchange() + one
+    assert refused12(server, has_rsa_exchange=True) == UNEXPECTED
 
 
 # TLS 1.3.

@@ -12,6 +12,7 @@ from tls_hostile import (
     ILLEGAL,
     IS_13,
     MISSING,
+    NOT_OFFERED,
     PARTS,
     UNEXPECTED,
     hello12,
@@ -75,6 +76,10 @@ def test_pre_shared_key_does_not_take_a_certificate() -> None:
     server = Server12(BROKER, suite=PSK_GCM, psk=bytes(16))
     server.hooks["hello_done"] = lambda one: server.certificate() + one
     assert refused12(server, psk=(b"board", bytes(16))) == UNEXPECTED
+
+
+def test_pre_shared_key_is_not_given_up_for_a_certificate() -> None:
+    assert refused12(Server12(BROKER), psk=(b"board", bytes(16))) == NOT_OFFERED
 
 
 # TLS 1.3.
