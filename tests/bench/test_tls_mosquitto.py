@@ -64,6 +64,26 @@ def test_full_and_resumed(has_client: bool, version: str, tmp_path: Path) -> Non
             session = engine.session
 
 
+def test_pre_shared_key(tmp_path: Path) -> None:
+    """Its key is all that either side has; its identity is the user's name."""
+    (tmp_path / "psk").write_text(f"sensor-01:{bytes(range(32)).hex()}\n")
+    lines = [f"psk_file {tmp_path}/psk", "psk_hint keyfob", "use_identity_as_username true"]
+    with Mosquitto(tmp_path, [*lines, "allow_anonymous true"]) as broker:
+        engine = make_engine(psk=(b"sensor-01", bytes(range(32))))
+        connection = Connection(engine, broker.port)
+        connection.open()
+        connection.write(CONNECT)
+        connection.expect(CONNACK)
+        assert (engine.version, engine.suite) == (TLS12, 0x00A8)
+        connection.close()
+        for identity, key in ((b"sensor-01", bytes(32)), (b"sensor-02", bytes(range(32)))):
+            connection = Connection(make_engine(psk=(identity, key)), broker.port)
+            with pytest.raises(KeyfobError) as caught:
+                connection.open()
+            assert caught.value.code in ("tls.alert", "tls.alert-unknown-psk-identity")
+            connection.close()
+
+
 def test_client_certificates_that_mosquitto_refuses(tmp_path: Path) -> None:
     bad = {
         "tls.alert-unknown-ca": make_leaf(make_ca("another"), "sensor-01", usage=CLIENT_AUTH),
