@@ -67,7 +67,8 @@ def test_no_memory_is_lost_from_one_connection_to_the_next(
     with python_server(tmp_path, BROKER, None, TLS_1_3) as (port, _):
         lines = run(micropython, tmp_path, port, 12, None)
     free = [line["free"] for line in lines]
-    assert abs(free[-1] - free[2]) < 1500, free
+    # The collector now and then takes a number for a pointer, and keeps what it points at.
+    assert max(free[1:4]) - max(free[-3:]) < 1000, free
 
 
 def test_untrusted_chain_is_refused(micropython: list[str], tmp_path: Path) -> None:
