@@ -1,8 +1,9 @@
-"""Nothing blocks longer than one primitive: of public keys, each step of a handshake does one
-at most, so that others have their turn between them."""
+"""The steps of a handshake: of public keys each does one primitive at most, so that others
+have their turn; its code is loaded for it and dropped behind it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -83,6 +84,35 @@ def test_each_step_has_one_primitive_at_most(
     assert engine.is_open and server.client_chain
     assert [step for step in seen if len(step) > 1] == []
     assert sum(len(step) for step in seen) == count, seen
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13])
+def test_code_of_a_handshake_is_loaded_for_it_and_dropped(
+    version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, seen = set(sys.modules), set()
+    step = Engine.step
+
+    def watched(engine: Engine) -> bool:
+        more = step(engine)
+        seen.update(ours() - base)
+        # What is large is never there together.
+        assert not {"keyfob.pki.search", "keyfob.crypto.p256_base"} <= ours() - base
+        return more
+
+    def ours() -> set[str]:
+        return {name for name in sys.modules if name.startswith("keyfob.")}
+
+    for name in ours():
+        if name.startswith(("keyfob.pki.", "keyfob.crypto.")):
+            monkeypatch.delitem(sys.modules, name)
+    base = set(sys.modules)
+    monkeypatch.setattr(Engine, "step", watched)
+    engine = make_engine(versions=(version,))
+    pump(engine, server_of(version, "p256"))
+    assert engine.is_open
+    assert {"keyfob.tls.phases", "keyfob.pki.path", "keyfob.crypto.p256"} <= seen
+    assert ours() - base == set()
 
 
 def counted(function: Callable, name: str, done: list[str]) -> Callable:
