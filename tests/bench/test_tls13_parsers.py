@@ -30,7 +30,6 @@ from rfc8448 import octets
 
 from keyfob.tls import certificate13, client_hello, handshake13, hello13, late13
 from keyfob.tls.engine import TLS12, TLS13
-from keyfob.tls.head import Head
 from keyfob.tls.session import Session
 from keyfob.tls.sinks import CertificateList
 
@@ -88,10 +87,8 @@ def encrypted_extensions(body: bytes) -> None:
 
 
 def certificate_request(body: bytes) -> None:
-    head = Head(random.choice((16, 64, 512)))
-    head.begin(len(body))
-    head.feed(memoryview(body))
-    certificate13.read_request(head)
+    limit = random.choice((16, 64, 512))
+    certificate13.read_request(body[:limit], len(body) <= limit)
 
 
 def certificate(body: bytes) -> None:

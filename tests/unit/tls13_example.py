@@ -12,7 +12,7 @@ from rfc8448 import octets
 from keyfob.pki import path, signature
 from keyfob.tls import client_hello
 from keyfob.tls.engine import TLS13, Engine
-from keyfob.tls.transcript import Transcript
+from keyfob.tls.phases import Transcript
 
 HOST = "server"
 NOW_S = 1_500_000_000

@@ -8,7 +8,7 @@ RFC 5246 section 7.2.2, RFC 8446 section 6.2, RFC 6066 section 9.
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import TLS13
+from keyfob.tls.engine import TLS13, unload
 from keyfob.tls.reasons import alert
 
 _NAMES = {
@@ -74,6 +74,7 @@ _SENT = {
 }
 # The connection is gone, or nobody is there who understands an alert.
 _SILENT = ("tls.truncated", "tls.closed", "tls.no-answer", "tls.not-tls")
+_MODULES = ("keyfob.tls.alerts", "keyfob.tls.reasons", "keyfob.tls.refusals")
 _HANDSHAKE = const(22)
 _CLOSE_NOTIFY = const(0)
 _BAD_CERTIFICATE = const(42)
@@ -85,6 +86,7 @@ _NO_RENEGOTIATION = const(100)
 def received(engine) -> None:
     """The record at hand is an alert. Errors: tls.malformed, tls.closed, tls.flood, and
     those of a fatal alert from the server."""
+    unload(*_MODULES)
     at, size = engine.at, engine.end - engine.at
     engine.at = engine.end
     if size != 2:
@@ -115,6 +117,7 @@ def ended(engine) -> KeyfobError:
 def renegotiation(engine) -> None:
     """The record at hand belongs to a handshake, which TLS 1.2 does not get a second time.
     A HelloRequest is answered by a warning (RFC 5246 section 7.4.1.1)."""
+    unload(*_MODULES)
     at, end = engine.at, engine.end
     engine.at = end
     if engine.kind != _HANDSHAKE or bytes(engine.rx[at:end]) != bytes(4):
@@ -126,6 +129,7 @@ def renegotiation(engine) -> None:
 
 def number_for(error: KeyfobError) -> int:
     """The alert that tells the server of ``error``, noted in its detail; -1 if none does."""
+    unload(*_MODULES)
     code = error.code
     if code in _SILENT or code.startswith("tls.alert"):
         return -1

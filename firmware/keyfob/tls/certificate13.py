@@ -22,23 +22,20 @@ _SCHEMES = {0x0403: 65, 0x0503: 97, 0x0804: 0, 0x0805: 0}
 def run(hs):
     """Phase. Next: finished13. Leaves ``hs.request``: the signature schemes that the server
     takes from a client, None if it does not ask; ``hs.valid_until_s`` of its chain."""
-    from keyfob.tls.head import Head
     from keyfob.tls.sinks import CertificateList
 
     hs.request = None
-    hs.sinks = {
-        _CERTIFICATE: CertificateList(True),
-        _CERTIFICATE_REQUEST: Head(_REQUEST_HEAD_BYTES),
-    }
+    hs.sinks = {_CERTIFICATE: CertificateList(True)}
+    hs.heads = {_CERTIFICATE_REQUEST: _REQUEST_HEAD_BYTES}
     kind, sink = yield bytes((_CERTIFICATE_REQUEST, _CERTIFICATE))
     if kind == _CERTIFICATE_REQUEST:
-        hs.request = read_request(sink)
+        hs.request = read_request(sink, hs.is_whole)
         _, sink = yield bytes((_CERTIFICATE,))
     hs.sinks = {}
     digest = hs.transcript.digest()
     chain = sink.chain
-    del sink, CertificateList, Head
-    hs.drop("keyfob.tls.sinks", "keyfob.tls.head")
+    del sink, CertificateList
+    hs.drop("keyfob.tls.sinks")
     from keyfob.pki import path
 
     steps = path.steps(chain, hs.anchors, hs.host, hs.now_s, pins=hs.pins)
@@ -55,13 +52,13 @@ def run(hs):
     return "finished13"
 
 
-def read_request(head) -> bytes:
-    """The signature schemes of a CertificateRequest, two bytes each. What stands behind the
-    head are names of CAs, of which there may be 64 KB."""
-    reader = Reader(head.body)
+def read_request(body, is_whole: bool) -> bytes:
+    """The signature schemes of a CertificateRequest, two bytes each. ``body``: its head;
+    what stands behind are names of CAs, of which there may be 64 KB."""
+    reader = Reader(body)
     if reader.number(1):
         raise KeyfobError("tls.illegal-parameter", "CertificateRequest with a context")
-    if head.is_whole:
+    if is_whole:
         extensions = read_extensions(reader)
         if _SIGNATURE_ALGORITHMS not in extensions:
             raise KeyfobError("tls.missing-extension", "CertificateRequest without schemes")

@@ -63,7 +63,8 @@ def run(hs):
     parts = _client_hello(hs)
     yield from hs.send(_CLIENT_HELLO, *parts)
     hs.flush()
-    hs.first_digest = hs.transcript.digest()
+    if TLS13 in hs.versions:
+        hs.first_digest = hs.transcript.digest()
     _, hs.server_hello = yield _SERVER_HELLO
     return _read_server_hello(hs, hs.server_hello)
 

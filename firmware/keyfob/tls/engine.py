@@ -41,8 +41,6 @@ from keyfob.errors import KeyfobError
 TLS12 = const(0x0303)
 TLS13 = const(0x0304)
 
-# What a handshake brings, and takes away again.
-PARTS = ("keyfob.tls.", "keyfob.crypto.", "keyfob.pki.")
 _CHANGE_CIPHER_SPEC = const(20)
 _ALERT = const(21)
 _HANDSHAKE = const(22)
@@ -133,7 +131,8 @@ class Engine:
         self._head_view = memoryview(self._head)
         self._head_end = 0
         self._rx_end = 0  # bytes of the record's body that are in rx
-        self._left = 0  # bytes of the record's body that are still to come
+        self.left = 0  # bytes of the record's body that are still to come
+        self._is_streamed = False  # whether they can be used before all of them are there
         self._tx = bytearray(_HEADER_BYTES + tx_bytes + _OVERHEAD_BYTES + _ALERT_BYTES)
         self._tx_view = memoryview(self._tx)
         self._tx_room = len(self._tx) - _ALERT_BYTES
@@ -143,7 +142,7 @@ class Engine:
         self._fill_kind = 0
         self._idle = 0
         self.is_ended = False
-        base = list(sys.modules)
+        base = [name for name in sys.modules if name[:7] == "keyfob."]
         from keyfob.tls.phases import Handshake
 
         self._handshake: Handshake | None = Handshake(
@@ -186,7 +185,7 @@ class Engine:
         if self._head_end < _HEADER_BYTES:
             return self._head_view[self._head_end :]
         at = self._rx_end
-        return self._rx[at : at + min(self._left, len(self.rx) - at)]
+        return self._rx[at : at + min(self.left, len(self.rx) - at)]
 
     def received(self, count: int) -> None:
         """``count`` bytes, not 0, were put where `room` said."""
@@ -195,14 +194,16 @@ class Engine:
             if self._head_end < _HEADER_BYTES:
                 self._received_header(count)
             else:
-                self._left -= count
+                self.left -= count
                 self._rx_end += count
-                if self._streams():
+                if self._is_streamed:
                     self.at, self.end = 0, self._rx_end
-                    if not self._left:
+                    if not self.left:
                         self._head_end = 0  # before the keys may change
         except KeyfobError as error:
             raise self._failed(error)
+        except MemoryError:
+            raise self._failed(KeyfobError("tls.no-memory", "at a record"))
 
     def ended(self) -> None:
         """The network gives no more bytes. Errors, unless close_notify came: tls.truncated,
@@ -218,28 +219,21 @@ class Engine:
     def _received_header(self, count: int) -> None:
         head = self._head
         self._head_end += count
-        if self._head_end == count:  # the record's first byte
-            kind = head[0]
-            if not _CHANGE_CIPHER_SPEC <= kind <= _APPLICATION_DATA:
-                if self.seen_bytes == count:
-                    raise KeyfobError("tls.not-tls", "first byte %d" % kind)
-                raise KeyfobError("tls.unexpected-message", "record of type %d" % kind)
-        if self._head_end < _HEADER_BYTES:
-            return
-        size = head[3] << 8 | head[4]
-        if head[1] != 3 or (self.version and head[2] != 3):
-            code = "tls.wrong-version" if self.version else "tls.not-tls"
-            raise KeyfobError(code, "record of version %d.%d" % (head[1], head[2]))
-        self.kind = head[0]
-        self._left = size
-        self._rx_end = 0
-        limit = _MAX_PLAIN_BYTES if self._streams() else len(self.rx)
-        if size > limit:
-            raise KeyfobError("tls.record-overflow", "%d bytes, room for %d" % (size, limit))
+        kind = head[0]
+        limit = len(self.rx)
+        is_bad = not _CHANGE_CIPHER_SPEC <= kind <= _APPLICATION_DATA
+        if self._head_end == _HEADER_BYTES:
+            self.kind = kind
+            self.left = size = head[3] << 8 | head[4]
+            self._rx_end = 0
+            self._is_streamed = kind == _HANDSHAKE and not self.rx_keys
+            if self._is_streamed:
+                limit = _MAX_PLAIN_BYTES
+            is_bad = is_bad or head[1] != 3 or (self.version and head[2] != 3) or size > limit
+        if is_bad:
+            from keyfob.tls.refusals import header
 
-    def _streams(self) -> bool:
-        """Whether the record's bytes can be used before all of them are there."""
-        return self.kind == _HANDSHAKE and not self.rx_keys
+            raise header(head, self.version, limit, self.seen_bytes == count)
 
     def record(self) -> int:
         """The type of the record whose content stands in rx[at:end]; -1 if bytes from the
@@ -247,47 +241,45 @@ class Engine:
         while self.at >= self.end:
             if self._head_end < _HEADER_BYTES:
                 return -1
-            if self._left:
-                if self._streams():
+            if self.left:
+                if self._is_streamed:
                     self._rx_end = 0
                 return -1
             self._head_end = 0
             self._open_record()
         return self.kind
 
-    def is_between_records(self) -> bool:
-        """Whether nothing is left of a record: where keys may change, RFC 8446 section 5.1."""
-        return self.at >= self.end and not self._left
-
     def _open_record(self) -> None:
-        kind, at, end = self.kind, 0, self._rx_end
+        """Of the complete record in rx, find the content; refuse what does not belong there."""
+        opened = kind, at, end = self.kind, 0, self._rx_end
         if self.rx_keys and not (kind == _CHANGE_CIPHER_SPEC and self.version == TLS13):
             opened = self.rx_keys.open(self.rx, end, kind)
-            if not opened:
-                raise KeyfobError("tls.bad-record-mac", "record of %d bytes, type %d" % (end, kind))
-            kind, at, end = opened
-        if end - at > self.rx_limit:
-            raise KeyfobError("tls.record-overflow", "%d bytes of plaintext" % (end - at))
-        self.kind, self.at, self.end = kind, at, end
+        is_bad = not opened
+        if opened:
+            self.kind, self.at, self.end = kind, at, end = opened
+            size = end - at
+            is_data = self.is_open and kind == _APPLICATION_DATA
+            is_bad = (
+                size > self.rx_limit
+                or (kind == _APPLICATION_DATA and not self.is_open)
+                or (kind == _CHANGE_CIPHER_SPEC and (size != 1 or self.rx[at] != 1))
+                or (not size and not is_data and kind != _ALERT)
+            )
+        if is_bad:
+            from keyfob.tls.refusals import record
+
+            raise record(self, self._rx_end, opened)
         if kind == _ALERT:
             from keyfob.tls.alerts import received
 
             received(self)
-            unload("keyfob.tls.alerts", "keyfob.tls.reasons")
-        elif kind == _CHANGE_CIPHER_SPEC:
-            if end - at != 1 or self.rx[at] != 1:
-                raise KeyfobError("tls.malformed", "ChangeCipherSpec of %d bytes" % (end - at))
-            if self.version == TLS13 and self._handshake:
-                self.at = end  # means nothing, RFC 8446 appendix D.4
-                self.count_idle()
         elif at == end:
-            if kind != _APPLICATION_DATA or not self.is_open:
-                raise KeyfobError("tls.unexpected-message", "empty record of type %d" % kind)
             self.count_idle()
-        elif kind == _APPLICATION_DATA and not self.is_open:
-            raise KeyfobError("tls.unexpected-message", "application data in the handshake")
         elif kind == _APPLICATION_DATA:
             self._idle = 0
+        elif kind == _CHANGE_CIPHER_SPEC and self.version == TLS13 and self._handshake:
+            self.at = end  # means nothing, RFC 8446 appendix D.4
+            self.count_idle()
 
     def count_idle(self) -> None:
         """Something came that has no content. Errors: tls.flood."""
@@ -338,10 +330,6 @@ class Engine:
                 self._tx[at + 2] = 1  # RFC 5246 appendix E.1: old servers look at it
         self._tx_end = end
 
-    def is_drained(self) -> bool:
-        """Whether all that was written went out."""
-        return self._tx_at == self._tx_end
-
     def put_alert(self, level: int, number: int) -> None:
         """The alert goes behind what is not sent yet; a record half written goes away."""
         self._fill = 0
@@ -369,9 +357,19 @@ class Engine:
                     view[:count] = self._rx[at : at + count]
                     self.at = at + count
                     return count
-                self._received_late()
+                if self.version == TLS13:
+                    gc.collect()  # a piece for the code, before it is read
+                    from keyfob.tls import late13
+
+                    late13.received(self)
+                else:
+                    from keyfob.tls.alerts import renegotiation
+
+                    renegotiation(self)
         except KeyfobError as error:
             raise self._failed(error)
+        except MemoryError:
+            raise self._failed(KeyfobError("tls.no-memory", "while reading"))
 
     def write(self, view: memoryview) -> int:
         """How much of ``view`` went into a record, which `tx` has now; 0 while there is
@@ -397,22 +395,6 @@ class Engine:
             self.put_alert(1, 0)
         self.is_ended = True
 
-    def _received_late(self) -> None:
-        """A handshake message or ChangeCipherSpec after the handshake."""
-        if self.version == TLS13:
-            gc.collect()  # a piece for the code, before it is read
-            try:
-                from keyfob.tls import late13
-
-                late13.received(self)
-            except MemoryError:
-                raise KeyfobError("tls.no-memory", "at a message after the handshake")
-        else:
-            from keyfob.tls.alerts import renegotiation
-
-            renegotiation(self)
-            unload("keyfob.tls.alerts", "keyfob.tls.reasons")
-
     def _failed(self, error: KeyfobError) -> KeyfobError:
         """Keep the error and send its alert, if it has one."""
         self.error = error
@@ -423,7 +405,6 @@ class Engine:
             number = number_for(error)
             if number >= 0 and not self.is_ended:
                 self.put_alert(2, number)
-            unload("keyfob.tls.alerts", "keyfob.tls.reasons")
         except MemoryError:
             pass  # then the connection just ends
         return error

@@ -38,13 +38,12 @@ def run(hs):
             _read_key_exchange(hs, body)
             hs.server_key = None
             hs.drop("keyfob.crypto.", "keyfob.pki.")
-        from keyfob.tls.head import Head
-
-        hs.sinks = {_CERTIFICATE_REQUEST: Head(_REQUEST_HEAD_BYTES)}
+        # Of a CertificateRequest only the head is of use: behind it stand names of CAs, up
+        # to 64 KB of them.
+        hs.heads = {_CERTIFICATE_REQUEST: _REQUEST_HEAD_BYTES}
         kind, body = yield bytes((_CERTIFICATE_REQUEST, _SERVER_HELLO_DONE))
-        hs.sinks = {}
         if kind == _CERTIFICATE_REQUEST:
-            reader = Reader(body.body)
+            reader = Reader(body)
             reader.vector(1)  # certificate types, which the schemes say more precisely
             hs.request = bytes(reader.vector(2))
             kind, body = yield done

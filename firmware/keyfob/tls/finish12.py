@@ -10,7 +10,6 @@ from micropython import const
 from keyfob.crypto.hmac import equal, prf
 from keyfob.errors import KeyfobError
 from keyfob.tls.engine import TLS12
-from keyfob.tls.head import Head
 
 _NEW_SESSION_TICKET = const(4)
 _FINISHED = const(20)
@@ -78,11 +77,10 @@ def _send_finished(hs, ours):
 
 
 def _read_ticket(hs):
-    hs.sinks = {_NEW_SESSION_TICKET: Head(_MAX_TICKET_BYTES)}
-    _, sink = yield bytes((_NEW_SESSION_TICKET,))
-    hs.sinks = {}
-    body = sink.body
-    if sink.is_whole:
+    # One that is too large is as good as none.
+    hs.heads = {_NEW_SESSION_TICKET: _MAX_TICKET_BYTES}
+    _, body = yield bytes((_NEW_SESSION_TICKET,))
+    if hs.is_whole:
         if len(body) < 6 or len(body) != 6 + (body[4] << 8 | body[5]):
             raise KeyfobError("tls.malformed", "NewSessionTicket of %d bytes" % len(body))
         hs.life_s = int.from_bytes(body[:4], "big")

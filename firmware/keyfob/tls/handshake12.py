@@ -1,6 +1,7 @@
-"""Second phase of TLS 1.2: what the ServerHello's extensions agree on.
+"""Second phase of TLS 1.2: what the ServerHello's extensions agree on, the Certificate in.
 
-RFC 5246 section 7.4.1.4 and the documents named in `keyfob.tls.client_hello`.
+RFC 5246 sections 7.4.1.4 and 7.4.2, and the documents named in `keyfob.tls.client_hello`.
+With a pre-shared key there is no Certificate (RFC 4279).
 """
 
 from micropython import const
@@ -21,12 +22,15 @@ _RENEGOTIATION_INFO = const(0xFF01)
 _EMPTY = const((0, 22, 23, 35))
 _LEAST_RECORD_LIMIT = const(64)
 _CBC_SUITES = const((0xC023, 0xC027, 0x003C, 0x00AE))
+_CERTIFICATE = const(11)
 # Hashes to come: for the session hash and CertificateVerify, and both Finished.
 _POINTS = const(3)
+_POINTS_RESUMED = const(2)
 
 
 def run(hs):
-    """Phase. Next: server12, or finish12 when the server takes up the offered session."""
+    """Phase. Next: judge; exchange12 with a pre-shared key; finish12 when the server takes
+    up the offered session."""
     found = hs.extensions
     if bytes(found.get(_RENEGOTIATION_INFO, b"")) != b"\x00":
         raise KeyfobError("tls.no-secure-renegotiation", "RFC 5746 is not signalled")
@@ -37,7 +41,6 @@ def run(hs):
         raise KeyfobError("tls.illegal-parameter", "no uncompressed points")
     read_limits(hs, found)
     read_alpn(hs, found)
-    hs.transcript.keep(_POINTS)
     hs.has_ticket = _SESSION_TICKET in found
     hs.is_extended = _EXTENDED_MASTER_SECRET in found
     hs.is_mac_last = _ENCRYPT_THEN_MAC in found
@@ -48,8 +51,20 @@ def run(hs):
     if hs.is_resumed:
         _check_resumption(hs)
     hs.engine.is_resumed = hs.is_resumed
-    return "finish12" if hs.is_resumed else "server12"
-    yield  # a phase is a generator; this one waits for nothing
+    hs.transcript.keep(_POINTS_RESUMED if hs.is_resumed else _POINTS)
+    if hs.is_resumed:
+        return "finish12"
+    if hs.psk:
+        return "exchange12"
+    hs.drop("keyfob.tls.wire")
+    from keyfob.tls.sinks import CertificateList
+
+    hs.sinks = {_CERTIFICATE: CertificateList(False)}
+    _, sink = yield bytes((_CERTIFICATE,))
+    hs.sinks = {}
+    hs.chain = sink.chain
+    hs.after_judge = "exchange12"
+    return "judge"
 
 
 def read_limits(hs, found: dict) -> None:

@@ -10,7 +10,6 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.tls.engine import TLS12
-from keyfob.tls.transcript import Transcript
 from keyfob.tls.wire import Reader, read_extensions
 
 _SERVER_HELLO = const(2)
@@ -68,7 +67,7 @@ def _read_retry(hs) -> None:
     # Section 4.4.1: the first ClientHello counts as the hash of it.
     body = hs.server_hello
     header = bytes((_SERVER_HELLO, 0, len(body) >> 8, len(body) & 255))
-    hs.transcript = Transcript(_POINTS)
+    hs.transcript.begin(_POINTS)
     hs.retry_hash = hashlib.sha256()
     for part in (bytes((_MESSAGE_HASH, 0, 0, 32)), hs.first_digest, header, body):
         hs.transcript.update(part)

@@ -8,7 +8,8 @@ generator function ``run(hs)``, ``hs`` being the `Handshake`. The first is
 * ``kind, body = yield KINDS``: a message of one of the types in the bytes object
   ``KINDS``; any other is refused. `CHANGE_CIPHER_SPEC` stands for that record.
   ``body`` is the message without its four bytes of header, a bytearray of its own; for a
-  streamed type (see ``sinks``) it is the sink.
+  streamed type (see ``sinks``) it is the sink, and of some only the beginning is kept
+  (see ``heads``).
 * ``yield True``: all that was written has been sent.
 * ``yield from hs.send(kind, part, …)``: a message out; ``hs.flush()`` ends its record.
 
@@ -31,15 +32,17 @@ ends at ``end``; header and all are written, the record's end comes back) and
 the content's type and place, or None if it is not genuine).
 """
 
+import hashlib
 import os
 import sys
 
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import PARTS, TLS12, TLS13, unload
-from keyfob.tls.transcript import Transcript
+from keyfob.tls.engine import TLS12, TLS13, unload
 
+# What a handshake brings, and takes away again.
+PARTS = ("keyfob.tls.", "keyfob.crypto.", "keyfob.pki.")
 CHANGE_CIPHER_SPEC = const(254)  # no handshake type has this number
 _HANDSHAKE_RECORD = const(22)
 _CHANGE_RECORD = const(20)
@@ -50,9 +53,11 @@ _HEADER_BYTES = const(4)
 _MAX_MESSAGE_BYTES = const(2048)
 # A key that nobody can guess is all that a pre-shared key has to show.
 _LEAST_KEY_BYTES = const(16)
-# TLS 1.3 takes the transcript's hash at eight points: behind ClientHello, ServerHello,
-# Certificate, CertificateVerify, Finished, and the client's three.
-_POINTS = const(8)
+# Where the transcript's hash is taken. TLS 1.3: behind ClientHello, ServerHello,
+# Certificate, CertificateVerify, Finished, and the client's three. TLS 1.2: for the master
+# secret with CertificateVerify, and both Finished.
+_POINTS_13 = const(8)
+_POINTS_12 = const(3)
 
 
 class Handshake:
@@ -68,7 +73,9 @@ class Handshake:
     of the messages up to it. Of the ServerHello: ``server_random``,
     ``server_session_id``, ``extensions`` (type to memoryview). ``phase``: the name of the one
     under way. ``sinks``: message type to an object with ``begin(size)``, ``feed(view)`` and
-    ``end()``, for messages that are not kept whole.
+    ``end()``, for messages that are not kept whole. ``heads``: message type to how many
+    bytes of it are kept at most, for messages of any size of which that is enough;
+    ``is_whole``: the last one was not larger.
     """
 
     def __init__(
@@ -80,7 +87,6 @@ class Handshake:
             raise KeyfobError("config.out-of-range", detail)
         self.engine = engine
         self._base = base
-        self._kept = list(sys.modules)
         self.host = host
         self.anchors = anchors
         self.now_s = now_s
@@ -96,8 +102,10 @@ class Handshake:
         self.random = os.urandom(32)
         self.session_id = b""
         self.secret = None
-        self.transcript = Transcript(_POINTS)
+        self.transcript = Transcript(_POINTS_13 if TLS13 in self.versions else _POINTS_12)
         self.sinks: dict = {}
+        self.heads: dict = {}
+        self.is_whole = True
         self.retry = None
         self.retry_hash = None
         self.is_over = False
@@ -114,7 +122,7 @@ class Handshake:
 
     def drop(self, *prefixes: str) -> None:
         """Let go of the modules below ``prefixes`` that the phase brought."""
-        unload(*prefixes, but=self._kept)
+        unload(*prefixes, but=self._base)
 
     def end(self) -> None:
         """Let go of all that the handshake brought, these lines too."""
@@ -125,7 +133,7 @@ class Handshake:
         message = None
         wanted = self._wanted
         if wanted is True:
-            if not self.engine.is_drained():
+            if self.engine.tx():
                 return False
         elif wanted:
             message = self._read(wanted)
@@ -188,13 +196,15 @@ class Handshake:
             self.engine.count_idle()
             return False
         self._check_wanted(kind, wanted)
+        limit = self.heads.get(kind, _MAX_MESSAGE_BYTES)
+        self.is_whole = size <= limit
         if kind in self.sinks:
             self.sinks[kind].begin(size)
-        elif size > _MAX_MESSAGE_BYTES:
-            detail = "message %d: %d bytes, limit %d" % (kind, size, _MAX_MESSAGE_BYTES)
-            raise KeyfobError("tls.message-too-large", detail)
+        elif self.is_whole or kind in self.heads:
+            self._body = bytearray(min(size, limit))
         else:
-            self._body = bytearray(size)
+            detail = "message %d: %d bytes, limit %d" % (kind, size, limit)
+            raise KeyfobError("tls.message-too-large", detail)
         self.transcript.update(self._header)
         return True
 
@@ -207,14 +217,17 @@ class Handshake:
         sink = self.sinks.get(self._header[0])
         if sink:
             sink.feed(part)
-        else:
-            self._body[self._got : self._got + count] = part
+        elif self._got < len(self._body):
+            end = min(self._got + count, len(self._body))
+            self._body[self._got : end] = part[: end - self._got]
         self._got += count
         engine.at = at + count
 
     def change_keys(self) -> None:
         """Refuse a record that goes on behind the message after which the keys change."""
-        if self._header_end or not self.engine.is_between_records():
+        engine = self.engine
+        # Nothing may be left of the record, RFC 8446 section 5.1.
+        if self._header_end or engine.left or engine.at < engine.end:
             raise KeyfobError("tls.unexpected-message", "a record spans the change of keys")
 
     # Messages out.
@@ -223,20 +236,16 @@ class Handshake:
         """A message of type ``kind`` whose body is ``parts``, one after the other. Messages
         share a record until `flush`."""
         size = sum(len(part) for part in parts)
-        yield from self._put(bytes((kind, size >> 16, size >> 8 & 255, size & 255)))
-        for part in parts:
-            yield from self._put(part)
-
-    def _put(self, part):
-        self.transcript.update(part)
-        engine = self.engine
-        at = 0
-        while at < len(part):
-            count = engine.put(_HANDSHAKE_RECORD, part, at)
-            if not count:
-                self.flush()
-                yield True
-            at += count
+        header = bytes((kind, size >> 16, size >> 8 & 255, size & 255))
+        for part in (header,) + parts:  # noqa: RUF005 - MicroPython
+            self.transcript.update(part)
+            at = 0
+            while at < len(part):
+                count = self.engine.put(_HANDSHAKE_RECORD, part, at)
+                if not count:
+                    self.flush()
+                    yield True
+                at += count
 
     def flush(self) -> None:
         """End the record, so that what was sent goes out."""
@@ -248,3 +257,33 @@ class Handshake:
             self.flush()
             yield True
         self.flush()
+
+
+class Transcript:
+    """SHA-256 over the messages, header included, in the order in which they went by.
+
+    RFC 5246 section 7.4.9, RFC 8446 section 4.4.1. MicroPython's hashes have no copy(), and
+    are final once their digest was taken. So there is one hash for each digest to come; all
+    take every byte. 128 bytes of heap each.
+    """
+
+    def __init__(self, points: int) -> None:
+        """``points``: how many times `digest` will be called, at most."""
+        self.begin(points)
+
+    def begin(self, points: int) -> None:
+        """Forget what went by."""
+        self._hashes = [hashlib.sha256() for _ in range(points)]
+
+    def update(self, part) -> None:
+        """``part`` (bytes-like) went by, sent or received."""
+        for hash_ in self._hashes:
+            hash_.update(part)
+
+    def digest(self) -> bytes:
+        """SHA-256 of everything up to here; uses one point up."""
+        return self._hashes.pop().digest()
+
+    def keep(self, points: int) -> None:
+        """No more than ``points`` are needed from here on."""
+        del self._hashes[points:]
