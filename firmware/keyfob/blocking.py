@@ -21,6 +21,7 @@ from micropython import const
 from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.mqtt.state import Outgoing, SessionState, since
+from keyfob.stream import unload
 from keyfob.uplink import Uplink
 from keyfob.waiting import run
 
@@ -101,6 +102,7 @@ class BlockingClient:
                 self.failure = error
             except MemoryError as error:
                 self.failure = KeyfobError("tls.no-memory", "connecting: %s" % error)
+            unload()
             try:
                 from keyfob.backoff import conclude
 
@@ -119,7 +121,11 @@ class BlockingClient:
         self.close()
         self.failure = None
         drop("mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.publish", "mqtt.acks")
-        self.stream = run(self.uplink.open())
+        is_flat = self.config["tls"]["engine"] == "keyfob"
+        self.stream = run(self.uplink.open(is_flat))
+        if is_flat:
+            self.stream.shake_hands()
+            self.uplink.tell(self.stream)
         from keyfob.connection import establish
 
         run(establish(self, clean))

@@ -24,7 +24,8 @@ def main() -> None:
     if hasattr(gc, "threshold"):
         gc.threshold((gc.mem_free() + gc.mem_alloc()) // _PARTS_OF_HEAP)
     try:
-        running = _application()
+        application, settings = _application()
+        running = application.run(settings)
         if running:
             import asyncio
 
@@ -42,8 +43,8 @@ def main() -> None:
             sys.modules["asyncio"].new_event_loop()
 
 
-def _application():
-    """The application's coroutine; one without asyncio runs here. Errors: config.*"""
+def _application() -> tuple:
+    """The module of the application, and the settings. Errors: config.*"""
     from keyfob import board, config
 
     board.emit_boot()
@@ -52,4 +53,4 @@ def _application():
     app = getattr(__import__("apps." + config.check_app_name(name)), name)
     del board, config
     drop("board", "config")
-    return app.run(settings)
+    return app, settings

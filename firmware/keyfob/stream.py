@@ -11,13 +11,17 @@ from keyfob import drop
 from keyfob.errors import KeyfobError
 
 
-async def connect(host: str, port: int, identity, clock, settings: dict, session=None):
+async def connect(
+    host: str, port: int, identity, clock, settings: dict, session=None, is_flat: bool = False
+):
     """A verified TLS connection to ``host`` (DNS name or IP address), client certificate sent.
 
     ``identity``: `keyfob.store.Identity`. ``clock``: `keyfob.clock.Clock`. ``settings``:
     the checked settings, whose ``tls.engine`` names the engine: "mbedtls", the firmware's
     own, or "keyfob", for ports whose own verifies nobody and for what mbedTLS cannot do.
-    ``session``: what Keyfob's left to be resumed, or None. The clock is set and trust
+    ``session``: what Keyfob's left to be resumed, or None. ``is_flat``: of Keyfob's engine,
+    leave the handshake to `keyfob.tls.engine_stream.EngineStream.shake_hands`: until then
+    nothing is sent through the stream and nothing is read. The clock is set and trust
     anchors are there, or nothing is sent. Not checked: revocation (no CRL reaches the
     board). Errors: clock.never-set, store.*, x509.*, tls.*.
     """
@@ -30,14 +34,18 @@ async def connect(host: str, port: int, identity, clock, settings: dict, session
                 from keyfob.tls.mbedtls import open_stream
         except ImportError as error:
             raise KeyfobError("tls.no-engine", str(error))
-        stream = await open_stream(host, port, identity, now_s, settings, session)
+        stream = await open_stream(host, port, identity, now_s, settings, session, is_flat)
         drop("tcp", "tls.mbedtls", "tls.opening", "tls.tap", "tls")
         return stream
     except BaseException:
-        # No engine stands, so none of it is needed.
-        parts = ("keyfob.tls", "keyfob.pki", "keyfob.crypto")
-        drop("tcp", *[name[7:] for name in sys.modules if name[: name.rfind(".")] in parts])
+        unload()
         raise
+
+
+def unload() -> None:
+    """No engine stands, so none of what one takes is needed."""
+    parts = ("keyfob.tls", "keyfob.pki", "keyfob.crypto")
+    drop("tcp", *[name[7:] for name in sys.modules if name[: name.rfind(".")] in parts])
 
 
 def failure(error: OSError, doing: str) -> KeyfobError:

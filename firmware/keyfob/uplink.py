@@ -19,8 +19,9 @@ class Uplink:
         self._session = None  # what it left to be resumed,
         self._owner = b""  # by this identity only
 
-    async def open(self):
-        """A verified stream to the broker (see `keyfob.stream.connect` for its errors)."""
+    async def open(self, is_flat: bool = False):
+        """A verified stream to the broker. ``is_flat``, and errors: `keyfob.stream.connect`;
+        one whose hands are not shaken yet is given to `tell` afterwards."""
         await self._wifi.join()
         if self.clock.is_due():
             try:
@@ -32,12 +33,18 @@ class Uplink:
         identity = _load_identity(self._config["device_id"])
         broker, session = self._config["broker"], self._resumable(identity)
         opened = await stream.connect(
-            broker["host"], broker["port"], identity, self.clock, self._config, session
-        )
+            broker["host"], broker["port"], identity, self.clock, self._config, session,
+            is_flat,
+        )  # fmt: skip
         if self._config["tls"]["engine"] == "keyfob":
             self._stream = opened
-        emit("tls.up", host=broker["host"], **opened.facts())
+        if not is_flat:
+            self.tell(opened)
         return opened
+
+    def tell(self, opened) -> None:
+        """``opened`` is open and verified."""
+        emit("tls.up", host=self._config["broker"]["host"], **opened.facts())
 
     def _resumable(self, identity):
         """The session that ``identity`` may resume. It is not offered a second time if that

@@ -82,7 +82,7 @@ def test_events_come_in_the_order_of_the_work(board: Board) -> None:
 def test_keep_alive_holds_a_connection_that_publishes_nothing(
     board: Board, broker: Mosquitto
 ) -> None:
-    board.edit("apps/sensor.py", '"period_s": settings["period_s"]', '"period_s": 3600')
+    board.edit("apps/sensor_core.py", '"period_s": settings["period_s"]', '"period_s": 3600')
     board.power_on()
     board.wait_for("publish")
     time.sleep(9)  # keep alive is 5 s; the broker gives up after 7.5 s
@@ -96,7 +96,7 @@ def test_a_dead_link_is_noticed_by_the_missing_pingresp(
 ) -> None:
     with TcpRelay(("127.0.0.1", broker.port)) as relay:
         board.settle("localhost", relay.port, ntp.port)
-        board.edit("apps/sensor.py", '"period_s": settings["period_s"]', '"period_s": 3600')
+        board.edit("apps/sensor_core.py", '"period_s": settings["period_s"]', '"period_s": 3600')
         board.power_on()
         board.wait_for("publish")
         relay.fail(Fault("stall"))
@@ -226,7 +226,7 @@ def test_a_key_that_is_no_key_is_told(board: Board) -> None:
 
 LIMITS = {
     "mbedtls": ("keyfob/tls/handshake.py", "_HANDSHAKE_LIMIT_MS = const(30_000)"),
-    "keyfob": ("keyfob/tls/opening.py", "_HANDSHAKE_LIMIT_MS = const(120_000)"),
+    "keyfob": ("keyfob/tls/engine_stream.py", "_HANDSHAKE_LIMIT_MS = const(120_000)"),
 }
 SILENCES = {
     "silent": Fault("stall"),

@@ -45,7 +45,7 @@ async def connect(host, session):
     # Whatever the name, the broker of this test answers to it.
     tcp.connect = lambda name, port: find("127.0.0.1", port)
     now_s = int(Identity().read("now").decode())
-    return await open_stream(host, PORT, Identity(), now_s, SETTINGS, session)
+    return await open_stream(host, PORT, Identity(), now_s, SETTINGS, session, False)
 
 
 async def talk(session):

@@ -31,7 +31,7 @@ def connected(*says, connack=CONNACK, **limits):
 
 
 def reconnect(client, link):
-    async def open_link():
+    async def open_link(is_flat):
         return link
 
     client.uplink.open = open_link
@@ -110,7 +110,7 @@ def test_a_whole_program_is_kept_up():
     client = BlockingClient(check(SETTINGS))
     calls = []
 
-    async def open_link():
+    async def open_link(is_flat):
         return links.pop(0)
 
     def program(given):

@@ -1,6 +1,6 @@
-"""HMAC, HKDF and the TLS 1.2 PRF, each with SHA-256; comparison of secrets.
+"""HMAC and the TLS 1.2 PRF, with SHA-256; comparison of secrets.
 
-RFC 2104, RFC 5869, RFC 5246 section 5. Keys, parts and seeds are bytes, bytearrays or
+RFC 2104, RFC 5246 section 5. Keys, parts and seeds are bytes, bytearrays or
 memoryviews of any length. The time taken tells the lengths, and nothing else that
 Python shows: SHA-256 is the port's own C.
 """
@@ -15,23 +15,6 @@ _BLOCK_BYTES = const(64)
 def hmac_sha256(key, *parts) -> bytes:
     """HMAC-SHA256 of the parts, one behind the other; 32 bytes."""
     return _mac(_pads(key), parts)
-
-
-def hkdf_extract(salt, secret) -> bytes:
-    """RFC 5869 section 2.2; an empty ``salt`` is the 32 zeros it says."""
-    return hmac_sha256(salt, secret)
-
-
-def hkdf_expand(key, info, size: int) -> bytes:
-    """RFC 5869 section 2.3; ``size`` is at most 8160 (255 times 32)."""
-    pads = _pads(key)
-    block = out = b""
-    count = 0
-    while len(out) < size:
-        count += 1
-        block = _mac(pads, (block, info, bytes((count,))))
-        out += block
-    return out[:size]
 
 
 def prf(secret, label: bytes, seed, size: int) -> bytes:

@@ -135,7 +135,6 @@ class Engine:
         self._is_streamed = False  # whether they can be used before all of them are there
         self._tx = bytearray(_HEADER_BYTES + tx_bytes + _OVERHEAD_BYTES + _ALERT_BYTES)
         self._tx_view = memoryview(self._tx)
-        self._tx_room = len(self._tx) - _ALERT_BYTES
         self._tx_at = 0  # complete records, not sent yet: _tx[_tx_at:_tx_end]
         self._tx_end = 0
         self._fill = 0  # end of the record that is being written at _tx_end, or 0
@@ -307,7 +306,9 @@ class Engine:
             self.seal()
         first = self._tx_end + _HEADER_BYTES + (keys.prefix if keys else 0)
         fill = self._fill or first
-        limit = self._tx_room - (keys.suffix if keys else 0)
+        limit = len(self._tx) - (keys.suffix if keys else 0)
+        if kind != _ALERT:
+            limit -= _ALERT_BYTES
         count = min(len(data) - at, limit - fill, first + self.tx_limit - fill)
         if count <= 0:
             return 0
@@ -333,11 +334,9 @@ class Engine:
     def put_alert(self, level: int, number: int) -> None:
         """The alert goes behind what is not sent yet; a record half written goes away."""
         self._fill = 0
-        self._tx_room = len(self._tx)
         if self.put(_ALERT, bytes((level, number))) == 2:
             self.seal()
         self._fill = 0
-        self._tx_room -= _ALERT_BYTES
 
     # Application data.
 

@@ -7,7 +7,9 @@ handshake once more; the rest is checked in `keyfob.tls.handshake`.
 from keyfob import drop
 
 
-async def open_stream(host: str, port: int, identity, now_s: int, settings: dict, session):
+async def open_stream(
+    host: str, port: int, identity, now_s: int, settings: dict, session, is_flat: bool
+):
     """A verified connection to ``host``, with the client certificate sent: a
     `keyfob.tls.mbedtls_stream.MbedtlsStream`. Errors: tls.*, x509.*, store.*.
 

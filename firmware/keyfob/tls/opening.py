@@ -4,8 +4,6 @@ Trust anchors, certificates and key of the identity are read from their files wh
 handshake comes to them, each for as long as it is looked at.
 """
 
-import time
-
 from micropython import const
 
 from keyfob import drop
@@ -14,22 +12,21 @@ from keyfob.tls.engine import TLS12, TLS13, Engine
 from keyfob.tls.engine_stream import EngineStream
 from keyfob.waiting import pause
 
-# A full handshake with RSA-4096 on an ESP8266 of 80 MHz stays below; a broker that
-# waits less closes.
-_HANDSHAKE_LIMIT_MS = const(120_000)
-_POLL_MS = const(5)
 # The sizes of RFC 6066 section 4.
 _LEAST_RECORD_BYTES = const(512)
 _MOST_RECORD_BYTES = const(4096)
 
 
-async def open_stream(host: str, port: int, identity, now_s: int, settings: dict, session):
+async def open_stream(
+    host: str, port: int, identity, now_s: int, settings: dict, session, is_flat: bool
+):
     """A verified connection to ``host``, with the client certificate sent if the broker
     asks: an `EngineStream`.
 
     ``identity``: `keyfob.store.Identity`. ``now_s``: Unix seconds of a clock that was set.
     ``settings``: the checked ones, of which ``tls`` and ``limits`` count here. ``session``:
-    the one to resume, or None. Errors: store.*, x509.*, tls.*.
+    the one to resume, or None. ``is_flat``: leave the handshake to
+    `EngineStream.shake_hands`. Errors: store.*, x509.*, tls.*.
     """
     from keyfob import tcp
 
@@ -43,7 +40,9 @@ async def open_stream(host: str, port: int, identity, now_s: int, settings: dict
             **_options(settings["tls"], settings["limits"]["rx_bytes"]),
         )  # fmt: skip
         stream = EngineStream(engine, sock)
-        await _shake_hands(stream, engine)
+        if not is_flat:
+            while not stream.shake():
+                await pause(stream.pause_ms)
         return stream
     except BaseException as error:
         if stream:
@@ -69,20 +68,6 @@ def _options(tls: dict, rx_bytes: int) -> dict:
         "rx_bytes": record_bytes,
         "has_rsa_exchange": bool(tls["rsa_exchange"]),
     }
-
-
-async def _shake_hands(stream: EngineStream, engine: Engine) -> None:
-    started_ms = time.ticks_ms()
-    while True:
-        while engine.step():
-            await pause(0)
-        if engine.is_open and not engine.tx():
-            return
-        if not (stream.send() if engine.tx() else stream.fill()):
-            await pause(_POLL_MS)
-        if time.ticks_diff(time.ticks_ms(), started_ms) > _HANDSHAKE_LIMIT_MS:
-            detail = "%d bytes from the broker in %d ms" % (engine.seen_bytes, _HANDSHAKE_LIMIT_MS)
-            raise KeyfobError("tls.handshake-timeout", detail)
 
 
 class _Anchors:

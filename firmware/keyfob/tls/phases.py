@@ -126,7 +126,7 @@ class Handshake:
 
     def end(self) -> None:
         """Let go of all that the handshake brought, these lines too."""
-        unload(*PARTS, but=self._base)
+        unload("keyfob.tls", "keyfob.crypto", "keyfob.pki", but=self._base)
 
     def step(self) -> bool:
         """Resume the phase, if what it waits for is there. True: call again at once."""

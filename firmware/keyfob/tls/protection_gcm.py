@@ -22,10 +22,11 @@ class GcmProtection:
     def seal(self, buffer: bytearray, at: int, end: int, kind: int) -> int:
         """See `keyfob.tls.phases`."""
         start = at + 13
+        size = end - start
         sequence = self._sequence.to_bytes(8, "big")
         self._sequence += 1
         buffer[at + 5 : start] = sequence
-        aad = _additional_data(sequence, kind, end - start)
+        aad = sequence + bytes((kind, 3, 3, size >> 8, size & 255))
         buffer[end : end + 16] = self._gcm.seal(buffer, start, end, self._salt + sequence, aad)
         put_header(buffer, at, kind, end + 16)
         return end + 16
@@ -35,14 +36,11 @@ class GcmProtection:
         end = size - 16
         if end < 8:
             return None
-        sequence = self._sequence.to_bytes(8, "big")
+        tag = bytes(buffer[end:size])
+        size = end - 8
+        aad = self._sequence.to_bytes(8, "big") + bytes((kind, 3, 3, size >> 8, size & 255))
         self._sequence += 1
         nonce = self._salt + bytes(buffer[:8])
-        aad = _additional_data(sequence, kind, end - 8)
-        if not self._gcm.open(buffer, 8, end, nonce, aad, bytes(buffer[end:size])):
+        if not self._gcm.open(buffer, 8, end, nonce, aad, tag):
             return None
         return kind, 8, end
-
-
-def _additional_data(sequence: bytes, kind: int, size: int) -> bytes:
-    return sequence + bytes((kind, 3, 3, size >> 8, size & 255))

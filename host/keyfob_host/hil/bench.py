@@ -36,7 +36,7 @@ NTP_NAMES = ("ntp.keyfob.test", "ntp2.keyfob.test")
 # The least that the firmware takes: stories wait for its multiples.
 KEEPALIVE_S = 5
 _BROKER_FOLDER = "broker"
-_APP = {"name": "sensor", "period_s": 1, "dht_pin": 4, "pixel_pin": 5, "pixels": 1}
+_APP = {"period_s": 1, "dht_pin": 4, "pixel_pin": 5, "pixels": 1}
 
 
 @dataclass(frozen=True)

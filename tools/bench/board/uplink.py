@@ -26,7 +26,7 @@ class Uplink:
     def ended(self, error):
         pass
 
-    async def open(self):
+    async def open(self, is_flat=False):
         broker = self._config["broker"]
         return await stream.connect(broker["host"], broker["port"], Identity(), self, self._config)
 
