@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from keyfob.crypto import hmac, p256, p384, x25519
+from keyfob.crypto import hkdf, hmac, p256, p384, x25519
 from keyfob.crypto.gcm import Gcm
 from keyfob.crypto.rsa import verify_pkcs1
 from keyfob.crypto.rsa_pss import verify_pss
@@ -32,7 +32,7 @@ def test_hmac_and_hkdf(count: int) -> None:
         assert hmac.hmac_sha256(key, data) == reference_hmac.digest(key, data, "sha256")
         size = chance.randrange(1, 300)
         derived = HKDF(hashes.SHA256(), size, key, data).derive(data + key)
-        assert hmac.hkdf_expand(hmac.hkdf_extract(key, data + key), data, size) == derived
+        assert hkdf.hkdf_expand(hkdf.hkdf_extract(key, data + key), data, size) == derived
 
 
 @pytest.mark.parametrize("count", COUNTS)

@@ -1,10 +1,11 @@
-"""keyfob.crypto.hmac: RFC 4231, RFC 5869, and the IETF TLS list's vector for the PRF."""
+"""keyfob.crypto.hmac and hkdf: RFC 4231, RFC 5869, and the IETF TLS list's vector for the PRF."""
 
 from binascii import unhexlify
 
 from device_support import HERE  # noqa: F401 - puts the firmware on the path
 
-from keyfob.crypto.hmac import equal, hkdf_expand, hkdf_extract, hmac_sha256, prf
+from keyfob.crypto.hkdf import hkdf_expand, hkdf_extract
+from keyfob.crypto.hmac import equal, hmac_sha256, prf
 
 # RFC 4231 sections 4.2 to 4.8: key, data, HMAC-SHA-256 (that of 4.6 is truncated).
 RFC_4231 = (

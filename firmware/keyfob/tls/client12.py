@@ -1,7 +1,9 @@
-"""Phase of a full handshake of TLS 1.2: our certificate, our half of the key exchange.
+"""Phase of a full handshake of TLS 1.2: our certificate, our half of the key exchange, and
+CertificateVerify, the proof that we hold our key.
 
-RFC 5246 sections 7.4.6 and 7.4.7, RFC 8422 section 5.7, RFC 4279 section 2 (PSK), RFC
-7627. The premaster secret is gone when the master secret is made.
+RFC 5246 sections 7.4.6 to 7.4.8, RFC 8422 section 5.7, RFC 4279 section 2 (PSK), RFC
+7627. The premaster secret is gone when the master secret is made. CertificateVerify signs
+the digest that makes an extended master secret.
 """
 
 import os
@@ -11,12 +13,13 @@ from micropython import const
 from keyfob.errors import KeyfobError
 
 _CERTIFICATE = const(11)
+_CERTIFICATE_VERIFY = const(15)
 _CLIENT_KEY_EXCHANGE = const(16)
 _RSA_EXCHANGE_SUITES = const((0x009C, 0x003C))
 
 
 def run(hs):
-    """Phase. Next: verify12 if we have a key to show, finish12 otherwise."""
+    """Phase. Next: finish12."""
     is_signing = False
     if hs.request is not None:
         is_signing = yield from _send_certificate(hs)
@@ -30,12 +33,16 @@ def run(hs):
     yield
     from keyfob.crypto.hmac import prf
 
-    hs.digest = hs.transcript.digest()
+    digest = hs.transcript.digest()
     if hs.is_extended:
-        hs.master = prf(premaster, b"extended master secret", hs.digest, 48)
+        hs.master = prf(premaster, b"extended master secret", digest, 48)
     else:
         hs.master = prf(premaster, b"master secret", hs.random + hs.server_random, 48)
-    return "verify12" if is_signing else "finish12"
+    if is_signing:
+        del premaster, prf
+        hs.drop("keyfob.crypto.")
+        yield from _send_verify(hs, digest)
+    return "finish12"
 
 
 def _send_certificate(hs):
@@ -80,6 +87,25 @@ def _exchange_psk(hs):
     identity, key = hs.psk
     yield from hs.send(_CLIENT_KEY_EXCHANGE, *_vector(identity))
     return b"".join(_vector(bytes(len(key))) + _vector(key))
+
+
+def _send_verify(hs, digest: bytes):
+    key = hs.client.key()
+    hs.drop("keyfob.pki.")  # what read the key
+    # What a key can do, the cheapest first: ECDSA; PKCS#1, PSS. RFC 8446 section 4.2.3.
+    schemes = (0x0403,) if key.kind == "p256" else (0x0401, 0x0804)
+    offered = hs.request
+    offered = [offered[at] << 8 | offered[at + 1] for at in range(0, len(offered) - 1, 2)]
+    for scheme in schemes:
+        if scheme in offered:
+            break
+    else:
+        detail = "a key of type %s, the broker takes %s" % (key.kind, offered)
+        raise KeyfobError("tls.no-common-scheme", detail)
+    yield
+    signature = key.sign(scheme, digest)
+    head = (scheme << 16 | len(signature)).to_bytes(4, "big")
+    yield from hs.send(_CERTIFICATE_VERIFY, head, signature)
 
 
 def _vector(content: bytes) -> tuple:

@@ -42,7 +42,7 @@ from keyfob.errors import KeyfobError
 from keyfob.tls.engine import TLS12, TLS13, unload
 
 # What a handshake brings, and takes away again.
-PARTS = ("keyfob.tls.", "keyfob.crypto.", "keyfob.pki.")
+PARTS = ("keyfob.tls", "keyfob.crypto", "keyfob.pki")
 CHANGE_CIPHER_SPEC = const(254)  # no handshake type has this number
 _HANDSHAKE_RECORD = const(22)
 _CHANGE_RECORD = const(20)
@@ -126,7 +126,7 @@ class Handshake:
 
     def end(self) -> None:
         """Let go of all that the handshake brought, these lines too."""
-        unload("keyfob.tls", "keyfob.crypto", "keyfob.pki", but=self._base)
+        unload(*PARTS, but=self._base)
 
     def step(self) -> bool:
         """Resume the phase, if what it waits for is there. True: call again at once."""

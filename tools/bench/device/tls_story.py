@@ -9,6 +9,7 @@ session.
 """
 
 import gc
+import os
 import socket
 import sys
 
@@ -20,8 +21,9 @@ from keyfob.tls.engine import TLS12, TLS13, Engine  # noqa: E402
 
 
 def read(name):
-    with open(FOLDER + "/" + name, "rb") as file:
-        return file.read()
+    path = FOLDER + "/" + name
+    with open(path, "rb") as file:
+        return file.read(os.stat(path)[6])  # as the firmware does: without a size, it takes more
 
 
 class Anchors:
