@@ -28,7 +28,7 @@ from tls_wire import extensions, message, vector
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit"))
 from rfc8448 import octets
 
-from keyfob.tls import certificate13, client_hello, handshake13, hello13, late13
+from keyfob.tls import certificate13, client_hello, handshake13, hello13, late13, verify13
 from keyfob.tls.engine import TLS12, TLS13
 from keyfob.tls.session import Session
 from keyfob.tls.sinks import CertificateList
@@ -102,7 +102,7 @@ def certificate(body: bytes) -> None:
 
 
 def certificate_verify(body: bytes) -> None:
-    certificate13._check_signature(body, octets("5.server-point"), bytes(32))
+    verify13._check_signature(body, octets("5.server-point"), bytes(32))
 
 
 class Open:

@@ -1,5 +1,7 @@
 """Our certificate and proof in TLS 1.3, when the server asks: RFC 8446 sections 4.4.2, 4.4.3."""
 
+import hashlib
+
 from micropython import const
 
 from keyfob.errors import KeyfobError
@@ -25,6 +27,7 @@ def send(hs):
         return
     del chain, parts
     key = hs.client.key()
+    hs.drop("keyfob.pki.")  # what read the key
     scheme = _SCHEMES[key.kind]
     taken = hs.request
     taken = [taken[at] << 8 | taken[at + 1] for at in range(0, len(taken) - 1, 2)]
@@ -32,8 +35,8 @@ def send(hs):
         detail = "a key of type %s, the broker takes %s" % (key.kind, taken)
         raise KeyfobError("tls.no-common-scheme", detail)
     yield
-    from keyfob.pki.signature import digest_for
-
-    digest = digest_for(scheme, signed_content(b"client", hs.transcript.digest()))
-    signature = key.sign(scheme, digest)
+    content = signed_content(b"client", hs.transcript.digest())
+    signature = key.sign(scheme, hashlib.sha256(content).digest())
+    del key
+    hs.drop("keyfob.crypto.", "keyfob.pki.")
     yield from hs.send(_CERTIFICATE_VERIFY, scheme.to_bytes(2, "big"), vector(2, signature))

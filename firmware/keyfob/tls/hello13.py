@@ -46,6 +46,7 @@ def _key_share(hs) -> bytes:
 
             hs.secret = random_bytes(32)
             hs.public = x25519.public_key(hs.secret)
+        hs.drop("keyfob.crypto.")
     return hs.group.to_bytes(2, "big") + vector(2, hs.public)
 
 
