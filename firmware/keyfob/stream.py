@@ -20,7 +20,7 @@ async def connect(
     the checked settings, whose ``tls.engine`` names the engine: "mbedtls", the firmware's
     own, or "keyfob", for ports whose own verifies nobody and for what mbedTLS cannot do.
     ``session``: what Keyfob's left to be resumed, or None. ``is_flat``: of Keyfob's engine,
-    leave the handshake to `keyfob.tls.engine_stream.EngineStream.shake_hands`: until then
+    leave the handshake to `keyfob.tls.engine_stream.EngineStream.shake`: until then
     nothing is sent through the stream and nothing is read. The clock is set and trust
     anchors are there, or nothing is sent. Not checked: revocation (no CRL reaches the
     board). Errors: clock.never-set, store.*, x509.*, tls.*.

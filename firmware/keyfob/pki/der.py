@@ -35,8 +35,9 @@ class Reader:
     def enter(self, tag: int) -> int:
         """Go into the next element, which must have ``tag``. `leave` wants what this returns."""
         der, at, end = self.der, self.at, self.end
-        if self.peek() != tag:
-            self.fail("tag %d, want %d" % (self.peek(), tag))
+        seen = der[at] if at < end else -1
+        if seen != tag:
+            self.fail("tag %d, want %d" % (seen, tag))
         if at + 2 > end:
             self.fail("no length")
         size = der[at + 1]

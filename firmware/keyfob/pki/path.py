@@ -76,55 +76,51 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
     _check_size(chain)
     kept = _loaded()
     try:
-        end_entity = yield from _steps(chain, anchors, host, now_s, usage, pins, kept)
+        _judge_end_entity(chain[0], host, now_s, usage, kept)
+        error = None
+        number = signatures = 0
+        while True:
+            try:
+                path = _find(chain, anchors, now_s, number)
+            except KeyfobError as failed:
+                raise _better(error, failed)
+            _unload(kept, "keyfob.pki.der", "keyfob.pki.fields")
+            if not path:
+                raise error or _untrusted(chain, anchors)
+            try:
+                end_entity, jobs = _prepare(path)
+            except KeyfobError as failed:
+                error = _better(error, failed)
+                number += 1
+                continue
+            digests = [hashlib.sha256(fields.spki).digest() for fields in path if pins]
+            del path
+            scheme = 0
+            # From the trust anchor down: what is signed by nobody we trust costs one check.
+            while jobs:
+                signatures += 1
+                if signatures > _MAX_SIGNATURES:
+                    counts = (signatures, _MAX_SIGNATURES)
+                    raise KeyfobError("x509.too-many-checks", "%d signatures, limit %d" % counts)
+                if jobs[-1][0] != scheme:
+                    _unload(kept)
+                yield None
+                job = jobs.pop()
+                scheme = job[0]
+                at = len(jobs)
+                if not _is_signed(*job):
+                    break
+            else:
+                if not pins or any(pin in digests for pin in pins):
+                    break
+                at = -1
+            job = jobs = end_entity = None
+            _unload(kept)  # the arithmetic, before the search is loaded once more
+            error = _better(error, _refusal(chain, anchors, now_s, number, at, digests, pins))
+            number += 1
     finally:
         _unload(kept)
     yield end_entity
-
-
-def _steps(chain, anchors, host: str, now_s: int, usage: int, pins, kept: list):
-    _judge_end_entity(chain[0], host, now_s, usage, kept)
-    error = None
-    number = signatures = 0
-    while True:
-        try:
-            path = _find(chain, anchors, now_s, number)
-        except KeyfobError as failed:
-            raise _better(error, failed)
-        _unload(kept, "keyfob.pki.der", "keyfob.pki.fields")
-        if not path:
-            raise error or _untrusted(chain, anchors)
-        try:
-            end_entity, jobs = _prepare(path)
-        except KeyfobError as failed:
-            error = _better(error, failed)
-            number += 1
-            continue
-        digests = [hashlib.sha256(fields.spki).digest() for fields in path if pins]
-        del path
-        scheme = 0
-        # From the trust anchor down: what is signed by nobody we trust costs one check.
-        while jobs:
-            signatures += 1
-            if signatures > _MAX_SIGNATURES:
-                counts = (signatures, _MAX_SIGNATURES)
-                raise KeyfobError("x509.too-many-checks", "%d signatures, limit %d" % counts)
-            if jobs[-1][0] != scheme:
-                _unload(kept)
-            yield None
-            job = jobs.pop()
-            scheme = job[0]
-            at = len(jobs)
-            if not _is_signed(*job):
-                break
-        else:
-            if not pins or any(pin in digests for pin in pins):
-                return end_entity
-            at = -1
-        job = jobs = end_entity = None
-        _unload(kept)  # the arithmetic, before the search is loaded once more
-        error = _better(error, _refusal(chain, anchors, now_s, number, at, digests, pins))
-        number += 1
 
 
 def _check_size(chain) -> None:
@@ -157,7 +153,7 @@ def _find(chain, anchors, now_s: int, number: int) -> list:
     from keyfob.pki.fields import Fields
     from keyfob.pki.search import find
 
-    return find([Fields(der) for der in chain], anchors, now_s, number)
+    return find(list(map(Fields, chain)), anchors, now_s, number)
 
 
 def _prepare(path: list) -> tuple:

@@ -79,7 +79,12 @@ class _Search:
         self._anchors = []  # those that can matter
         issuer_names = [fields.issuer_name for fields in certificates]
         for der in anchors:
-            anchor = _read_anchor(der)
+            # Read here, since the ESP8266's stack holds few calls one below the other.
+            try:
+                anchor = Fields(der)
+            except KeyfobError as error:
+                raise KeyfobError("x509.bad-anchor", error.detail)
+            anchor.is_anchor = True
             if anchor.subject_name in issuer_names:
                 self._anchors.append(anchor)
 
@@ -147,16 +152,6 @@ class _Search:
             constraints = NameConstraints(issuer)
             for fields in below:
                 self._comparisons = constraints.check(fields, self._comparisons)
-
-
-def _read_anchor(der) -> Fields:
-    """A trust anchor. Errors: x509.bad-anchor."""
-    try:
-        anchor = Fields(der)
-    except KeyfobError as error:
-        raise KeyfobError("x509.bad-anchor", error.detail)
-    anchor.is_anchor = True
-    return anchor
 
 
 def _refuse(code: str, fields: Fields, text: str) -> None:

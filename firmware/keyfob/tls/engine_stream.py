@@ -44,18 +44,12 @@ class EngineStream:
             self.pause_ms = _POLL_MS
             spent_ms = time.ticks_diff(time.ticks_ms(), self._started_ms)
             if spent_ms > _HANDSHAKE_LIMIT_MS:
-                detail = "%d bytes from the broker in %d ms" % (engine.seen_bytes, spent_ms)
+                detail = "%d bytes from the broker in %d ms" % (
+                    engine.seen_bytes,
+                    _HANDSHAKE_LIMIT_MS,
+                )
                 raise KeyfobError("tls.handshake-timeout", detail)
         return False
-
-    def shake_hands(self) -> None:
-        """The whole handshake, from a program that is in no task. Errors: x509.*, tls.*
-
-        In few calls one below the other: the ESP8266's stack holds 19, and a chain is
-        judged in 12.
-        """
-        while not self.shake():
-            time.sleep_ms(self.pause_ms)
 
     def facts(self) -> dict:
         """Of the connection: ``version`` of TLS, ``cipher`` suite, whether it is ``resumed``,

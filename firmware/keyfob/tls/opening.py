@@ -26,7 +26,7 @@ async def open_stream(
     ``identity``: `keyfob.store.Identity`. ``now_s``: Unix seconds of a clock that was set.
     ``settings``: the checked ones, of which ``tls`` and ``limits`` count here. ``session``:
     the one to resume, or None. ``is_flat``: leave the handshake to
-    `EngineStream.shake_hands`. Errors: store.*, x509.*, tls.*.
+    `EngineStream.shake`. Errors: store.*, x509.*, tls.*.
     """
     from keyfob import tcp
 
