@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import itertools
 import statistics
-import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 
@@ -18,11 +18,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tls12_server import Server12
 from tls13_server import Server13
 from tls_hostile import flipped, opened12, refused12
-from tls_rig import BROKER, failure, opened, pump, read_all, refused
+from tls_rig import (
+    BROKER,
+    failure,
+    opened,
+    own_modules,  # noqa: F401
+    pump,
+    read_all,
+    refused,
+)
 from tls_wire import ALERT, HANDSHAKE, message, record
 
 from keyfob.errors import KeyfobError
-from keyfob.tls import engine, late13
+from keyfob.tls import engine
 
 # An engine, a certificate or a record in a round would be more.
 LIMIT = 600
@@ -30,17 +38,18 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_loaded_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_is_loaded_again(
+    own_modules: None,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
     """CPython keeps a little of each module that is loaded anew, which is none of ours."""
-    import x509_loaded  # noqa: F401 - the verifier keeps what was there before it
-
-    base, unload = list(sys.modules), engine.unload
-    for module in (engine, late13):
-        monkeypatch.setattr(module, "unload", lambda *_, **__: None)
+    for name in ("algorithms", "certificate", "names", "refusal", "search", "signature"):
+        importlib.import_module("keyfob.pki." + name)  # what is there the verifier keeps
+    importlib.import_module("keyfob.crypto.p256")
+    monkeypatch.setattr(engine, "unload", lambda *_, **__: None)
     gc.freeze()  # the collector passes over pytest
     yield
     gc.unfreeze()
-    unload("keyfob.tls.", "keyfob.crypto.", "keyfob.pki.", but=base)
 
 
 def server12(**hooks: Callable[[bytes], bytes]) -> Server12:

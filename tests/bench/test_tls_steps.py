@@ -3,6 +3,7 @@ have their turn; its code is loaded for it and dropped behind it."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 
@@ -17,21 +18,20 @@ from tls_rig import (
     Client,
     make_engine,
     no_collector,  # noqa: F401
+    own_modules,  # noqa: F401
     pump,
 )
 from tls_server import TlsServer
 from tls_wire import vector
 
-from keyfob.crypto import p256, p256_sign, rsa_sign, x25519
-from keyfob.crypto import rsa as device_rsa
 from keyfob.tls.engine import TLS12, TLS13, Engine
 
 PRIMITIVES = (
-    (p256, ("verify", "shared_secret", "public_key")),
-    (p256_sign, ("sign",)),
-    (x25519, ("shared_secret", "public_key")),
-    (device_rsa, ("public_power",)),
-    (rsa_sign, ("_sign",)),
+    ("p256", ("verify", "shared_secret", "public_key")),
+    ("p256_sign", ("sign",)),
+    ("x25519", ("shared_secret", "public_key")),
+    ("rsa", ("public_power",)),
+    ("rsa_sign", ("_sign",)),
 )
 ASKS_12 = vector(b"\1\x40", 1) + vector(b"\4\3\4\1", 2) + vector(b"", 2)
 ASKS_13 = b"\0" + vector(bytes.fromhex("000d0006000404030804"), 2)
@@ -60,10 +60,15 @@ def server_of(version: int, kind: str) -> TlsServer:
     ],
 )
 def test_each_step_has_one_primitive_at_most(
-    version: int, kind: str, count: int, monkeypatch: pytest.MonkeyPatch
+    version: int,
+    kind: str,
+    count: int,
+    own_modules: None,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done: list[str] = []
-    for module, names in PRIMITIVES:
+    for module_name, names in PRIMITIVES:
+        module = importlib.import_module("keyfob.crypto." + module_name)
         for name in names:
             monkeypatch.setattr(module, name, counted(getattr(module, name), name, done))
     seen: list[list[str]] = []
@@ -88,7 +93,9 @@ def test_each_step_has_one_primitive_at_most(
 
 @pytest.mark.parametrize("version", [TLS12, TLS13])
 def test_code_of_a_handshake_is_loaded_for_it_and_dropped(
-    version: int, monkeypatch: pytest.MonkeyPatch
+    version: int,
+    own_modules: None,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     base, seen = set(sys.modules), set()
     step = Engine.step
@@ -103,12 +110,6 @@ def test_code_of_a_handshake_is_loaded_for_it_and_dropped(
     def ours() -> set[str]:
         return {name for name in sys.modules if name.startswith("keyfob.")}
 
-    for name in ours():
-        # Other tests of this process may have loaded them.
-        if name.startswith(("keyfob.pki.", "keyfob.crypto.", "keyfob.tls.phases")):
-            package, _, module = name.rpartition(".")
-            monkeypatch.delitem(sys.modules, name)
-            monkeypatch.delattr(sys.modules[package], module, raising=False)
     base = set(sys.modules)
     monkeypatch.setattr(Engine, "step", watched)
     engine = make_engine(versions=(version,))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit"))
 import device_support  # noqa: F401 - the firmware and the modules that CPython lacks
 
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import TLS12, TLS13, Engine
+from keyfob.tls.engine import TLS12, TLS13, Engine, unload
 
 HOST = "broker.keyfob.test"
 CA = make_ca()
@@ -46,6 +48,23 @@ def no_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine collects garbage at each step, and CPython's collector goes over all of
     pytest each time. A test module has this by importing it."""
     monkeypatch.setattr(gc, "collect", lambda: 0)
+
+
+@pytest.fixture
+def own_modules() -> Iterator[None]:
+    """None of a handshake's modules is loaded but the engine; behind the test, all is as it
+    was before it, for what other tests hold of them."""
+    packages = ("keyfob", "keyfob.tls", "keyfob.pki", "keyfob.crypto")
+    attributes = {name: dict(vars(importlib.import_module(name))) for name in packages}
+    kept = {name: module for name, module in sys.modules.items() if name.startswith("keyfob.")}
+    unload("keyfob.pki.", "keyfob.crypto.", "keyfob.tls.", but=["keyfob.tls.engine"])
+    yield
+    for name in [name for name in sys.modules if name.startswith("keyfob.")]:
+        del sys.modules[name]
+    sys.modules.update(kept)
+    for name, found in attributes.items():
+        vars(sys.modules[name]).clear()
+        vars(sys.modules[name]).update(found)
 
 
 def make_engine(**options: object) -> Engine:
