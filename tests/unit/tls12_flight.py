@@ -84,15 +84,24 @@ class Shortcuts:
     """While it is entered, verifier and P-256 say yes to everything, in no time."""
 
     def __enter__(self):
+        self._kept = []
         for package, name, stand_in in STAND_INS:
+            full = package.__name__ + "." + name
+            was = getattr(package, name, None)
+            self._kept.append((package, name, was, sys.modules.get(full)))
             setattr(package, name, stand_in)
-            sys.modules[package.__name__ + "." + name] = stand_in
+            sys.modules[full] = stand_in
         return self
 
     def __exit__(self, *_):
-        for package, name, _ in STAND_INS:
+        for package, name, was, loaded in self._kept:
+            full = package.__name__ + "." + name
+            del sys.modules[full]
             delattr(package, name)
-            del sys.modules[package.__name__ + "." + name]
+            if loaded:
+                sys.modules[full] = loaded
+            if was:
+                setattr(package, name, was)
 
 
 def new_engine(**options):

@@ -30,7 +30,6 @@ def run(hs):
     hs.sinks = {}
     hs.digest = hs.transcript.digest()
     hs.chain = sink.chain
-    hs.after_judge = "verify13"
     return "judge"
 
 

@@ -63,6 +63,7 @@ def _exchange_ecdhe(hs):
         hs.secret = p256.new_secret()
         yield
         hs.public = p256.public_key(hs.secret)
+        hs.drop("keyfob.crypto.p256_base")
     yield from hs.send(_CLIENT_KEY_EXCHANGE, b"\x41", hs.public)
     yield
     premaster = p256.shared_secret(hs.secret, hs.server_point)

@@ -160,10 +160,8 @@ class Engine:
         try:
             if not self._handshake.is_over:
                 return self._handshake.step()
-        except KeyfobError as error:
+        except (KeyfobError, MemoryError) as error:
             raise self._failed(error)
-        except MemoryError:
-            raise self._failed(KeyfobError("tls.no-memory", "during the handshake"))
         self.is_open = True
         self._idle = 0
         self._end_handshake()
@@ -199,10 +197,8 @@ class Engine:
                     self.at, self.end = 0, self._rx_end
                     if not self.left:
                         self._head_end = 0  # before the keys may change
-        except KeyfobError as error:
+        except (KeyfobError, MemoryError) as error:
             raise self._failed(error)
-        except MemoryError:
-            raise self._failed(KeyfobError("tls.no-memory", "at a record"))
 
     def ended(self) -> None:
         """The network gives no more bytes. Errors, unless close_notify came: tls.truncated,
@@ -365,10 +361,8 @@ class Engine:
                     from keyfob.tls.alerts import renegotiation
 
                     renegotiation(self)
-        except KeyfobError as error:
+        except (KeyfobError, MemoryError) as error:
             raise self._failed(error)
-        except MemoryError:
-            raise self._failed(KeyfobError("tls.no-memory", "while reading"))
 
     def write(self, view: memoryview) -> int:
         """How much of ``view`` went into a record, which `tx` has now; 0 while there is
@@ -394,8 +388,11 @@ class Engine:
             self.put_alert(1, 0)
         self.is_ended = True
 
-    def _failed(self, error: KeyfobError) -> KeyfobError:
-        """Keep the error and send its alert, if it has one."""
+    def _failed(self, error) -> KeyfobError:
+        """Keep the error and send its alert, if it has one. A MemoryError ends the
+        connection too, since part of a message or record is lost with it."""
+        if isinstance(error, MemoryError):
+            error = KeyfobError("tls.no-memory", "handshake or record")
         self.error = error
         self._end_handshake()
         try:

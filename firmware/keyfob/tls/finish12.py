@@ -22,17 +22,17 @@ _MAX_TICKET_BYTES = const(2048)
 
 def run(hs):
     """Phase, the last one."""
-    if hs.is_resumed:
+    is_resumed = hs.engine.is_resumed
+    if is_resumed:
         hs.master = hs.offered.secret
         hs.valid_until_s = hs.offered.valid_until_s
     ours, theirs = _protections(hs)
     yield
-    if not hs.is_resumed:
+    if not is_resumed:
         yield from _send_finished(hs, ours)
-    hs.ticket = b""
-    hs.life_s = 0
+    ticket, life_s = b"", 0
     if hs.has_ticket:
-        yield from _read_ticket(hs)
+        ticket, life_s = yield from _read_ticket(hs)
     yield bytes((_CHANGE_CIPHER_SPEC,))
     hs.change_keys()
     hs.engine.rx_keys = theirs
@@ -41,9 +41,9 @@ def run(hs):
     if not equal(expected, body):
         raise KeyfobError("tls.bad-finished", "%d bytes that do not fit" % len(body))
     hs.change_keys()
-    if hs.is_resumed:
+    if is_resumed:
         yield from _send_finished(hs, ours)
-    _keep_session(hs)
+    _keep_session(hs, ticket, life_s)
 
 
 def _protections(hs) -> tuple:
@@ -80,23 +80,23 @@ def _read_ticket(hs):
     # One that is too large is as good as none.
     hs.heads = {_NEW_SESSION_TICKET: _MAX_TICKET_BYTES}
     _, body = yield bytes((_NEW_SESSION_TICKET,))
-    if hs.is_whole:
-        if len(body) < 6 or len(body) != 6 + (body[4] << 8 | body[5]):
-            raise KeyfobError("tls.malformed", "NewSessionTicket of %d bytes" % len(body))
-        hs.life_s = int.from_bytes(body[:4], "big")
-        hs.ticket = bytes(body[6:])
+    if not hs.is_whole:
+        return b"", 0
+    if len(body) < 6 or len(body) != 6 + (body[4] << 8 | body[5]):
+        raise KeyfobError("tls.malformed", "NewSessionTicket of %d bytes" % len(body))
+    return bytes(body[6:]), int.from_bytes(body[:4], "big")
 
 
-def _keep_session(hs) -> None:
+def _keep_session(hs, ticket: bytes, life_s: int) -> None:
     """Only what an extended master secret protects may be resumed, RFC 7627 section 5.1;
     with a pre-shared key there is nothing to win."""
     engine = hs.engine
-    if hs.is_resumed and not hs.ticket:
+    if engine.is_resumed and not ticket:
         engine.session = hs.offered
-    elif hs.is_extended and not hs.psk and (hs.ticket or hs.server_session_id):
+    elif hs.is_extended and not hs.psk and (ticket or hs.server_session_id):
         from keyfob.tls.session import Session
 
         engine.session = Session(
-            TLS12, engine.suite, hs.host, hs.master, hs.ticket, hs.server_session_id, hs.now_s,
-            hs.life_s, hs.valid_until_s,
+            TLS12, engine.suite, hs.host, hs.master, ticket, hs.server_session_id, hs.now_s,
+            life_s, hs.valid_until_s,
         )  # fmt: skip

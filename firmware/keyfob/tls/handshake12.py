@@ -46,14 +46,13 @@ def run(hs):
     hs.is_mac_last = _ENCRYPT_THEN_MAC in found
     if hs.is_mac_last and hs.engine.suite not in _CBC_SUITES:
         raise KeyfobError("tls.illegal-parameter", "encrypt-then-MAC without CBC")
-    hs.extensions = None
-    hs.is_resumed = bool(hs.session_id) and hs.server_session_id == hs.session_id
-    if hs.is_resumed:
+    hs.extensions = hs.server_hello = hs.sent = found = None
+    if hs.session_id and hs.server_session_id == hs.session_id:
         _check_resumption(hs)
-    hs.engine.is_resumed = hs.is_resumed
-    hs.transcript.keep(_POINTS_RESUMED if hs.is_resumed else _POINTS)
-    if hs.is_resumed:
+        hs.engine.is_resumed = True
+        hs.transcript.keep(_POINTS_RESUMED)
         return "finish12"
+    hs.transcript.keep(_POINTS)
     if hs.psk:
         return "exchange12"
     hs.drop("keyfob.tls.wire")
@@ -63,7 +62,6 @@ def run(hs):
     _, sink = yield bytes((_CERTIFICATE,))
     hs.sinks = {}
     hs.chain = sink.chain
-    hs.after_judge = "exchange12"
     return "judge"
 
 

@@ -14,11 +14,11 @@ _DIGITAL_SIGNATURE = const(0x80)
 _KEY_ENCIPHERMENT = const(0x20)
 _RSA_EXCHANGE_SUITES = const((0x009C, 0x003C))
 _RSA_SUITES = const((0xC02F, 0xC027, 0x009C, 0x003C))
-_ANY_KEY = const(0x1301)
+_SUITE_13 = const(0x1301)  # for any key
 
 
 def run(hs):
-    """Phase. ``hs.chain``: what the server sent. Next: what ``hs.after_judge`` says.
+    """Phase. ``hs.chain``: what the server sent. Next: exchange12, or verify13 with TLS 1.3.
     Leaves ``hs.server_key`` and ``hs.valid_until_s``."""
     suite = hs.engine.suite
     usage = _KEY_ENCIPHERMENT if suite in _RSA_EXCHANGE_SUITES else _DIGITAL_SIGNATURE
@@ -28,9 +28,9 @@ def run(hs):
     while not entity:
         yield
         entity = next(steps)
-    if suite != _ANY_KEY and (entity.key_kind == "rsa") != (suite in _RSA_SUITES):
+    if suite != _SUITE_13 and (entity.key_kind == "rsa") != (suite in _RSA_SUITES):
         detail = "suite %04x with a key of type %s" % (suite, entity.key_kind)
         raise KeyfobError("tls.illegal-parameter", detail)
     hs.server_key = entity.key
     hs.valid_until_s = entity.valid_until_s
-    return hs.after_judge
+    return "verify13" if suite == _SUITE_13 else "exchange12"
