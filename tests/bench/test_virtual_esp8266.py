@@ -156,7 +156,8 @@ def test_a_program_starts_with_the_heap_of_a_chip(board: VirtualBoard) -> None:
     assert board.info()["micropython"] == "32-bit, with the chip's own heap"
     code = "import gc\ngc.collect()\nprint(gc.mem_free())\nb = bytearray(28000)\nprint(len(b))"
     free, block = run(board, code).split()
-    assert 34_500 <= int(free) <= 36_500
+    # A chip tells of about 35 KB in boot.py (micropython issue 11666, 1.20).
+    assert 34_000 <= int(free) <= 36_000
     assert block == "28000"
     assert "MemoryError" in error_of(board, "b = bytearray(36500)")
     # A 32-bit object: a tuple of three is a type, a length and three words.

@@ -42,7 +42,6 @@ def run(main):
     repl = _repl.Repl(facts["banner"], main, memory(_PASTE_BYTES))
     if native:
         native.limit_stack()
-        native.begin_names()
         vfs.umount("/_port")
     vfs.umount("/")
     sys.path[:] = ["", ".frozen", "/lib", "/"]
@@ -61,7 +60,7 @@ def run(main):
     _missing.take_away(sys.modules)
     builtins.input = repl.input
     _program.start(facts, main, "esp8266")
-    _program.run(facts, main, lambda: _mount(flashbdev.bdev, rom))
+    _program.run(facts, main, lambda: _begin(native, flashbdev.bdev, rom))
     if not facts["soft"]:
         print()
     _wire.repl_follows()  # from here on the console carries the REPL's banner
@@ -77,6 +76,14 @@ def _rom(facts):
     return sys.modules["_native"].map_file(facts["flash"], *facts["romfs"])
 
 
+def _begin(native, bdev, rom):
+    """What is left to do before boot.py."""
+    _mount(bdev, rom)
+    if native:
+        native.begin_names()
+    gc.collect()
+
+
 def _mount(bdev, rom):
     if rom is not None:
         _mount_rom(rom)
@@ -85,7 +92,6 @@ def _mount(bdev, rom):
         vfs.mount(bdev, "/")
     except OSError:
         _set_up(bdev)
-    gc.collect()
 
 
 def _mount_rom(rom):
