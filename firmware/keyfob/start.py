@@ -3,12 +3,15 @@
 import gc
 import sys
 
-from keyfob import drop, events
+from micropython import const
+
+from keyfob import drop, events, plenty_bytes
 from keyfob.errors import KeyfobError
 
-# Collected when so small a part of the heap was allocated: an ESP8266's 38 KB are broken
-# up by garbage sooner than an ESP32's 110 KB.
-_PARTS_OF_HEAP = 12
+# Garbage is collected when so much was allocated since the last time. An ESP8266's 38 KB
+# are broken up by it sooner than an ESP32's 110 KB.
+_COLLECT_BYTES = const(16_384)
+_COLLECT_SMALL_BYTES = const(1_024)
 
 
 def shell(line: str = "") -> None:
@@ -22,7 +25,8 @@ def main() -> None:
     """Run the application that the settings name, until it ends or Ctrl-C ends it."""
     # Garbage between what stays breaks up the heap, and TLS wants a few KB in one piece.
     if hasattr(gc, "threshold"):
-        gc.threshold((gc.mem_free() + gc.mem_alloc()) // _PARTS_OF_HEAP)
+        is_small = gc.mem_free() < plenty_bytes
+        gc.threshold(_COLLECT_SMALL_BYTES if is_small else _COLLECT_BYTES)
     try:
         application, settings = _application()
         running = application.run(settings)

@@ -54,11 +54,12 @@ async def open_stream(
 
 
 def _options(tls: dict, rx_bytes: int) -> dict:
-    """The settings as `Engine` takes them."""
+    """The settings as `Engine` takes them. A packet may fill two records or more: their
+    buffer is there during the handshake, that of the packet is not."""
     from binascii import unhexlify
 
     record_bytes = _LEAST_RECORD_BYTES
-    while record_bytes * 2 <= rx_bytes and record_bytes < _MOST_RECORD_BYTES:
+    while record_bytes * 4 <= rx_bytes and record_bytes < _MOST_RECORD_BYTES:
         record_bytes *= 2
     numbers = {"1.2": TLS12, "1.3": TLS13}
     return {
