@@ -91,17 +91,17 @@ def _tag(hash_key: int, buffer, start: int, end: int, aad, mask: bytes) -> bytes
     """
     # Products of the hash key with each half of a byte, not yet reduced.
     low = [0, hash_key]
-    for index in range(2, 16, 2):
-        twice = low[index >> 1] << 1
-        low.append(twice)
-        low.append(twice ^ hash_key)
+    for at in range(2, 16, 2):
+        low.append(low[at >> 1] << 1)
+        low.append(low[at] ^ hash_key)
     high = [entry << 4 for entry in low]
     sizes = (len(aad) << 67 | (end - start) << 3).to_bytes(16, "big")
+    # The 16 names that come first cost least: those of the inner loop are among them.
     value = 0
     for data, at, stop in ((aad, 0, len(aad)), (buffer, start, end), (sizes, 0, 16)):
-        view = memoryview(data)
+        data = memoryview(data)
         while at < stop:
-            block = int.from_bytes(view[at : min(at + 16, stop)], "big")
+            block = int.from_bytes(data[at : min(at + 16, stop)], "big")
             if stop - at < 16:
                 block <<= (16 - stop + at) << 3
             product = 0
