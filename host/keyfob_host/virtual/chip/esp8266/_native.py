@@ -100,11 +100,7 @@ def begin_names():
     """
     found = 0
     most = 0
-    with open("/proc/self/maps") as maps:
-        for line in maps:
-            start, end = (int(part, 16) for part in line[:17].split("-"))
-            if start <= _address(begin_names) < end:
-                break
+    start, end = _heap
     for at in range(start, end - 24, 16):
         before, alloc, count, hashes, lengths = struct.unpack_from(
             "<IIIII", uctypes.bytes_at(at + 4, 20)
@@ -116,6 +112,16 @@ def begin_names():
     if not found:
         raise NotImplementedError("not the MicroPython that this was written for")
     uctypes.bytearray_at(found + 8, 4)[:] = struct.pack("<I", _FIRST_POOL // 2)
+
+
+def _mapping(address):
+    """(start, end) of the part of memory that ``address`` is in."""
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            start, end = (int(part, 16) for part in line[:17].split("-"))
+            if start <= address < end:
+                return start, end
+    raise NotImplementedError("not the system that this was written for")
 
 
 def _import_code(limit, outer, real):
@@ -163,6 +169,7 @@ def _names_at(below, names):
     return below - _STATE_BYTES + found
 
 
+_heap = _mapping(_address(begin_names))
 _exception = 0
 try:
     _libc.func("i", "kill", "ii")(_libc.func("i", "getpid", "")(), _SIGINT)
