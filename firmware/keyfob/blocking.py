@@ -230,7 +230,7 @@ class BlockingClient:
             self.stream = None
         if self.session:
             self.session.reset()
-        self.session = self.tx = None
+        self.session = self.tx = self._shake = None
         self._at = self.blocked = 0
         gc.collect()
 

@@ -78,5 +78,6 @@ def _load_identity(device_id: str):
 
     identity = store.load(device_id)
     emit("store.loaded", **store.facts(identity))
-    drop("store", "pki.certificate", "pki.fields", "pki.der", "pki", "identity")
+    drop("store", "identity")
+    stream.unload()
     return identity

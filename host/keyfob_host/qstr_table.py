@@ -34,6 +34,14 @@ def with_names(data: bytes, names: list[str]) -> bytes:
     return data[:_HEADER_BYTES] + _varuint(len(names)) + _varuint(objects) + table + data[end:]
 
 
+def with_more_names(data: bytes, more: list[str]) -> bytes:
+    """The same file with further names in its table, which nothing in it refers to."""
+    old, objects, end = _read(data)
+    names = old + [name for name in more if name not in old]
+    table = b"".join(map(_entry, names))
+    return data[:_HEADER_BYTES] + _varuint(len(names)) + _varuint(objects) + table + data[end:]
+
+
 def _read(data: bytes) -> tuple[list[str], int, int]:
     """Names, number of objects, and where the table ends."""
     if data[:2] != _HEADER:

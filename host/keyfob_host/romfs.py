@@ -26,12 +26,15 @@ from mpremote.romfs import VfsRomWriter
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.mpy import BoardFile
+from keyfob_host.qstr_table import with_more_names
 from keyfob_host.transport import Transport
 from keyfob_host.transport.upload import pieces
 
 ROOT = "/rom"
 MARK = "keyfob.sync"  # the image's first file: whose it is can be seen in its first bytes
 _MARK_TEXT = b"Made by keyfob sync.\n"
+# Imported first of all and let go of; it brings the names of the others.
+_NAMED_IN = "/keyfob/board.mpy"
 _MAGIC = b"\xd2\xcd\x31"
 _HEAD_BYTES = 4  # magic and the first byte of the length; what a port programs at least
 _LOOK_BYTES = 48
@@ -182,11 +185,25 @@ def build(packed: list[BoardFile]) -> Image:
         for folder in folders[len(inside) :]:
             writer.opendir(folder)
             inside.append(folder)
-        writer.mkfile(name, file.data)
+        data = file.data
+        if file.path == _NAMED_IN:
+            data = with_more_names(data, _import_names(packed))
+        writer.mkfile(name, data)
     for _ in inside:
         writer.closedir()
     folders = sorted({file.path.split("/")[1] for file in packed})
     return Image(bytes(writer.finalise()), len(packed), tuple(folders))
+
+
+def _import_names(packed: list[BoardFile]) -> list[str]:
+    """What importing makes of each module: its path and its dotted name.
+
+    The interpreter keeps both for ever, in copies of their own (50 bytes of heap a module)
+    unless they are names already that lie in the image.
+    """
+    paths = [file.path for file in packed if file.path.endswith(".mpy")]
+    dotted = [path[1:-4].replace("/", ".").removesuffix(".__init__") for path in paths]
+    return [ROOT + path for path in paths] + dotted
 
 
 def look(board: Transport, image: Image | None = None) -> Partition:

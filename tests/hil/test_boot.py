@@ -7,7 +7,7 @@ from keyfob_host.transport.files import hashes
 
 def test_boots_from_erased_flash_to_a_first_reading(board, host_client) -> None:
     board.erase()
-    board.wait_line("invalid header: 0xffffffff")
+    board.wait_rom_refusal()
     board.flash_and_sync()
     board.provision()
     for name in ("boot", "wifi.up", "clock.set", "store.loaded", "tls.up", "mqtt.up", "publish"):

@@ -8,7 +8,8 @@ import binascii
 from device_support import VECTORS, code_of
 
 from keyfob.errors import KeyfobError
-from keyfob.pki.certificate import Certificate, date_text, days_from_civil
+from keyfob.pki.certificate import Certificate, date_text
+from keyfob.pki.reading import days_from_civil
 
 
 def der_of(name):

@@ -8,8 +8,7 @@ that remains see `keyfob.crypto.p256`.
 from micropython import const
 
 from keyfob.crypto.modular import inverse
-from keyfob.crypto.p256 import randomized
-from keyfob.crypto.weierstrass import add, double
+from keyfob.crypto.weierstrass import add, double, randomized
 
 _P = const(0xFFFFFFFF_00000001_00000000_00000000_00000000_FFFFFFFF_FFFFFFFF_FFFFFFFF)
 _N = const(0xFFFFFFFF_00000000_FFFFFFFF_FFFFFFFF_BCE6FAAD_A7179E84_F3B9CAC2_FC632551)
@@ -89,7 +88,7 @@ def times_base(scalar: int) -> tuple:
     """Affine product of the base point, for a secret ``scalar`` from 1 to n - 1."""
     comb = _comb_digits(scalar)
     x, y = _comb_point(comb, _COLUMNS - 1)
-    x, y, z = randomized(x, y)
+    x, y, z = randomized(_P, x, y)
     for column in range(_COLUMNS - 2, -1, -1):
         x, y, z = double(_P, x, y, z)
         x2, y2 = _comb_point(comb, column)

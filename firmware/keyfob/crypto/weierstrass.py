@@ -132,3 +132,12 @@ def add(p: int, x: int, y: int, z: int, x2: int, y2: int) -> tuple:
     hhh = hh * h % p
     x = (r * r - hhh - (v << 1)) % p
     return x, (r * (v - x) - y * hhh) % p, z * h % p
+
+
+def randomized(p: int, x: int, y: int) -> tuple:
+    """The affine point in Jacobian coordinates with a random Z (of p below 2**320)."""
+    from keyfob.crypto.entropy import random_bytes
+
+    z = int.from_bytes(random_bytes(40), "big") % (p - 1) + 1
+    zz = z * z % p
+    return x * zz % p, y * (zz * z % p) % p, z

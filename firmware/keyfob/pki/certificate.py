@@ -7,7 +7,8 @@ bytes, since it may be shown before anybody vouches for it.
 from micropython import const
 
 from keyfob.pki.der import Reader, hex_text
-from keyfob.pki.fields import Fields, days_from_civil  # noqa: F401 - the way back of `date_text`
+from keyfob.pki.fields import Fields
+from keyfob.pki.general_names import alternative_names
 
 _SEQUENCE = const(0x30)
 _SET = const(0x31)
@@ -21,6 +22,12 @@ _COMMON_NAME_OID = b"\x55\x04\x03"
 class Certificate(Fields):
     """``issuer`` and ``subject`` (common names, "" where there is none), and ``names``: DNS
     names and IP addresses of the SAN as text, the first four."""
+
+    def __init__(self, der: bytes | memoryview) -> None:
+        """Errors: x509.malformed."""
+        from keyfob.pki.reading import read
+
+        read(der, self)
 
     @property
     def issuer(self) -> str:
@@ -45,7 +52,7 @@ def who(fields: Fields) -> str:
 def host_names(fields: Fields) -> list:
     """The first four DNS names and IP addresses of the SAN."""
     found: list[str] = []
-    for tag, content in fields.alternative_names():
+    for tag, content in alternative_names(fields):
         if len(found) == _MAX_NAMES:
             break
         if tag in (_NAME_DNS, _NAME_IP):

@@ -12,7 +12,8 @@ from micropython import const
 from keyfob.errors import KeyfobError
 from keyfob.pki.certificate import general_name_text, who
 from keyfob.pki.der import Reader, hex_text
-from keyfob.pki.fields import Fields, read_general_name
+from keyfob.pki.fields import Fields
+from keyfob.pki.general_names import alternative_names, read_general_name
 
 _SEQUENCE = const(0x30)
 _PERMITTED = const(0xA0)
@@ -62,7 +63,7 @@ class NameConstraints:
         ``left``: how many more comparisons may be made; returns what is left of them.
         Errors: x509.name-not-permitted, x509.unsupported-constraint, x509.too-many-checks.
         """
-        for tag, name in fields.alternative_names():
+        for tag, name in alternative_names(fields):
             left = self._check_name(tag, name, left)
         subject = fields.subject_name
         if subject != _EMPTY_NAME:

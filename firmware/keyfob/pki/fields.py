@@ -1,47 +1,7 @@
-"""A certificate's fields, read in place: RFC 5280 sections 4.1 and 4.2, strictly.
+"""A certificate's fields as `keyfob.pki.reading` fills them in: what the verifier works on.
 
-The whole structure is read, and refused where it is not DER or not what those sections
-say. Nothing is judged: a certificate of version 1, with a weak signature or with an
-unknown extension is read all the same. What they mean on a path is
-`keyfob.pki.search`'s matter, texts of them for people `keyfob.pki.certificate`'s.
-
-Not checked: the inside of extensions other than key usage, extended key usage, subject
-alternative name, basic constraints and key identifiers; name constraints are read by
-`keyfob.pki.constraints`. Errors: x509.malformed.
+They are a module of their own, so that who has them needs nothing of what reads them.
 """
-
-from micropython import const
-
-from keyfob.pki.der import Reader, hex_text
-
-_INTEGER = const(0x02)
-_BIT_STRING = const(0x03)
-_OCTET_STRING = const(0x04)
-_UTC_TIME = const(0x17)
-_GENERALIZED_TIME = const(0x18)
-_SEQUENCE = const(0x30)
-_SET = const(0x31)
-_VERSION = const(0xA0)
-_ISSUER_ID = const(0x81)
-_SUBJECT_ID = const(0x82)
-_EXTENSIONS = const(0xA3)
-_GENERAL_NAMES = b"\x81\x82\x86\x87\x88\xa0\xa3\xa4\xa5"
-_IA5_NAMES = b"\x81\x82\x86"
-_NAME_IP = const(0x87)
-_KEY_ID = const(0x80)
-_ISSUER_NAMES = const(0xA1)
-_ISSUER_SERIAL = const(0x82)
-_ID_CE = b"\x55\x1d"
-_SUBJECT_KEY_ID = const(14)
-_KEY_USAGE = const(15)
-_SAN = const(17)
-_BASIC_CONSTRAINTS = const(19)
-_NAME_CONSTRAINTS = const(30)
-_AUTHORITY_KEY_ID = const(35)
-_EXTENDED_KEY_USAGE = const(37)
-_MAX_SERIAL_BYTES = const(20)
-_MAX_EXTENSIONS = const(32)
-_MAX_PATH_LENGTH = const(0xFFFF)
 
 
 class Fields:
@@ -57,6 +17,15 @@ class Fields:
     those that are critical and not among these.
     """
 
+    version: int
+    not_before_s: int
+    not_after_s: int
+    tbs: memoryview
+    algorithm: memoryview
+    signature: memoryview
+    issuer_name: memoryview
+    subject_name: memoryview
+    spki: memoryview
     is_anchor = False
     is_ca = False
     path_length = -1
@@ -67,207 +36,3 @@ class Fields:
     key_id: memoryview | None = None
     authority_key_id: memoryview | None = None
     critical: tuple = ()
-
-    def __init__(self, der: bytes | memoryview) -> None:
-        """Errors: x509.malformed."""
-        reader = Reader(der)
-        behind = reader.enter(_SEQUENCE)
-        start = reader.at
-        self.tbs = reader.whole(_SEQUENCE)
-        self.algorithm = reader.whole(_SEQUENCE)
-        self.signature = reader.bit_string()
-        reader.leave(behind)
-        reader.finish()
-        reader.at = start
-        outer = reader.enter(_SEQUENCE)
-        self._read_head(reader)
-        self._read_rest(reader)
-        reader.leave(outer)
-
-    def _read_head(self, reader: Reader) -> None:
-        self.version = 1
-        if reader.peek() == _VERSION:
-            outer = reader.enter(_VERSION)
-            self.version = reader.small_integer(2) + 1
-            if self.version == 1:
-                reader.fail("version 1 said, which is the default")
-            reader.leave(outer)
-        size = len(reader.integer())
-        if size > _MAX_SERIAL_BYTES:
-            reader.fail("serial of %d bytes, want at most 20" % size)
-        algorithm = reader.whole(_SEQUENCE)
-        if algorithm != self.algorithm:
-            # RFC 5280 section 4.1.1.2: only one of them is signed.
-            texts = (hex_text(algorithm[4:]), hex_text(self.algorithm[4:]))
-            reader.fail("algorithm %s inside, %s outside" % texts)
-        self.issuer_name = _read_name(reader)
-        outer = reader.enter(_SEQUENCE)
-        self.not_before_s = _read_time(reader)
-        self.not_after_s = _read_time(reader)
-        reader.leave(outer)
-
-    def _read_rest(self, reader: Reader) -> None:
-        self.subject_name = _read_name(reader)
-        self.spki = reader.whole(_SEQUENCE)
-        for tag in (_ISSUER_ID, _SUBJECT_ID):
-            if self.version > 1 and reader.peek() == tag:
-                reader.take(tag)
-        if self.version < 3 or reader.peek() != _EXTENSIONS:
-            return
-        outer = reader.enter(_EXTENSIONS)
-        inner = reader.enter(_SEQUENCE)
-        seen: list[bytes] = []
-        while reader.at < reader.end or not seen:
-            behind = reader.enter(_SEQUENCE)
-            oid = reader.oid()
-            if oid in seen or len(seen) == _MAX_EXTENSIONS:
-                reader.fail("extension %s twice, or behind 32 others" % hex_text(oid))
-            seen.append(oid)
-            is_critical = reader.is_true()
-            self._read_extension(oid, is_critical, reader.take(_OCTET_STRING))
-            reader.leave(behind)
-        reader.leave(inner)
-        reader.leave(outer)
-
-    def _read_extension(self, oid: bytes, is_critical: bool, value: memoryview) -> None:
-        number = oid[2] if len(oid) == 3 and oid[:2] == _ID_CE else 0
-        reader = Reader(value)
-        if number == _BASIC_CONSTRAINTS:
-            outer = reader.enter(_SEQUENCE)
-            self.is_ca = reader.is_true()
-            # A path length is a CA's only (section 4.2.1.9).
-            if self.is_ca and reader.peek() == _INTEGER:
-                self.path_length = reader.small_integer(_MAX_PATH_LENGTH)
-            reader.leave(outer)
-        elif number == _KEY_USAGE:
-            self.key_usage = _read_key_usage(reader)
-        elif number == _EXTENDED_KEY_USAGE:
-            outer = reader.enter(_SEQUENCE)
-            self.usages = [reader.oid()]
-            while reader.at < reader.end:
-                self.usages.append(reader.oid())
-            reader.leave(outer)
-        elif number == _SAN:
-            self.san = value
-            for _ in self.alternative_names():
-                pass
-            return
-        elif number == _NAME_CONSTRAINTS:
-            self.name_constraints = value
-            return
-        elif is_critical:
-            self.critical += (oid,)
-            return
-        elif number == _SUBJECT_KEY_ID:
-            self.key_id = reader.take(_OCTET_STRING)
-        elif number == _AUTHORITY_KEY_ID:
-            outer = reader.enter(_SEQUENCE)
-            if reader.peek() == _KEY_ID:
-                self.authority_key_id = reader.take(_KEY_ID)
-            if reader.peek() == _ISSUER_NAMES:
-                reader.skip()
-                reader.take(_ISSUER_SERIAL)  # both or none (section 4.2.1.1)
-            reader.leave(outer)
-        else:
-            return
-        reader.finish()
-
-    def alternative_names(self):
-        """(tag, content) of each GeneralName of the SAN (section 4.2.1.6)."""
-        if self.san is None:
-            return
-        reader = Reader(self.san)
-        outer = reader.enter(_SEQUENCE)
-        while True:
-            tag, content = read_general_name(reader)
-            if tag == _NAME_IP and len(content) not in (4, 16):
-                reader.fail("address of %d bytes, want 4 or 16" % len(content))
-            yield tag, content
-            if reader.at == reader.end:
-                break
-        reader.leave(outer)
-        reader.finish()
-
-
-def read_general_name(reader: Reader) -> tuple:
-    """(tag, content) of a GeneralName."""
-    tag = reader.peek()
-    if tag < 0 or tag not in _GENERAL_NAMES:
-        reader.fail("tag %d, want a GeneralName" % tag)
-    content = reader.take(tag)
-    if tag in _IA5_NAMES and any(byte > 0x7F for byte in content):
-        reader.fail("name %s that is no IA5String" % hex_text(content))
-    return tag, content
-
-
-def _read_name(reader: Reader) -> memoryview:
-    """A Name with its header, its parts looked at (section 4.1.2.4)."""
-    start = reader.at
-    outer = reader.enter(_SEQUENCE)
-    while reader.at < reader.end:
-        behind = reader.enter(_SET)
-        while True:
-            inner = reader.enter(_SEQUENCE)
-            reader.oid()
-            reader.skip()
-            reader.leave(inner)
-            if reader.at == reader.end:
-                break
-        reader.leave(behind)
-    reader.leave(outer)
-    return reader.der[start : reader.at]
-
-
-def _read_key_usage(reader: Reader) -> int:
-    content = reader.take(_BIT_STRING)
-    # A named bit list ends with a bit that is set (X.690 section 11.2.2).
-    if not 2 <= len(content) <= 3 or content[0] > 7:
-        reader.fail("key usage of %d bytes" % len(content))
-    if content[-1] & ((2 << content[0]) - 1) != 1 << content[0]:
-        reader.fail("key usage ends with %02x, %d bits unused" % (content[-1], content[0]))
-    return content[1]
-
-
-def _read_time(reader: Reader) -> int:
-    """Unix seconds. RFC 5280 section 4.1.2.5: always Zulu, with seconds, two digits of
-    the year until 2049 and four from then on."""
-    kind = reader.peek()
-    size = 13 if kind == _UTC_TIME else 15
-    content = bytes(reader.take(kind if kind == _UTC_TIME else _GENERALIZED_TIME))
-    if (
-        len(content) != size
-        or content[-1] != 0x5A
-        or not all(0x30 <= d <= 0x39 for d in content[:-1])
-    ):
-        reader.fail("time %r, want %d characters, digits and Z" % (content[:16], size))
-    numbers = [int(content[at : at + 2]) for at in range(0, size - 1, 2)]
-    year = 1900 + numbers[0] + (100 if numbers[0] < 50 else 0)
-    if kind != _UTC_TIME:
-        year = numbers.pop(0) * 100 + numbers[0]
-    _, month, day, hour, minute, second = numbers
-    is_right = 1 <= month <= 12 and day and hour < 24 and minute < 60 and second < 60
-    days = days_from_civil(year, month, day)
-    is_right = is_right and days < days_from_civil(year, month + 1, 1)
-    if not is_right or (kind != _UTC_TIME and year < 2050):
-        reader.fail("time %r, want one that exists, of four digits from 2050 on" % content)
-    return days * 86_400 + hour * 3600 + minute * 60 + second
-
-
-def days_from_civil(year: int, month: int, day: int) -> int:
-    """Days since 1970-01-01 in the Gregorian calendar; month 13 is the next January.
-
-    Counted here because `time.mktime` has another epoch on each port and, on some,
-    no years after 2036.
-    """
-    if month <= 2:
-        year -= 1
-        month += 12
-    return (
-        365 * year
-        + year // 4
-        - year // 100
-        + year // 400
-        + (153 * month - 457) // 5
-        + day
-        - 719_469
-    )

@@ -12,6 +12,7 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.pki.fields import Fields
+from keyfob.pki.general_names import alternative_names
 
 _DNS = const(0x82)
 _IP = const(0x87)
@@ -26,7 +27,7 @@ def check_host(fields: Fields, host: str) -> None:
     if not _is_host_name(wanted):
         wanted = b""
     has_names = False
-    for tag, content in fields.alternative_names():
+    for tag, content in alternative_names(fields):
         if tag == _DNS:
             has_names = True
             if address is None and matches(bytes(content).lower(), wanted):

@@ -81,7 +81,7 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
         number = signatures = 0
         while True:
             try:
-                path = _find(chain, anchors, now_s, number)
+                path = _find(chain, anchors, now_s, number, kept)
             except KeyfobError as failed:
                 raise _better(error, failed)
             _unload(kept, "keyfob.pki.der", "keyfob.pki.fields")
@@ -135,10 +135,13 @@ def _check_size(chain) -> None:
 
 
 def _judge_end_entity(der, host: str, now_s: int, usage: int, kept: list) -> None:
-    from keyfob.pki.fields import Fields
+    from keyfob.pki.reading import read
+
+    fields = read(der)
+    del read
+    _unload(kept, "keyfob.pki.fields")
     from keyfob.pki.search import judge_end_entity
 
-    fields = Fields(der)
     judge_end_entity(fields, now_s, usage)
     del judge_end_entity
     _unload(kept, "keyfob.pki.der", "keyfob.pki.fields")
@@ -149,11 +152,16 @@ def _judge_end_entity(der, host: str, now_s: int, usage: int, kept: list) -> Non
     _unload(kept, "keyfob.pki.der", "keyfob.pki.fields")
 
 
-def _find(chain, anchors, now_s: int, number: int) -> list:
-    from keyfob.pki.fields import Fields
+def _find(chain, anchors, now_s: int, number: int, kept: list) -> list:
+    from keyfob.pki.reading import read, read_anchors
+
+    certificates = list(map(read, chain))
+    anchors = read_anchors(anchors, certificates)
+    del read, read_anchors
+    _unload(kept, "keyfob.pki.fields")  # what read them, before the search is loaded
     from keyfob.pki.search import find
 
-    return find(list(map(Fields, chain)), anchors, now_s, number)
+    return find(certificates, anchors, now_s, number)
 
 
 def _prepare(path: list) -> tuple:
@@ -188,7 +196,7 @@ def _refusal(chain, anchors, now_s: int, number: int, at: int, digests, pins) ->
 
     if at < 0:
         return refusal.not_pinned(digests, pins)
-    return refusal.not_signed(_find(chain, anchors, now_s, number), at)
+    return refusal.not_signed(_find(chain, anchors, now_s, number, _loaded()), at)
 
 
 def _better(error, other: KeyfobError) -> KeyfobError:
@@ -215,7 +223,8 @@ def _unload(kept: list, *more: str) -> None:
             continue
         del sys.modules[name]
         dot = name.rfind(".")
-        package = sys.modules[name[:dot]]
-        package.__dict__.pop(name[dot + 1 :], None)  # ESP8266 has no delattr
+        package = sys.modules.get(name[:dot])
+        if package:
+            package.__dict__.pop(name[dot + 1 :], None)  # ESP8266 has no delattr
     if len(names) > len(_loaded()):
         gc.collect()

@@ -6,19 +6,19 @@ A part of `keyfob.pki.path`; loaded when it refuses.
 from keyfob.errors import KeyfobError
 from keyfob.pki.certificate import common_name, who
 from keyfob.pki.der import hex_text
-from keyfob.pki.fields import Fields
+from keyfob.pki.reading import read
 
 
 def untrusted(chain, anchors) -> KeyfobError:
     """No trust anchor was found: where the chain ends, and what there is."""
-    certificates = [Fields(der) for der in chain]
+    certificates = [read(der) for der in chain]
     names = [fields.subject_name for fields in certificates]
     last = certificates[0]
     # Upwards as long as there is an issuer, which there always is in a circle.
     for _ in names:
         if last.issuer_name in names and last.issuer_name != last.subject_name:
             last = certificates[names.index(last.issuer_name)]
-    texts = ", ".join([who(Fields(der)) for der in anchors])
+    texts = ", ".join([who(read(der)) for der in anchors])
     detail = "chain ends with issuer %r, trust anchors " % common_name(last.issuer_name)
     return KeyfobError("x509.untrusted", detail + (texts or "none"))
 

@@ -56,6 +56,8 @@ def _judge_purpose(fields: Fields, wanted: tuple) -> None:
 def find(certificates: list, anchors, now_s: int, number: int) -> list:
     """The path of that ``number`` from 0 on: `Fields` from end-entity to trust anchor.
 
+    ``anchors``: those that may matter, `Fields` too.
+
     Empty where there are no more and nothing was wrong with any issuer; otherwise the
     first such error is raised.
     """
@@ -76,17 +78,7 @@ class _Search:
         self._now_s = now_s
         self._issuers = 0
         self._comparisons = _MAX_COMPARISONS
-        self._anchors = []  # those that can matter
-        issuer_names = [fields.issuer_name for fields in certificates]
-        for der in anchors:
-            # Read here, since the ESP8266's stack holds few calls one below the other.
-            try:
-                anchor = Fields(der)
-            except KeyfobError as error:
-                raise KeyfobError("x509.bad-anchor", error.detail)
-            anchor.is_anchor = True
-            if anchor.subject_name in issuer_names:
-                self._anchors.append(anchor)
+        self._anchors = anchors
 
     def paths(self):
         """All of them, depth first, the trust anchors of an issuer's name first; each list

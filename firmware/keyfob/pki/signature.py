@@ -69,9 +69,9 @@ def verify_signature(scheme: int, key, digest: bytes, signature) -> bool:
         return False
     r, s = numbers
     if len(key) == 65:
-        from keyfob.crypto import p256
+        from keyfob.crypto import p256_curve
 
-        return p256.verify(key, digest, r, s)
+        return p256_curve.verify(key, digest, r, s)
     from keyfob.crypto import p384
 
     return p384.verify(key, digest, r, s)

@@ -388,6 +388,17 @@ class Engine:
             self.put_alert(1, 0)
         self.is_ended = True
 
+    def release(self) -> None:
+        """Give back buffers and keys, as nothing will be sent or read any more. Somebody may
+        still refer to a connection that is over: MicroPython's collector looks at the
+        stack, and takes for references what is left there."""
+        self.error = self.error or KeyfobError("tls.closed", "by this side")
+        self._end_handshake()
+        self.rx = self._tx = bytearray(0)
+        self._rx = self._tx_view = memoryview(self.rx)
+        self._tx_at = self._tx_end = 0
+        self.rx_keys = self.tx_keys = self.late = None
+
     def _failed(self, error) -> KeyfobError:
         """Keep the error and send its alert, if it has one. A MemoryError ends the
         connection too, since part of a message or record is lost with it."""

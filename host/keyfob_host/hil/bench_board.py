@@ -204,6 +204,15 @@ class BenchBoard:
             "error", lambda one: str(one["code"]).startswith(code[:-1]), timeout_s, f"error {code}"
         )
 
+    def wait_rom_refusal(self) -> None:
+        """What the boot ROM says of a flash without firmware; a real ESP8266 says it at
+        74880 baud, which nobody here reads."""
+        __tracebackhide__ = True
+        if self.ref.kind.chip != "esp8266":
+            self.wait_line("invalid header: 0xffffffff")
+        elif self.ref.virtual is not None:
+            self.wait_line("ets_main.c")
+
     def wait_line(self, text: str, timeout_s: float = EVENT_TIMEOUT_S) -> str:
         """The first console line with ``text`` in it since the story began or the last reset."""
         __tracebackhide__ = True

@@ -1,17 +1,20 @@
 """The modules that play a port, compiled and in one ROMFS image.
 
 A MicroPython that maps the image runs them where they lie, outside its heap, as a
-chip runs its port from flash.
+chip runs its port from flash. ``_rom_names`` does nothing but to bring the names that an
+ESP8266's ROM has and the unix port has not, before a program could be charged for them.
 """
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from mpremote.romfs import VfsRomWriter
 
 from keyfob_host.files import write_atomic
 from keyfob_host.mpy import bytecode
+from keyfob_host.rom_names import IN_ESP8266_ROM
 
 # Of the first folder those are left out that only its own chip has.
 _OWN = ("_boot.py", "esp32.py", "start.py")
@@ -24,6 +27,15 @@ def write_port_image(image: Path, folders: tuple[Path, Path]) -> None:
     writer = VfsRomWriter()
     for name, path in sorted(sources.items()):
         writer.mkfile(f"{path.stem}.mpy", bytecode(path, f"_port/{name}"))
+    writer.mkfile("_rom_names.mpy", _rom_names())
     data = bytes(writer.finalise())
     if not image.exists() or image.read_bytes() != data:
         write_atomic(image, data)
+
+
+def _rom_names() -> bytes:
+    text = "def names(_):\n" + "".join(f" _.{name}\n" for name in IN_ESP8266_ROM)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "_rom_names.py"
+        source.write_text(text, "utf-8")
+        return bytecode(source, "_rom_names")

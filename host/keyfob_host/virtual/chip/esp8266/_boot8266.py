@@ -24,6 +24,10 @@ _PASTE_BYTES = const(131072)
 def run(main):
     """Boot, with ``main`` as the globals of boot.py, main.py and the REPL."""
     native = sys.modules.get("_native")
+    if native:
+        import _rom_names
+
+        del sys.modules["_rom_names"], _rom_names
     memory = native.memory if native else bytearray
     _wire.connect(int(sys.argv[1]), memory)
     _wire.hold_ctrl_c()
