@@ -6,6 +6,9 @@ from keyfob.errors import KeyfobError
 from keyfob.events import emit, emit_error
 from keyfob.wifi import Wifi
 
+# What an attempt can end with that says nothing of the session it would have resumed.
+_BEFORE_TLS = " tls.refused tls.unreachable tls.name-not-found tls.connect-timeout "
+
 
 class Uplink:
     """``config``: the checked settings. ``clock``: the board's, for the application too."""
@@ -47,14 +50,12 @@ class Uplink:
         emit("tls.up", host=self._config["broker"]["host"], **opened.facts())
 
     def _resumable(self, identity):
-        """The session that ``identity`` may resume. It is not offered a second time if that
-        fails."""
+        """The session that ``identity`` may resume."""
         self._keep_session()
-        owner, session = identity.digest(), self._session
+        owner = identity.digest()
         if owner != self._owner:
-            self._owner, session = owner, None
-        self._session = None
-        return session
+            self._owner, self._session = owner, None
+        return self._session
 
     def _keep_session(self) -> None:
         if self._stream:
@@ -62,7 +63,10 @@ class Uplink:
 
     def ended(self, error: KeyfobError) -> KeyfobError:
         """A connection, or the attempt, ended with ``error``; what is behind that."""
-        self._keep_session()
+        if self._stream:
+            self._keep_session()
+        elif error.code[:4] in ("tls.", "x509") and " %s " % error.code not in _BEFORE_TLS:
+            self._session = None  # that may be what the broker did not like
         if error.code in ("x509.expired", "x509.not-yet-valid"):
             self.clock.doubt()  # it may be our clock that is wrong
         try:

@@ -86,22 +86,32 @@ def put_odd_multiples(p: int, x: int, y: int, table: bytearray, size: int) -> No
     """
     x2, y2, z2 = double(p, x, y, 1)
     zz = z2 * z2 % p
-    points = [(x * zz % p, y * (zz * z2 % p) % p, 1)]
-    products = [z2]
+    x, y, z = x * zz % p, y * (zz * z2 % p) % p, 1
+    product = z2
+    # As bytes: an integer that was reduced takes three times its size.
     last = len(table) - 2 * size
-    for _ in range(0, last, 2 * size):
-        x, y, z = points[-1]
-        points.append(add(p, x, y, z, x2, y2))
-        products.append(products[-1] * (points[-1][2] * z2 % p) % p)
-    shorter = inverse(products.pop(), p)
+    zs = bytearray(last + 2 * size)  # z, and the product of all up to it
+    for at in range(0, last + 1, 2 * size):
+        if at:
+            x, y, z = add(p, x, y, z, x2, y2)
+            product = product * (z * z2 % p) % p
+        _put(table, at, size, x, y)
+        _put(zs, at, size, z, product)
+    shorter = inverse(product, p)
     for at in range(last, -1, -2 * size):
-        x, y, z = points.pop()
-        z = z * z2 % p
-        one = shorter * products.pop() % p if at else shorter
+        z = _number(zs, at, size) * z2 % p
+        one = shorter
+        if at:
+            one = shorter * _number(zs, at - size, size) % p
         shorter = shorter * z % p
         square = one * one % p
-        table[at : at + size] = (x * square % p).to_bytes(size, "big")
-        table[at + size : at + 2 * size] = (y * (square * one % p) % p).to_bytes(size, "big")
+        x = _number(table, at, size) * square % p
+        _put(table, at, size, x, _number(table, at + size, size) * (square * one % p) % p)
+
+
+def _put(table: bytearray, at: int, size: int, one: int, other: int) -> None:
+    table[at : at + size] = one.to_bytes(size, "big")
+    table[at + size : at + 2 * size] = other.to_bytes(size, "big")
 
 
 def double(p: int, x: int, y: int, z: int) -> tuple:
