@@ -37,8 +37,11 @@ def test_survives_two_quick_resets(board, broker) -> None:
 
 
 def test_keeps_identity_and_settings_when_power_is_cut(board) -> None:
-    paths = ["/keyfob.json", "/id/active", "/id/a/manifest.json", "/keyfob/client.mpy"]
     with board.repl() as repl:
+        # Sync puts the packages into the file system or into a ROMFS.
+        package = str(repl.eval("__import__('keyfob').__path__")).lstrip("/")
+        settings = ["/keyfob.json", "/id/active", "/id/a/manifest.json"]
+        paths = [*settings, "/main.py", f"/{package}/__init__.mpy", f"/{package}/client.mpy"]
         before = hashes(repl, paths)
     board.power(False)
     board.power(True)
