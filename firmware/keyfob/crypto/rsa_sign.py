@@ -7,7 +7,7 @@ work of one with P-256.
 Time: Python's integers are not of constant time. The message is blinded by a random
 factor and both exponents by a random multiple of p - 1 and q - 1, so that what repeats
 from signature to signature is not what is measured. What remains: one signature's own
-sequence of windows (where three bits of a blinded exponent are 0, the product is with 1)
+sequence of windows (where two bits of a blinded exponent are 0, the product is with 1)
 and the lengths of p, q and q_inverse.
 """
 
@@ -48,18 +48,18 @@ def _sign(key: tuple, message: int, size: int) -> bytes:
 
 
 def _power(base: int, exponent: int, modulus: int) -> int:
-    """``base ** exponent % modulus``, three bits of the exponent at a time."""
-    powers = [1, base]
-    for index in range(2, 8):
-        # The sum has no room for the dividend, as the remainder does.
-        powers.append(powers[index - 1] * base % modulus + 0)
-    shift = (_bits(exponent) + 2) // 3 * 3
+    """``base ** exponent % modulus``, two bits of the exponent at a time: three would take
+    an eighth less time and 600 bytes more, which an ESP8266 has not."""
+    # The sums have no room for the dividend, as the remainders do.
+    square = base * base % modulus + 0
+    powers = (1, base, square, square * base % modulus + 0)
+    shift = (_bits(exponent) + 1) & ~1
     result = 1
     while shift:
-        shift -= 3
-        for _ in range(3):
-            result = result * result % modulus
-        result = result * powers[exponent >> shift & 7] % modulus
+        shift -= 2
+        result = result * result % modulus
+        result = result * result % modulus
+        result = result * powers[exponent >> shift & 3] % modulus
     return result
 
 

@@ -1,7 +1,10 @@
 """An RSA private key: PKCS#1's RSAPrivateKey, RFC 8017 appendix A.1.2. Loaded when met."""
 
+from micropython import const
+
 from keyfob.pki.der import Reader
-from keyfob.pki.signature import hash_name_of
+
+_WITH_SHA384 = const((0x0501, 0x0805))
 
 
 def read_rsa_key(reader: Reader):
@@ -27,4 +30,5 @@ class RsaKey:
         from keyfob.crypto import rsa_sign
 
         sign = rsa_sign.sign_pss if scheme >> 8 == 8 else rsa_sign.sign_pkcs1
-        return sign(self._numbers, hash_name_of(scheme), digest)
+        name = "sha384" if scheme in _WITH_SHA384 else "sha256"
+        return sign(self._numbers, name, digest)
