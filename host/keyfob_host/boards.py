@@ -87,10 +87,12 @@ class Tls:
     """Who does TLS on this kind: MicroPython's mbedTLS, or Keyfob's own engine.
 
     ``versions``: those that Keyfob's is to offer; mbedTLS has the ones it was built with.
+    ``keys``: the types of private key that the kind has the memory and the time for.
     """
 
     engine: Engine
     versions: tuple[Literal["1.2", "1.3"], ...] = ("1.2", "1.3")
+    keys: tuple[Literal["p256", "rsa2048"], ...] = ("p256", "rsa2048")
 
 
 @dataclass(frozen=True)

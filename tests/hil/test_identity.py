@@ -58,6 +58,7 @@ def test_rotated_identity_takes_effect(board, broker, ca) -> None:
 
 
 def test_rsa_identity_connects(board, ca) -> None:
+    board.needs_key("rsa2048")
     board.provision(ca.authority.issue_device(board.device_id, key_type="rsa2048"))
     board.wait_event("mqtt.up")
 

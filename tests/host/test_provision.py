@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from unix_board import UnixBoard
 
-from keyfob_host.boards import load_kind
+from keyfob_host.boards import BoardRef, load_kind
 from keyfob_host.data import data_path
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
@@ -24,7 +24,7 @@ from keyfob_host.parts import left_out
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
 from keyfob_host.provision.identity import check_identity, manifest_text, slot_files
-from keyfob_host.provision.provisioning import find_identity, provision_files
+from keyfob_host.provision.provisioning import find_identity, provision_board, provision_files
 from keyfob_host.provision.settings import Settings, parse_set, settings_text, split_host_port
 from keyfob_host.sync import sync_files
 from keyfob_host.transport import Transport, connect
@@ -364,3 +364,14 @@ def test_an_identity_is_named_or_is_a_folder(tmp_path: Path) -> None:
     named = find_identity(home, "sensor-01")
     assert named == (tmp_path / "certs" / "device" / "sensor-01", "sensor-01")
     assert find_identity(home, "./here") == (Path("here"), None)
+
+
+def test_a_key_that_the_kind_cannot_sign_with_is_refused_before_the_board_is_touched(
+    authority: Authority,
+) -> None:
+    kind = load_kind("virtual-esp8266")
+    large = authority.issue_device("sensor-01", key_type="rsa2048")
+    with pytest.raises(KeyfobHostError) as refused:
+        provision_board(BoardRef(kind, "/dev/null", "nowhere"), large, Settings())
+    assert refused.value.code == "provision.key-not-for-board"
+    assert "rsa2048" in str(refused.value.evidence) and "p256" in str(refused.value.fix)

@@ -168,6 +168,11 @@ class BenchBoard:
             pytest.skip(f"no DHT22 answers on its pin {self._own_settings.app['dht_pin']}")
         raise self._evidence.failure(f"it published no reading within {timeout_s:g} s")
 
+    def needs_key(self, key_type: str) -> None:
+        """Skip on a kind that cannot sign with a key of that type."""
+        if key_type not in self.ref.kind.tls.keys:
+            pytest.skip(f"a {self.ref.kind.title} has no memory to sign with {key_type}")
+
     # -- what it says
 
     def mark(self) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.identity import Identity
+from keyfob_host.pki.keys import describe_key
 from keyfob_host.provision.identity import MANIFEST, check_identity, manifest_text, slot_files
 from keyfob_host.provision.settings import Settings, settings_text
 from keyfob_host.transport import Transport, Via, files, open_transport
@@ -134,6 +135,7 @@ def provision_board(
     if checked:
         check_identity(given, device_id=device_id)
     slot_files(given, ref.kind.tls.engine)
+    _check_key(given, ref.kind)
     with open_transport(ref, via) as board:
         report = provision_files(board, ref.kind, given, settings, dry_run=dry_run, on_step=on_step)
         if reset:
@@ -152,6 +154,7 @@ def provision_files(
 ) -> ProvisionReport:
     """As `provision_board`, over a transport that is at its prompt; no checks, no restart."""
     contents = slot_files(identity, kind.tls.engine)
+    _check_key(identity, kind)
     text = settings_text(settings, kind, identity.name, _present_settings(board))
     before = _active_slot(board)
     slot = "b" if before == "a" else "a"
@@ -177,6 +180,18 @@ def provision_files(
     board.write(ACTIVE, slot.encode())
     files.rename(board, STAGED, SETTINGS)
     return report
+
+
+def _check_key(identity: Identity, kind: BoardKind) -> None:
+    seen = describe_key(identity.key)
+    if seen not in kind.tls.keys:
+        raise KeyfobHostError(
+            "provision.key-not-for-board",
+            f"a {kind.title} cannot sign with this identity's key: it has too little memory",
+            evidence=f"{identity.name}: {seen}; {kind.name} takes: {', '.join(kind.tls.keys)}",
+            fix=f"keyfob cert device {identity.name} --key-type {kind.tls.keys[0]} --force",
+            status=ExitStatus.IDENTITY,
+        )
 
 
 def _write_slot(board: Transport, slot: str, contents: dict[str, bytes], on_step: OnStep) -> None:
