@@ -12,7 +12,10 @@ def run(config: dict) -> None:
     """The application; it does not end. Errors: those of its settings (config.*)."""
     sensor = Sensor(config["app"])
     prefix = "devices/" + config["device_id"]
-    BlockingClient(config).keep_up(lambda client: _serve(client, sensor, prefix))
+    client = BlockingClient(config)
+    for name in ("app", "wifi", "ntp", "outbox"):
+        config.pop(name, None)  # nobody asks for them again, and a handshake wants the room
+    client.keep_up(lambda client: _serve(client, sensor, prefix))
 
 
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str) -> None:

@@ -42,6 +42,23 @@ class Identity:
             found.append("%s%d.der" % (stem, len(found)))
         return found
 
+    # What Keyfob's own engine asks of it, see `keyfob.tls.engine.Engine`.
+
+    def __iter__(self):
+        """The trust anchors, one at a time, as often as they are asked for."""
+        for name in self.names("ca"):
+            yield self.read(name)
+
+    def certificates(self) -> list:
+        """The chain, the end-entity first."""
+        return [self.read(name) for name in self.names("cert")]
+
+    def key(self):
+        """The private key. Errors: tls.bad-key."""
+        from keyfob.pki.private_key import load
+
+        return load(self.read("key.der"))
+
     def check(self) -> None:
         """Read every file once against its hash, and let each go again."""
         for name in sorted(self._files):

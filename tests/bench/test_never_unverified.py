@@ -152,7 +152,7 @@ def test_keyfobs_own_engine_is_made_in_one_place_and_with_the_clock_and_the_anch
     making = [path.name for path in OWN_SOURCES if re.search(r"\bEngine\(", code_of(path))]
     assert making == ["opening.py"]
     code = code_of(FIRMWARE / "keyfob" / "tls" / "opening.py")
-    assert "Engine(\n            host, _Anchors(identity), now_s, client=" in code
+    assert "Engine(\n            host, identity, now_s, client=identity," in code
     # A pre-shared key would stand for the broker's certificate: no setting leads to it.
     assert "psk" not in code
 

@@ -30,6 +30,17 @@ class Identity:
         with open(FOLDER + "/" + name, "rb") as file:  # noqa: PTH123 - MicroPython
             return file.read()
 
+    def __iter__(self):
+        yield self.read("ca.der")
+
+    def certificates(self):
+        return [self.read("cert.der")]
+
+    def key(self):
+        from keyfob.pki.private_key import load
+
+        return load(self.read("key.der"))
+
 
 async def count_turns(turns):
     while True:

@@ -116,10 +116,10 @@ class EngineStream:
 
     def close(self) -> None:
         """Say close_notify, as far as that is possible at once, and close the socket."""
-        self.engine.close()
         try:
+            self.engine.close()
             self.send()  # close_notify, or the alert of the error
-        except KeyfobError:
+        except (KeyfobError, MemoryError):
             pass
         self.engine.release()
         self._sock.close()

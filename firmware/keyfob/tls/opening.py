@@ -36,7 +36,7 @@ async def open_stream(
     stream = None
     try:
         engine = Engine(
-            host, _Anchors(identity), now_s, client=_Client(identity), session=session,
+            host, identity, now_s, client=identity, session=session,
             **_options(settings["tls"], settings["limits"]["rx_bytes"]),
         )  # fmt: skip
         stream = EngineStream(engine, sock)
@@ -54,8 +54,8 @@ async def open_stream(
 
 
 def _options(tls: dict, rx_bytes: int) -> dict:
-    """The settings as `Engine` takes them. A packet may fill two records or more: their
-    buffer is there during the handshake, that of the packet is not."""
+    """The settings as `Engine` takes them. A packet may fill several records: their buffers
+    are there during the handshake, that of the packet is not."""
     from binascii import unhexlify
 
     record_bytes = _LEAST_RECORD_BYTES
@@ -67,33 +67,6 @@ def _options(tls: dict, rx_bytes: int) -> dict:
         "versions": tuple(numbers[version] for version in sorted(tls["versions"], reverse=True)),
         "pins": tuple(unhexlify(pin) for pin in tls["pins"]),
         "rx_bytes": record_bytes,
+        "tx_bytes": record_bytes // 2,
         "has_rsa_exchange": bool(tls["rsa_exchange"]),
     }
-
-
-class _Anchors:
-    """The trust anchors, one at a time, as often as they are asked for."""
-
-    def __init__(self, identity) -> None:
-        self._identity = identity
-
-    def __iter__(self):
-        for name in self._identity.names("ca"):
-            yield self._identity.read(name)
-
-
-class _Client:
-    """The board's own certificates and key."""
-
-    def __init__(self, identity) -> None:
-        self._identity = identity
-
-    def certificates(self) -> list:
-        """As `keyfob.tls.engine.Engine` wants them."""
-        return [self._identity.read(name) for name in self._identity.names("cert")]
-
-    def key(self):
-        """As `keyfob.tls.engine.Engine` wants it."""
-        from keyfob.pki.private_key import load
-
-        return load(self._identity.read("key.der"))
