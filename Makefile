@@ -35,8 +35,8 @@ help: ## this page
 setup: ## virtual environment, Python packages, mosquitto (every target does it)
 	@$(PYTHON) tools/setup.py
 
-demo: setup ## the whole job on a virtual ESP32, in a minute; BREAK=wrong-name breaks it
-	@$(KEYFOB) demo $(if $(BREAK),--break $(BREAK))
+demo: setup ## the whole job, in a minute: BOARD=virtual-esp8266; BREAK=wrong-name breaks it
+	@$(KEYFOB) demo --board $(BOARD) $(if $(BREAK),--break $(BREAK))
 
 certs: setup ## certificate authority, broker certificate and the identity ID
 	@test -e $(BENCH)/ca || $(KEYFOB) ca init $(if $(virtual),--no-passphrase)

@@ -3,6 +3,8 @@
 Nothing here is special to the demonstration: each step is the call behind the command
 of the same name, in a bench of its own below the user's (``demo/``), which is made anew
 each time. What an earlier run left running, killed at whatever step, is ended first.
+Which virtual board it is shown on is the caller's choice; what differs between them is
+in their board files, and told as it is.
 """
 
 from __future__ import annotations
@@ -10,61 +12,59 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from keyfob_host.boards import BoardRef, load_kind, open_board
+from keyfob_host.boards import (
+    DEFAULT_KIND,
+    BoardKind,
+    BoardRef,
+    kind_names,
+    load_kind,
+    open_board,
+)
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.console import Console
+from keyfob_host.demo_breakages import BREAKAGES, Breakage
 from keyfob_host.device_errors import load_device_errors
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.flash.flashing import flash_board
-from keyfob_host.flash.images import demo_image
+from keyfob_host.flash.images import default_image
 from keyfob_host.home import Home
 from keyfob_host.mqtt_host import HostClient
-from keyfob_host.ntp import Mode, NtpServer
+from keyfob_host.ntp import NtpServer
 from keyfob_host.pki.authority import Authority
-from keyfob_host.pki.identity import Identity
 from keyfob_host.provision.provisioning import provision_board
 from keyfob_host.provision.settings import Settings
-from keyfob_host.sync import sync_board
+from keyfob_host.sync import SyncReport, sync_board
 from keyfob_host.ui import Ui
 from keyfob_host.virtual.board import VirtualBoard, running
 
-KIND = "virtual-esp32"
 BOARD = "demo"
 DEVICE = "sensor-01"
 BROKER = "broker.keyfob.test"
 NTP = "ntp.keyfob.test"
 
 _EVENT_TIMEOUT_S = 30.0
-
-
-@dataclass(frozen=True)
-class Breakage:
-    """A mistake made on purpose: what it is, how to make it, the codes a board may say."""
-
-    title: str
-    make: Callable[[Demo], None]
-    codes: tuple[str, ...]
+# With erased flash an ESP8266's ROM only says where it gave up; the others say what they read.
+_ROM_GIVES_UP = {"esp8266": "ets_main.c"}
 
 
 class Demo:
     """One run: the parts as they come to life, and what was seen of them."""
 
-    def __init__(self, home: Home, ui: Ui, stack: ExitStack) -> None:
+    def __init__(self, home: Home, ui: Ui, stack: ExitStack, kind: BoardKind) -> None:
         self.home = home
+        self.kind = kind
         self.ui = ui
         self.stack = stack
         self.started = time.monotonic()
         self.number = 0
-        self.seen: dict[str, Any] = {}
+        self.seen: dict[str, Any] = {"board": kind.name}
 
     # -- the parts, in the order they come to life
 
@@ -149,31 +149,48 @@ class Demo:
             notes.append(f"{BROKER}:{self.broker.port}, {NTP}:{self.ntp.port}")
 
     def power_on(self) -> None:
-        with self.step("power on a virtual ESP32 with erased flash") as notes:
+        with self.step(f"power on a virtual {self.chip} with erased flash") as notes:
             self.stack.callback(self.end_boards)
-            self.board = VirtualBoard.up(self.home, KIND, BOARD)
-            self.ref = open_board(KIND, name=BOARD, home=self.home)
+            self.board, _ = VirtualBoard.start(
+                self.home, self.kind.name, BOARD, powered=True, fresh=True, on_step=self.ui.step
+            )
+            self.ref = open_board(self.kind.name, name=BOARD, home=self.home)
             with Console(self.ref.stream_url) as console:
-                notes.append(f"its ROM says: {console.wait_line('invalid header')}")
+                line = console.wait_line(_ROM_GIVES_UP.get(self.kind.chip, "invalid header"))
+            notes.append(f"its ROM says: {line.strip()}")
+            self.seen["micropython"] = self.board.info()["micropython"]
+            notes.append(f"its program is played by a MicroPython here: {self.seen['micropython']}")
 
     def flash(self) -> None:
-        image = demo_image(self.home, on_step=self.ui.step)
-        with self.step("flash MicroPython with stock esptool") as notes:
+        image = default_image(self.kind, self.home, on_step=self.ui.step)
+        what = "MicroPython" if self.kind.image else "a stand-in for MicroPython"
+        with self.step(f"flash {what} with stock esptool") as notes:
             flashed = flash_board(self.ref, image)
             self.seen["image_bytes"] = flashed.firmware.size
             notes.append(f"{image.name}: {flashed.firmware.size} bytes, verified")
 
     def sync(self) -> None:
         with self.step("bring Keyfob's files to the board") as notes:
-            report = sync_board(self.ref, reset=False)
+            report = self.sync_as_it_can(notes)
+            self.seen["sync"] = report.as_dict()
             notes.append(report.summary())
+
+    def sync_as_it_can(self, notes: list[str]) -> SyncReport:
+        """As the board file says; plain files where what plays the chip has no ROMFS."""
+        try:
+            return sync_board(self.ref, reset=False)
+        except KeyfobHostError as error:
+            if error.code != "sync.no-romfs":
+                raise
+            notes.append(f"no ROMFS image, plain files: {error.evidence}")
+            return sync_board(self.ref, to="files", reset=False)
 
     def provision(self) -> None:
         with self.step("provision identity and settings") as notes:
             settings = Settings(
                 broker=f"{BROKER}:{self.broker.port}",
                 ntp=(f"{NTP}:{self.ntp.port}",),
-                app={"name": "sensor", "period_s": 1},
+                app={"period_s": 1},
             )
             report = provision_board(self.ref, self.device_identity, settings, reset=False)
             notes.extend(report.summary().splitlines())
@@ -184,9 +201,34 @@ class Demo:
         with self.step("the board boots and connects by itself") as notes:
             self.board.reset()
             for name in ("boot", "wifi.up", "clock.set", "store.loaded", "tls.up", "mqtt.up"):
-                event = self.console.wait_event(name, timeout_s=_EVENT_TIMEOUT_S)
+                event = self.wait_for(name)
                 self.seen[name] = event
                 notes.append(_event_text(event))
+
+    def wait_for(self, name: str) -> dict[str, Any]:
+        """The event ``name``; if it does not come, what the board said is in the way."""
+        try:
+            return self.console.wait_event(name, timeout_s=_EVENT_TIMEOUT_S)
+        except KeyfobHostError as error:
+            failures = [one for one in self.console.events if one["ev"] == "error"]
+            if error.code != "console.no-event" or not failures:
+                raise
+            code, detail = failures[-1]["code"], failures[-1].get("detail", "")
+            told = load_device_errors()[code]
+            fix = told.fix
+            if code == "tls.no-memory" and not self.seen["sync"]["image"]:
+                fix = (
+                    "run it on x86-64 Linux with a Debian mirror, without KEYFOB_MICROPYTHON: a "
+                    "32-bit MicroPython with ROMFS is fetched there; or on an ESP32: make demo"
+                )
+            raise KeyfobHostError(
+                "demo.not-connected",
+                f"the board does not get as far as {name}: {told.cause}",
+                evidence=f"{code} ({detail}), {len(failures)} errors in {_EVENT_TIMEOUT_S:g} s; "
+                f"played by {self.seen['micropython']}",
+                fix=fix,
+                status=ExitStatus.BOARD,
+            ) from error
 
     def converse(self) -> None:
         with self.step("a reading arrives at the host") as notes:
@@ -211,7 +253,7 @@ class Demo:
                 "demo.no-effect",
                 "the board answered the command, but its pixel did not change",
                 evidence=f"pixel {self.seen['pixel']}, wanted (0, 0, 255)",
-                fix="make monitor BOARD=virtual-esp32",
+                fix=f"make monitor BOARD={self.kind.name}",
                 status=ExitStatus.BOARD,
             )
 
@@ -247,28 +289,64 @@ class Demo:
         self.ui.step(f"    fix    {told.fix}")
         return event
 
+    @property
+    def chip(self) -> str:
+        """As people write it: ``ESP8266``."""
+        return self.kind.chip.upper()
+
     def conclusion(self) -> str:
-        tls, store = self.seen["tls.up"], self.seen["store.loaded"]
-        return f"""
-proved in {time.monotonic() - self.started:.1f} s
-  - stock esptool wrote and verified an ESP32 MicroPython image, {self.seen["image_bytes"]} bytes
-  - the identity {store["cert"]} came from slot {store["slot"]} of the LittleFS in that flash
-  - its clock was unset, and was set by NTP before any TLS
-  - {tls["version"]}, {tls["cipher"]}: each side verified the other
-  - a reading and a command crossed real mosquitto, and the command had its effect
-next
-  make demo BREAK=wrong-name      break something, see what you are told; also
-                                  {", ".join(name for name in BREAKAGES if name != "wrong-name")}
-  make flash provision monitor    the same by hand, on a virtual board that stays
-  make hil                        the hardware-in-the-loop suite
-  make flash provision hil BOARD=esp32 PORT=/dev/ttyUSB0 FIRMWARE=ESP32_GENERIC.bin"""
+        tls, store, board = self.seen["tls.up"], self.seen["store.loaded"], self.kind.name
+        proved = [
+            f"stock esptool wrote and verified {self._image()}, {self.seen['image_bytes']} bytes",
+            f"the identity {store['cert']} came from slot {store['slot']} of the LittleFS in that "
+            "flash",
+            "its clock was unset, and was set by NTP before any TLS",
+            f"{tls['version']}, {tls['cipher']}: each side verified the other",
+            "a reading and a command crossed real mosquitto, and the command had its effect",
+        ]
+        if self.kind.tls.engine == "keyfob":
+            proved.insert(4, f"that TLS is Keyfob's own, in MicroPython ({self._code()})")
+        chosen = "" if board == DEFAULT_KIND else f" BOARD={board}"
+        firmware = "ESP8266_GENERIC-FLASH_2M_ROMFS" if self.chip == "ESP8266" else "ESP32_GENERIC"
+        real = f"BOARD={self.kind.chip} PORT=/dev/ttyUSB0 FIRMWARE={firmware}.bin"
+        others = ", ".join(name for name in BREAKAGES if name != "wrong-name")
+        following = [
+            (f"make demo{chosen} BREAK=wrong-name", "break something, see what you are told; also"),
+            ("", others),
+            (f"make flash provision monitor{chosen}", "the same by hand, on a board that stays"),
+            (f"make hil{chosen}", "the hardware-in-the-loop suite"),
+        ]
+        width = max(len(command) for command, _ in following)
+        return "\n".join(
+            [
+                f"\nproved in {time.monotonic() - self.started:.1f} s",
+                *(f"  - {line}" for line in proved),
+                "next",
+                *(f"  {command:<{width}}  {text}" for command, text in following),
+                f"  make flash provision hil {real}",
+            ]
+        )
+
+    def _image(self) -> str:
+        """What was flashed: a real image where the board file names one."""
+        if self.kind.image is None:
+            return f"a stand-in with the layout of MicroPython's {self.chip} image"
+        return f"an {self.chip} MicroPython image"
+
+    def _code(self) -> str:
+        where = "in a ROMFS image in that flash" if self.seen["sync"]["image"] else "plain files"
+        return f"{where}; {self.seen['micropython']}"
 
 
-def run_demo(home: Home, ui: Ui, breakage: str | None = None) -> dict[str, Any]:
-    """Run the demonstration in ``home``/demo; what was seen, as data.
+def run_demo(
+    home: Home, ui: Ui, breakage: str | None = None, *, board: str = DEFAULT_KIND
+) -> dict[str, Any]:
+    """Run the demonstration on the kind ``board`` in ``home``/demo; what was seen, as data.
 
-    Errors: ``demo.running`` when another run uses this bench, and those of every step.
+    Errors: ``demo.not-virtual``, ``demo.running`` when another run uses this bench, and
+    those of every step.
     """
+    kind = _virtual_kind(board)
     bench = Home(home.ensure().root / "demo")
     lock = FileLock(home.root / "demo.lock")
     try:
@@ -283,8 +361,7 @@ def run_demo(home: Home, ui: Ui, breakage: str | None = None) -> dict[str, Any]:
         ) from error
     with ExitStack() as stack:
         stack.callback(lock.release)
-        run = Demo(bench, ui, stack)
-        load_kind(KIND)
+        run = Demo(bench, ui, stack, kind)
         run.prepare()
         for part in (
             run.make_identities,
@@ -304,61 +381,23 @@ def run_demo(home: Home, ui: Ui, breakage: str | None = None) -> dict[str, Any]:
     return run.seen
 
 
+def _virtual_kind(name: str) -> BoardKind:
+    kind = load_kind(name)
+    if not kind.virtual:
+        virtual = [one for one in kind_names() if load_kind(one).virtual]
+        raise KeyfobHostError(
+            "demo.not-virtual",
+            "the demonstration is for virtual boards: it erases the board and breaks its network",
+            evidence=f"{name} is a real board; virtual ones: {', '.join(virtual)}",
+            fix=f"for the same on a real board: make flash provision hil BOARD={name} "
+            "PORT=/dev/ttyUSB0 FIRMWARE=FILE.bin",
+            status=ExitStatus.USAGE,
+        )
+    return kind
+
+
 def _event_text(event: dict[str, Any]) -> str:
     fields = " ".join(
         f"{key}={value}" for key, value in event.items() if key not in ("t", "ev") and value != ""
     )
     return f"{event['t']:>6} ms  {event['ev']:<13}{fields}"
-
-
-def _serve(run: Demo, identity: Identity) -> None:
-    """Restart the broker with another certificate, which the board meets as it reconnects."""
-    identity.write(run.broker_identity, force=True)
-    run.broker.stop()
-    run.broker.host_identity_dir = None  # the host's own client would refuse it as well
-    run.broker.start()
-
-
-def _wrong_name(run: Demo) -> None:
-    _serve(run, run.authority.issue_broker("other.keyfob.test"))
-
-
-def _wrong_ca(run: Demo) -> None:
-    _serve(run, Authority.ephemeral("Somebody else's CA").issue_broker(BROKER))
-
-
-def _expired(run: Demo) -> None:
-    now = datetime.now(timezone.utc)
-    _serve(
-        run,
-        run.authority.issue_broker(
-            BROKER, not_before=now - timedelta(days=30), not_after=now - timedelta(days=1)
-        ),
-    )
-
-
-def _no_time(run: Demo) -> None:
-    run.ntp.mode = Mode.SILENT
-    run.board.power(False)
-    run.board.power(True)
-
-
-def _no_wifi(run: Demo) -> None:
-    run.board.wifi(False)
-
-
-BREAKAGES = {
-    "wrong-name": Breakage(
-        "the broker's certificate is for another name", _wrong_name, ("x509.wrong-name",)
-    ),
-    "wrong-ca": Breakage(
-        "the broker's certificate is from another CA", _wrong_ca, ("x509.untrusted",)
-    ),
-    "expired": Breakage("the broker's certificate expired yesterday", _expired, ("x509.expired",)),
-    "no-time": Breakage(
-        "the NTP server is silent, and the power was cut",
-        _no_time,
-        ("clock.no-answer", "clock.never-set"),
-    ),
-    "no-wifi": Breakage("the Wi-Fi is gone", _no_wifi, ("wifi.lost", "wifi.no-ap", "wifi.timeout")),
-}
