@@ -5,8 +5,7 @@ files of slot a with their SHA-256: trust anchors ``ca.der``, ``ca1.der`` …, t
 end-entity certificate ``cert.der`` with its intermediates ``cert1.der`` …, and
 ``key.der``. A slot is used whole or not at all.
 
-Not checked here: that the certificates parse, verify, or belong to the key; the
-TLS engine judges that.
+Not checked here: that the certificates verify; the TLS engine judges that.
 """
 
 import json
@@ -18,6 +17,8 @@ from keyfob.identity import Identity, read_file
 
 ROOT = "/id"
 _MAX_MANIFEST_BYTES = const(2048)
+_PUBLIC_BYTES = const(64)
+_LEAST_BYTES_WITH_PUBLIC = const(112)
 _NEEDED = ("ca.der", "cert.der", "key.der")
 
 
@@ -63,8 +64,16 @@ def _read_manifest(path: str) -> dict:
 
 
 def facts(identity: Identity) -> dict:
-    """What the event ``store.loaded`` tells. Errors: x509.malformed."""
+    """What the event ``store.loaded`` tells. Errors: x509.malformed, tls.bad-key."""
     from keyfob.pki.certificate import Certificate
 
-    ends_s = Certificate(identity.read("cert.der")).not_after_s
+    certificate = Certificate(identity.read("cert.der"))
+    # A point, or the end of a modulus with its exponent: the key's file has the same bytes.
+    # An EC key may come without them, and is shorter then; of that the broker tells.
+    public = bytes(certificate.spki[-_PUBLIC_BYTES:])
+    key = identity.read("key.der")
+    if len(key) >= _LEAST_BYTES_WITH_PUBLIC and public not in key:
+        seen = "".join("%02x" % byte for byte in public[:8])
+        raise KeyfobError("tls.bad-key", "cert.der has public key %s, key.der another" % seen)
+    ends_s = certificate.not_after_s
     return {"slot": identity.slot, "cert": identity.cert_sha256(), "not_after_s": ends_s}

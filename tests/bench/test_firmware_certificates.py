@@ -155,7 +155,7 @@ REFUSED: dict[str, tuple[str, Callable[[], dict]]] = {
         lambda: {"server": server_cert(), "device": device_cert(usage=SERVER_AUTH)},
     ),
     "device-key-of-another": (
-        "tls.alert-decrypt-error",
+        "tls.bad-key",
         lambda: {
             "server": server_cert(),
             "device": Pair(device_cert().der, ec.generate_private_key(ec.SECP256R1())),

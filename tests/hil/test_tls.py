@@ -32,7 +32,7 @@ def refuses(board, broker):
         assert board.events("mqtt.up") == []
         broker.wait_log("(?i)alert|eof|error")
         assert f"as {board.device_id} " not in broker.log()
-        sent = broker.relay.connections[-1].head["up"]
+        sent = broker.said_in_clear()
         assert len(sent) > 50, "the board did not even say hello"
         assert board.identity.cert_der() not in sent
         return error
@@ -47,7 +47,7 @@ def test_verified_broker_is_talked_to_over_tls_1_2(board, broker) -> None:
     assert up["host"] == broker.host
     board.wait_event("mqtt.up")
     # What the refusals below look for is there when the broker is verified.
-    assert board.identity.cert_der() in broker.relay.connections[-1].head["up"]
+    assert board.identity.cert_der() in broker.said_in_clear()
 
 
 def test_broker_with_an_rsa_key_is_talked_to(board, broker, ca) -> None:
@@ -93,7 +93,7 @@ def test_broker_with_a_client_certificate_is_refused(refuses, broker, ca) -> Non
 def test_no_common_trust_is_refused_by_the_board_first(board, broker, ca) -> None:
     board.provision(ca.foreign.issue_device(board.device_id))
     board.wait_error("x509.untrusted")
-    assert board.identity.cert_der() not in broker.relay.connections[-1].head["up"]
+    assert board.identity.cert_der() not in broker.said_in_clear()
     assert board.events("tls.up") == []
 
 
@@ -110,7 +110,7 @@ def test_broker_with_another_address_is_refused(board, broker, ca) -> None:
     error = board.wait_error("x509.wrong-name")
     assert broker.address in error["detail"]
     assert "192.0.2.1" in error["detail"]
-    assert board.identity.cert_der() not in broker.relay.connections[-1].head["up"]
+    assert board.identity.cert_der() not in broker.said_in_clear()
 
 
 def test_server_that_does_not_speak_tls_is_told(board, broker) -> None:

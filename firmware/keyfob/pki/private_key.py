@@ -4,8 +4,8 @@ A key is an object with ``kind`` ("p256" or "rsa") and ``sign(scheme, digest)``,
 returns the signature as TLS sends it; ``scheme`` is a SignatureScheme for that kind. A
 secure element stands in with an object of the same two.
 
-Not checked: that the key belongs to the board's certificate; the broker tells
-(alert decrypt_error). Nothing of a key goes into an error.
+Not checked: that the key belongs to the board's certificate (`keyfob.store` looks, and
+the broker tells: alert decrypt_error). Nothing of a key goes into an error.
 """
 
 from micropython import const

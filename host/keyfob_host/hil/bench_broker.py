@@ -21,6 +21,8 @@ from keyfob_host.pki.identity import Identity
 from keyfob_host.relay import TcpRelay
 
 _POLL_S = 0.02
+_HANDSHAKE_RECORD = b"\x16"
+_HEADER_BYTES = 5
 _STARTS = " starting\n"  # the end of mosquitto's first line
 
 
@@ -123,6 +125,19 @@ class BenchBroker:
     def log(self) -> str:
         """mosquitto's log since the last `mark`; a story begins with one."""
         return self._mosquitto.log()[self._mark :]
+
+    def said_in_clear(self) -> bytes:
+        """What the board's last connection said of its handshake before it was encrypted.
+
+        Without the headers of the records: an engine cuts messages into those as it likes.
+        """
+        raw = bytes(self.relay.connections[-1].head["up"])
+        said = b""
+        while raw[:1] == _HANDSHAKE_RECORD:
+            end = _HEADER_BYTES + int.from_bytes(raw[3:_HEADER_BYTES], "big")
+            said += raw[_HEADER_BYTES:end]
+            raw = raw[end:]
+        return said
 
     def wait_subscribed(self, client_id: str) -> None:
         """Wait until ``client_id`` has a subscription: before that, a message to it is lost.
