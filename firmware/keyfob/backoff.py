@@ -71,7 +71,8 @@ def conclude(client, up_ms: int) -> int:
         client.attempts = 0
         emit("mqtt.down", code=error.code, detail=error.detail)
     # Two boards of one name throw each other out; MQTT 3.1.1 has no word for it.
-    is_quick = error.code in ("tls.closed", "tls.reset") and 0 <= lasted_ms < _QUICK_MS
+    is_end = error.code in ("tls.closed", "tls.reset", "tls.truncated")
+    is_quick = is_end and 0 <= lasted_ms < _QUICK_MS
     client.quick_ends = client.quick_ends + 1 if is_quick and client.session_present else 0
     if client.quick_ends >= _MOST_QUICK:
         detail = "closed %d times in a row, last after %d ms" % (client.quick_ends, lasted_ms)

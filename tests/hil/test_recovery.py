@@ -49,7 +49,8 @@ def test_reconnects_after_the_link_was_cut(board, broker) -> None:
 def test_reconnects_after_the_broker_closed_its_half(board, broker) -> None:
     board.connected()
     broker.relay.fail(Fault("half-close", "down"))
-    assert board.wait_event("mqtt.down")["code"] == "tls.closed"
+    # There was no close_notify; not every engine tells that from an end with one.
+    assert board.wait_event("mqtt.down")["code"] in ("tls.truncated", "tls.closed")
     broker.relay.clear()
     board.wait_event("mqtt.up")
 

@@ -1,8 +1,10 @@
 """keyfob.backoff: bounds, growth, jitter."""
 
-from device_support import HERE  # noqa: F401 - puts the firmware on the path
+from device_support import Console
 
-from keyfob.backoff import is_stop, next_ms
+from keyfob import events
+from keyfob.backoff import conclude, is_stop, next_ms
+from keyfob.errors import KeyfobError
 
 
 def most(count):
@@ -33,3 +35,30 @@ def test_a_code_is_of_one_class_whole_and_not_by_its_beginning():
     assert is_stop("mqtt.banned") and is_stop("tls.alert-unknown-ca") and is_stop("x509.expired")
     for code in ("mqtt.ban", "mqtt.no-puback", "tls.closed", "mqtt.", ""):
         assert not is_stop(code), code
+
+
+class EndedClient:
+    """What `conclude` asks of a client, which is its own uplink here."""
+
+    version, attempts, quick_ends, session_present = 4, 0, 0, True
+    draw = bytes
+
+    def __init__(self, code):
+        self.failure = KeyfobError(code, "")
+        self.uplink = self
+
+    def drop_connection(self):
+        pass
+
+    def ended(self, error):
+        return error
+
+
+def test_connections_that_end_at_once_are_told_however_the_engine_calls_their_end():
+    for code in ("tls.closed", "tls.reset", "tls.truncated"):
+        client = EndedClient(code)
+        with Console() as console:
+            for _ in range(5):
+                conclude(client, events.now_ms())
+        codes = [event["code"] for event in console.named("error")]
+        assert codes == [code] * 4 + ["mqtt.closed-again"]
