@@ -78,7 +78,12 @@ test-all: setup lint ## every test, long sweeps and fuzz runs included
 	@$(PYTEST) -n 2
 	@$(KEYFOB) hil run --board virtual-esp32
 
-bench: setup ## the MQTT client beside umqtt.simple, measured (WRITE=1: to tools/RESULTS.md)
+bench: setup ## everything measured, in half an hour (WRITE=1: to tools/RESULTS*.md)
+	@.venv/bin/python tools/bench_esp8266.py $(if $(WRITE),--write)
+	@.venv/bin/python tools/bench_tls.py $(if $(WRITE),--write)
+	@.venv/bin/python tools/bench_pki.py $(if $(WRITE),--write)
+	@.venv/bin/python tools/bench_crypto.py $(if $(WRITE),--write)
+	@.venv/bin/python tools/bench_names.py
 	@.venv/bin/python tools/bench_mqtt.py $(if $(WRITE),--write) $(if $(MQTT_AS),--mqtt-as $(MQTT_AS))
 
 lint: setup ## ruff, mypy, and the device code against the ports' own stubs

@@ -1,45 +1,61 @@
 #!/usr/bin/env python3
-"""Measure Keyfob's own TLS engine: heap, instructions, sizes of its modules.
+"""Measure Keyfob's own TLS engine: instructions, heap by step, sizes of its modules.
 
-    python tools/bench_tls.py
+    python tools/bench_tls.py [--write] [--only WORD]
 
-Mutual handshakes with mosquitto, ECDSA, AES-128-GCM, chains of one certificate, records of
-512 bytes: TLS 1.2 in full, then resumed, and TLS 1.3 in full. Heap is that of the 32-bit
-MicroPython, whose objects have the sizes of a board's, from .mpy files and from a ROMFS
-image, both with the names that an ESP8266 gets; it holds the program that drives the
-engine too, but no MQTT client. A step's figure is what is live after it, without
-garbage. Instructions are those of the 64-bit MicroPython, as callgrind counts them.
+Mutual handshakes with mosquitto, AES-128-GCM, records of 512 bytes, certificates as
+`keyfob ca` and `keyfob cert` issue them, directly below the CA. Heap and instructions are
+those of the 32-bit MicroPython, whose objects and integers have the sizes of a board's;
+garbage is collected as often as `keyfob.start` has it where the heap is small.
+Heap is measured from .mpy files and from a ROMFS image, both with the names that an
+ESP8266 gets; it holds the program that drives the engine too, but no MQTT client. A
+step's figure is what is live after it. Instructions are user-mode ones under callgrind,
+run from the image in 38 KB of heap: a process with handshakes more, less one without.
+Prints tables; with ``--write`` also puts them into ``tools/RESULTS_TLS.md``. Needs
+mosquitto and valgrind. It judges nothing and is no test.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "bench"), str(ROOT / "host")]
 
-from certificates import CLIENT_AUTH, make_ca, make_leaf  # noqa: E402
-from firmware_bench import FIRMWARE, Mosquitto, mutual_tls  # noqa: E402
+from firmware_bench import FIRMWARE, Mosquitto  # noqa: E402
 
+import bench_crypto  # noqa: E402 - beside this script
+from bench import lx106, rig  # noqa: E402
 from keyfob_host import romfs  # noqa: E402
 from keyfob_host.mpy import board_files  # noqa: E402
 from keyfob_host.names import merge_names  # noqa: E402
+from keyfob_host.pki.authority import Authority  # noqa: E402
+from keyfob_host.pki.profiles import load_profile  # noqa: E402
 from keyfob_host.virtual import micropython32  # noqa: E402
 
 HOST = "broker.keyfob.test"
 STORY = ROOT / "tools" / "bench" / "device" / "tls_story.py"
-# What is measured: of which version, which connection in a row.
-CASES = (("TLS 1.2 in full", 12, 0), ("TLS 1.2 resumed", 12, 1), ("TLS 1.3 in full", 13, 0))
+_RESULTS = ROOT / "tools" / "RESULTS_TLS.md"
 _PACKAGES = ("/keyfob/tls/", "/keyfob/pki/", "/keyfob/crypto/")
 _TOP_KB = 96
 _STEP_KB = 0.25
+_COUNTED_HEAP_KB = 38
 _LIMIT_S = 60
+_RESUMED = 4  # so many in a row are counted
+_COUNTED_LIMIT_S = 300
+_COLLECT = re.compile(r"^_COLLECT_SMALL_BYTES = const\(([0-9_]+)\)", re.MULTILINE)
+_WHEN_FULL = -1
+_COLLECTED = re.compile(r"Collected : (\d+)")
 # Maps the image, so that it is no part of the heap, and runs the story from it.
 _FROM_ROM = """import ffi, os, sys, uctypes, vfs
 def mount(path):
@@ -55,23 +71,57 @@ import keyfob.tls_story
 """
 
 
+@dataclass(frozen=True)
+class Keys:
+    """The kinds of key of the CA and the broker, and of the board."""
+
+    title: str
+    broker: str
+    board: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A board's folder and the broker that it connects to. ``collect_bytes``: how much is
+    allocated between two collections of garbage."""
+
+    folder: Path
+    collect_bytes: int
+    identity: Path
+    port: int
+
+
+_KEYS = (
+    Keys("ECDSA", "p256", "p256"),
+    Keys("RSA-2048, the board ECDSA", "rsa2048", "p256"),
+    Keys("RSA-2048, the board too", "rsa2048", "rsa2048"),
+)
+_VERSIONS = (("1.2", 12), ("1.3", 13))
+
+
 def main() -> int:
-    with tempfile.TemporaryDirectory() as scratch:
+    options = _options()
+    micropython32.fetch()
+    lines = []
+    with tempfile.TemporaryDirectory(prefix="keyfob-bench-") as scratch:
         folder = Path(scratch)
         sizes = build(folder)
-        ca = make_ca()
-        pair = make_leaf(ca, "sensor-01", usage=CLIENT_AUTH)
-        for name, content in (("ca", ca.der), ("cert", pair.der), ("key", pair.key_der())):
-            (folder / f"{name}.der").write_bytes(content)
-        (folder / "now").write_text(str(int(time.time())))
-        lines = mutual_tls(folder, make_leaf(ca, HOST, (HOST,)), ca)
-        micropython32.fetch()
-        with Mosquitto(folder / "broker", lines) as broker:
-            report(folder, broker.port)
-    print("\n.mpy sizes, bytes")
-    for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
-        print(f"  {size:6}  {name}")
-    print(f"  {sum(sizes.values()):6}  in all")
+        counted = bench_crypto._counted_micropython(folder / "i386")
+        cycles = lx106.cycles(lambda text: count(counted, folder, "38k", ["-c", text]))
+        chosen = [keys for keys in _KEYS if (options.only or "") in keys.title]
+        lines += handshakes(folder, counted, chosen, cycles)
+        lines += ["", *estimate(cycles)]
+        with place(folder, _KEYS[0]) as there:
+            lines += ["", *heap(there)]
+    lines += ["", "## `.mpy` sizes", "", "As an ESP8266 gets them, bytes:", ""]
+    lines.append(", ".join(f"{name[7:]} {size:,}" for name, size in sorted(sizes.items())) + ";")
+    lines.append(f"{sum(sizes.values()):,} in all.")
+    text = f"`tools/bench_tls.py`, {rig.processor()}. "
+    text += "; ".join(one for one in rig.versions() if one.startswith(("mosq", "32-", "mpy")))
+    text += ".\n\n" + "\n".join(lines) + "\n"
+    print(text)
+    if options.write:
+        _RESULTS.write_text(_INTRODUCTION + text)
     return 0
 
 
@@ -91,85 +141,199 @@ def build(folder: Path) -> dict[str, int]:
     return {file.path[1:-4]: len(file.data) for file in files if file.path.startswith(_PACKAGES)}
 
 
-def report(folder: Path, port: int) -> None:
-    for kind in ("files", "rom"):
-        print("\n.mpy files" if kind == "files" else "\nROMFS")
-        for title, version, which in CASES:
-            report_case(folder, kind, port, title, version, which)
-    full = instructions(folder, port, 1)
-    both = instructions(folder, port, 2)
-    start = instructions(folder, port, 0)
-    print(f"\ninstructions: full handshake {full - start:,}, resumed {both - full:,}", end="")
-    print(f", {(full - start) / (both - full):.1f} times fewer")
+@contextmanager
+def place(folder: Path, keys: Keys) -> Iterator[Place]:
+    """mosquitto with a certificate of ``keys``, and what the story reads."""
+    profile = replace(load_profile("ca", kind="authority"), key_type=keys.broker)
+    authority = Authority.ephemeral("Bench CA", profile=profile)
+    own = Path(tempfile.mkdtemp(dir=folder))
+    shown = authority.issue_broker(HOST, key_type=keys.broker).write(own / "broker")
+    board = authority.issue_device("sensor-01", key_type=keys.board)
+    (own / "ca.pem").write_bytes(authority.cert_pem())
+    (own / "ca.der").write_bytes(authority.cert_der())
+    (own / "cert.der").write_bytes(board.cert_der())
+    (own / "key.der").write_bytes(board.key_der_for("keyfob"))
+    (own / "now").write_text(str(int(time.time())))
+    lines = [
+        f"cafile {own}/ca.pem", f"certfile {shown}/chain.pem", f"keyfile {shown}/key.pem",
+        "require_certificate true", "allow_anonymous true",
+    ]  # fmt: skip
+    with Mosquitto(own / "log", lines) as broker:
+        yield Place(folder, collect_bytes(), own, broker.port)
 
 
-def report_case(folder: Path, kind: str, port: int, title: str, version: int, which: int) -> None:
-    smallest = smallest_heap(folder, kind, port, version, which + 1)
-    said = run(folder, kind, port, 256, version, "steps", which + 1)
-    begin = int(re.search(r"begin (\d+)", said)[1])  # type: ignore[index]
-    opened = re.findall(r"open \w+ (\d+)", said)[which]
+def collect_bytes() -> int:
+    """What the firmware gives `gc.threshold` on a board with a small heap."""
+    found = _COLLECT.search((FIRMWARE / "keyfob" / "start.py").read_text())
+    if not found:
+        sys.exit("firmware/keyfob/start.py has no _COLLECT_SMALL_BYTES")
+    return int(found[1])
+
+
+def handshakes(
+    folder: Path, counted: list[str], chosen: list[Keys], cycles: lx106.Cycles
+) -> list[str]:
+    lines = [
+        "## Instructions",
+        "",
+        "| certificates | TLS | in full | resumed | times fewer | in full, s at 80 MHz"
+        " | resumed, s at 80 MHz | in full, collecting when the heap is full |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for keys in chosen:
+        with place(folder, keys) as there:
+            for name, version in _VERSIONS:
+                tell(f"{keys.title}, TLS {name}")
+                some = (0, 1, 1 + _RESUMED)
+                start, one, more = (in_story(counted, there, version, n) for n in some)
+                full, resumed = one - start, (more - one) // _RESUMED
+                late = replace(there, collect_bytes=_WHEN_FULL)
+                start, one = (in_story(counted, late, version, n) for n in (0, 1))
+                lines.append(
+                    f"| {keys.title} | {name} | {full:,} | {resumed:,} | {full / resumed:.1f}"
+                    f" | {cycles.seconds(full)} | {cycles.seconds(resumed)} | {one - start:,} |"
+                )
+                tell(lines[-1])
+    return lines
+
+
+def in_story(counted: list[str], there: Place, version: int, handshakes: int) -> int:
+    """The instructions of a process with so many of them."""
+    words = story(there, "rom", version, "plain", handshakes)
+    return count(counted, there.folder, f"{_COUNTED_HEAP_KB}k", words)
+
+
+def estimate(cycles: lx106.Cycles) -> list[str]:
+    return [
+        "## Seconds on an ESP8266: an estimate",
+        "",
+        *_ESTIMATE.format(
+            source=lx106.SOURCE, low=cycles.low, middle=cycles.middle, high=cycles.high
+        ).splitlines(),
+        "",
+        "| program | seconds on the chip, 80 MHz | instructions here | cycles an instruction |",
+        "|---|---:|---:|---:|",
+        *cycles.lines,
+    ]
+
+
+def heap(there: Place) -> list[str]:
+    lines = ["## Heap by step", ""]
+    lines += ["| from | handshake | smallest heap, KB | live at its peak | connected | steps |"]
+    lines.append("|---|---|---:|---:|---:|---|")
+    for kind, title in (("files", "`.mpy` files"), ("rom", "ROMFS")):
+        for name, version in _VERSIONS:
+            for which, how in enumerate(("in full", "resumed")):
+                tell(f"heap, {title}, TLS {name} {how}")
+                cells = heap_cells(there, kind, version, which)
+                lines.append(f"| {title} | {name} {how} | {' | '.join(cells)} |")
+    return lines
+
+
+def heap_cells(there: Place, kind: str, version: int, which: int) -> list[str]:
+    smallest = smallest_heap(there, kind, version, which + 1)
+    said = run(there, kind, 256, version, "steps", which + 1)
+    opened = re.findall(r"open (\w+) (\d+)", said)[which]
+    if opened[0] != str(bool(which)):
+        sys.exit(f"handshake {which} of TLS {version / 10}: resumed {opened[0]}")
     steps: dict[str, int] = {}
     for phase, number in re.findall(r"step (\w+) (\d+)", said.split("open ")[which]):
+        phase = "end" if phase == "None" else phase
         steps[phase] = max(steps.get(phase, 0), int(number))
-    print(f"  {title}: smallest heap {smallest} KB, peak {max(steps.values())}", end="")
-    print(f", connected {opened}, before it all {begin} bytes")
-    print("   ", ", ".join(f"{phase} {most}" for phase, most in steps.items()))
+    return [
+        f"{smallest:.1f}" if smallest else f"more than {_TOP_KB}",
+        f"{max(steps.values()):,}",
+        f"{int(opened[1]):,}",
+        ", ".join(f"{phase} {most:,}" for phase, most in steps.items()),
+    ]
 
 
-def command(folder: Path, kind: str) -> list[str]:
-    if kind == "files":
-        return ["-c", "import sys; sys.path[:] = ['files']; import keyfob.tls_story"]
-    return [str(folder / "rom.py")]
+def story(there: Place, kind: str, version: int, how: str, count: int) -> list[str]:
+    """The arguments with which a MicroPython plays it."""
+    start = ["-c", "import sys; sys.path[:] = ['files']; import keyfob.tls_story"]
+    if kind == "rom":
+        start = [str(there.folder / "rom.py")]
+    given = (there.port, there.identity, version, how, count, there.collect_bytes)
+    return [*start, *map(str, given)]
 
 
-def run(
-    folder: Path, kind: str, port: int, heap_kb: float, version: int, how: str, count: int
-) -> str:
+def run(there: Place, kind: str, heap_kb: float, version: int, how: str, count: int) -> str:
     """What the story says; empty if it does not come to its end."""
     words = [*micropython32.command(), "-X", f"heapsize={int(heap_kb * 1024)}"]
-    words += [*command(folder, kind), str(port), str(folder), str(version), how, str(count)]
+    words += story(there, kind, version, how, count)
     try:
         done = subprocess.run(
-            words, cwd=folder, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+            words, cwd=there.folder, capture_output=True, text=True, timeout=_LIMIT_S, check=False
         )
     except subprocess.TimeoutExpired:
         return ""
     return done.stdout if "bench done" in done.stdout else ""
 
 
-def smallest_heap(folder: Path, kind: str, port: int, version: int, count: int) -> float | None:
+def smallest_heap(there: Place, kind: str, version: int, count: int) -> float | None:
     low, high = 8.0, float(_TOP_KB)
-    if not run(folder, kind, port, high, version, "plain", count):
+    if not run(there, kind, high, version, "plain", count):
         return None
     while high - low > _STEP_KB:
         middle = (low + high) / 2
-        if run(folder, kind, port, middle, version, "plain", count):
+        if run(there, kind, middle, version, "plain", count):
             high = middle
         else:
             low = middle
     return high
 
 
-def instructions(folder: Path, port: int, count: int) -> int:
-    """User-mode instructions of a process with ``count`` handshakes."""
-    micropython = Path(sys.executable).with_name("micropython")
+def count(counted: list[str], folder: Path, heap: str, arguments: list[str]) -> int:
+    """User-mode instructions of a process."""
     tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    # A larger heap would cost more to collect than a board's, whose objects are half as large.
-    words = [
-        "-X",
-        "heapsize=128k",
-        *command(folder, "files"),
-        str(port),
-        str(folder),
-        "12",
-        "plain",
-        str(count),
-    ]
     done = subprocess.run(
-        [*tool, sys.executable, str(micropython), *words],
-        cwd=folder, capture_output=True, text=True, check=True,
+        [*tool, *counted, "-X", f"heapsize={heap}", *arguments],
+        cwd=folder, capture_output=True, text=True, timeout=_COUNTED_LIMIT_S, check=False,
     )  # fmt: skip
-    return int(re.search(r"Collected : (\d+)", done.stderr)[1])  # type: ignore[index]
+    found = _COLLECTED.search(done.stderr)
+    if done.returncode or not found:
+        sys.exit(f"{arguments}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+    return int(found[1])
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+_INTRODUCTION = """\
+# The TLS engine
+
+What the last run of `tools/bench_tls.py` said: mutual handshakes with mosquitto,
+AES-128-GCM, records of 512 bytes, certificates as `keyfob ca` and `keyfob cert` issue them,
+directly below the CA. Counts and heap are those of the 32-bit MicroPython, whose objects and
+integers have the sizes of a board's, with garbage collected as often as on a board with a
+small heap. Instructions are user-mode ones under callgrind, the code in ROMFS, 38 KB of
+heap, the handshake's own modules loaded on the way, certificates and key read from files;
+a resumed handshake is one of four in a row behind it, each with a ticket. Collecting garbage is in them, and in
+the whole program, with more in its heap, it takes more; the last column is without most of
+it. Ratios are within one run; counts move by a tenth with the keys drawn and with what happens
+to be collected. Resuming 1.3 has a key exchange of its own (psk_dhe_ke), and that is its cost.
+Heap holds the program that drives the engine, but no MQTT client: that of the whole program is
+in `RESULTS_ESP8266.md`. A step's figure is what is live after it.
+
+"""
+_ESTIMATE = """\
+Nobody measured a chip for this. The times above are the instructions, times what one of them
+costs an ESP8266, by 80 MHz. That price is taken from programs whose time on an ESP8266 with
+MicroPython 1.23 at 80 MHz is published ({source}):
+the same sums are run here and their instructions counted in the same way. The middle,
+{middle:.2f} cycles an instruction, is the geometric mean of the four; the low end, {low:.2f},
+the cheapest of them; the high end, {high:.2f}, the dearest and half as much again, because
+bytecode in ROMFS shares the cache of the flash with the interpreter, which those programs did
+not let it do (an assumption). At 160 MHz flash stays as slow as it is: from half of these
+times to all but as much. Network and broker come on top."""
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="update tools/RESULTS_TLS.md")
+    parser.add_argument("--only", metavar="WORD", help="certificates whose title has this word")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Runs on MicroPython: mutual TLS with a broker, once or twice, and what it took.
 
-    micropython -c "import keyfob.tls_story" PORT FOLDER VERSION HOW COUNT
+    micropython -c "import keyfob.tls_story" PORT FOLDER VERSION HOW COUNT COLLECT
 
 It is put into the package, so that the names it says are replaced as the engine's are.
 FOLDER has ca.der, cert.der, key.der and "now"; VERSION is 12 or 13; HOW is "steps" (heap
 after each step) or "plain". With COUNT 2 the second handshake resumes the first one's
-session.
+session. Garbage is collected after each COLLECT bytes, or with -1 when the heap is full.
 """
 
 import gc
@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 
-PORT, FOLDER, VERSION, HOW, COUNT = sys.argv[-5:]
+PORT, FOLDER, VERSION, HOW, COUNT, COLLECT = sys.argv[-6:]
 HOST = "broker.keyfob.test"
 CONNECT = b"\x10\x15\0\4MQTT\4\2\0\x3c\0\x09sensor-01"
 
@@ -81,6 +81,7 @@ def main(session):
     return engine.session
 
 
+gc.threshold(int(COLLECT))
 gc.collect()
 print("begin", gc.mem_alloc())
 kept = None
