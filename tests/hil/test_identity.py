@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from intermediate import intermediate_of, root_above
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.identity import Identity
@@ -65,6 +67,19 @@ def test_rsa_identity_connects(board, ca) -> None:
     board.needs_key("rsa2048")
     board.provision(ca.authority.issue_device(board.device_id, key_type="rsa2048"))
     board.wait_event("mqtt.up")
+
+
+def test_identity_with_an_intermediate_shows_both(board, broker, ca) -> None:
+    chain = (intermediate_of(ca.authority, root_above()),)
+    board.provision(replace(ca.authority.issue_device(board.device_id), intermediates=chain))
+    told = board.wait_event("", where=lambda one: one["ev"] in ("mqtt.up", "error"))
+    if told["ev"] == "error":
+        assert told["code"] == "x509.bad-certificate"
+        assert "reads PEM" in told["detail"]
+        pytest.skip("this board's mbedTLS was built without PEM, and of DER it reads one only")
+    shown = broker.said_in_clear()
+    for der in board.identity.chain_der():
+        assert der in shown
 
 
 def test_identity_of_a_foreign_ca_is_told(refused, board, ca) -> None:

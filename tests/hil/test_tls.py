@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import socket
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from intermediate import intermediate_of, root_above
 from self_signed import self_signed
 
 NOW = datetime.now(timezone.utc)
@@ -55,6 +57,19 @@ def test_broker_with_an_rsa_key_is_talked_to(board, broker, ca) -> None:
     board.reset()
     assert "RSA" in board.wait_event("tls.up")["cipher"]
     board.wait_event("mqtt.up")
+
+
+@pytest.mark.parametrize("is_sent", [True, False], ids=["sent", "not-sent"])
+def test_broker_below_an_intermediate_needs_to_send_it(board, broker, ca, is_sent) -> None:
+    root = root_above()
+    chain = (intermediate_of(ca.authority, root),) if is_sent else ()
+    broker.show(replace(ca.authority.issue_broker(broker.host), intermediates=chain))
+    board.provision(replace(board.identity, anchors=(root.cert,)))
+    if is_sent:
+        board.wait_event("mqtt.up")
+    else:
+        assert "Keyfob HIL root" in board.wait_error("x509.untrusted")["detail"]
+        assert board.events("tls.up") == []
 
 
 def test_broker_of_a_foreign_ca_is_refused(refuses, broker, ca) -> None:

@@ -134,6 +134,9 @@ def test_waits_consume_events_in_their_order(log: EventLog) -> None:
     assert log.wait("wifi.up", None, 0, "event wifi.up")["ev"] == "wifi.up"
     assert log.find("boot", None, 0) is None, "boot came before wifi.up"
     assert log.wait("mqtt.*", None, 0, "event mqtt.*")["ev"] == "mqtt.up"
+    assert log.find("", None, 0) is None
+    log.add('kf {"t":9,"ev":"publish"}')
+    assert log.wait("", None, 0, "event of any name")["ev"] == "publish"
 
 
 def test_wait_returns_as_soon_as_the_event_comes(log: EventLog) -> None:

@@ -187,7 +187,7 @@ class BenchBoard:
         where: Predicate | None = None,
         **fields: Any,
     ) -> Event:
-        """The next event ``name`` (``error``, ``clock.*``) whose ``fields`` are as given.
+        """The next event ``name`` (``error``, ``clock.*``, "": any) whose ``fields`` are as given.
 
         Events are consumed in their order: a later wait looks at later events only.
         """
@@ -197,7 +197,9 @@ class BenchBoard:
             same = all(event.get(key) == value for key, value in fields.items())
             return same and (where is None or where(event))
 
-        wanted = f"event {name}" + "".join(f" {key}={value!r}" for key, value in fields.items())
+        wanted = f"event {name or 'of any name'}" + "".join(
+            f" {key}={value!r}" for key, value in fields.items()
+        )
         return self.log.wait(name, fits, timeout_s, wanted + (" (fitting)" if where else ""))
 
     def wait_error(self, code: str, timeout_s: float = EVENT_TIMEOUT_S) -> Event:

@@ -105,7 +105,7 @@ class EventLog:
         return bool(recent) and recent[0]["ev"] == "boot" and not self.events("error")
 
     def wait(self, name: str, where: Predicate | None, timeout_s: float, wanted: str) -> Event:
-        """The next event ``name`` that ``where`` accepts; ``wanted`` says it in words."""
+        """The next event ``name`` ("": any) that ``where`` accepts; ``wanted`` says it in words."""
         __tracebackhide__ = True
         event = self.find(name, where, timeout_s)
         if event is None:
@@ -121,7 +121,8 @@ class EventLog:
             while True:
                 for at in range(self._cursor, 0 if self._boot_is_due else len(self._events)):
                     event = self._events[at]
-                    if matches(event, name) and (where is None or where(event)):
+                    is_named = not name or matches(event, name)
+                    if is_named and (where is None or where(event)):
                         self._cursor = at + 1
                         return event
                 left = end - time.monotonic()
