@@ -309,12 +309,12 @@ directly below the CA. Counts and heap are those of the 32-bit MicroPython, whos
 integers have the sizes of a board's, with garbage collected as often as on a board with a
 small heap. Instructions are user-mode ones under callgrind, the code in ROMFS, 38 KB of
 heap, the handshake's own modules loaded on the way, certificates and key read from files;
-a resumed handshake is one of four in a row behind it, each with a ticket. Collecting garbage is in them, and in
-the whole program, with more in its heap, it takes more; the last column is without most of
-it. Ratios are within one run; counts move by a tenth with the keys drawn and with what happens
-to be collected. Resuming 1.3 has a key exchange of its own (psk_dhe_ke), and that is its cost.
-Heap holds the program that drives the engine, but no MQTT client: that of the whole program is
-in `RESULTS_ESP8266.md`. A step's figure is what is live after it.
+a resumed handshake is one of four in a row behind it, each with a ticket. Collecting garbage
+is in them, and in the whole program, with more in its heap, it takes more; the last column is
+without most of it. Ratios are within one run; counts move by a tenth with the keys drawn and
+with what happens to be collected. Resuming 1.3 has a key exchange of its own (psk_dhe_ke), and
+that is its cost. Heap holds the program that drives the engine, but no MQTT client: that of
+the whole program is in `RESULTS_ESP8266.md`. A step's figure is what is live after it.
 
 """
 _ESTIMATE = """\
