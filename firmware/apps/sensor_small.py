@@ -15,7 +15,8 @@ def run(config: dict) -> None:
     client = BlockingClient(config)
     for name in ("app", "wifi", "ntp", "outbox"):
         config.pop(name, None)  # nobody asks for them again, and a handshake wants the room
-    client.keep_up(lambda client: _serve(client, sensor, prefix))
+    while not client.run_once(lambda client: _serve(client, sensor, prefix)):
+        pass
 
 
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str) -> None:

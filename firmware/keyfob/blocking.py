@@ -8,7 +8,7 @@
 
 Nothing happens between calls: `receive` often enough to keep the connection alive.
 After an error, `connect` again goes on where the session was, with everything that is on
-its way; `keep_up` does so for a whole program. Messages larger than the buffer are told
+its way; `run_once` does so for a whole program. Messages larger than the buffer are told
 (mqtt.too-large) and skipped. It takes 10 KB of heap less than `keyfob.client`.
 """
 
@@ -92,37 +92,41 @@ class BlockingClient:
         self._messages: list[Message] = []
         self._ticked_ms = 0
 
-    def keep_up(self, program) -> None:
-        """Connect and call ``program(client)``, over and over: each failure is an ``error``
-        event, and waited for as `keyfob.backoff` says. Returns when ``program`` does."""
-        while True:
-            up_ms = -1
-            try:
-                # As `connect` does it, but with two calls fewer below a handshake: the
-                # ESP8266's stack holds 19, and a chain is judged in 12.
-                self._open()
-                while not self._shake():
-                    time.sleep_ms(self.stream.pause_ms)
-                self._establish()
-                up_ms = _now_ms()
-                program(self)
-                return
-            except KeyfobError as error:
-                self.failure = error
-            except MemoryError as error:
-                self.failure = KeyfobError("tls.no-memory", "connecting: %s" % error)
-            unload()
-            try:
-                from keyfob.backoff import conclude
+    def run_once(self, program) -> bool:
+        """Connect and call ``program(client)``; True when that returned. A failure is an
+        ``error`` event, and waited for as `keyfob.backoff` says: call it again.
 
-                wait_ms = conclude(self, up_ms)
-                del conclude
-            except MemoryError:
-                # Not even enough to tell what failed.
-                self.drop_connection()
-                wait_ms = _NO_MEMORY_MS
-            drop("backoff")
-            time.sleep_ms(wait_ms)
+        Once, and not in a loop here: what a call leaves on the stack the collector takes
+        for references, and a connection that is over has 4 KB of code.
+        """
+        up_ms = -1
+        try:
+            # As `connect` does it, but with two calls fewer below a handshake: the
+            # ESP8266's stack holds 19, and a chain is judged in 12.
+            self._open()
+            while not self._shake():
+                time.sleep_ms(self.stream.pause_ms)
+            self._establish()
+            up_ms = _now_ms()
+            program(self)
+            return True
+        except KeyfobError as error:
+            self.failure = error
+        except MemoryError as error:
+            self.failure = KeyfobError("tls.no-memory", "connecting: %s" % error)
+        try:
+            from keyfob.backoff import conclude
+
+            wait_ms = conclude(self, up_ms)
+            del conclude
+        except MemoryError:
+            # Not even enough to tell what failed.
+            self.drop_connection()
+            wait_ms = _NO_MEMORY_MS
+        unload()
+        drop("backoff", "mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.publish")
+        time.sleep_ms(wait_ms)
+        return False
 
     def connect(self, clean: bool = False) -> bool:
         """Connect; whether the broker kept the session. Errors: those of `keyfob.uplink`

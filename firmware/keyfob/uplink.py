@@ -40,7 +40,8 @@ class Uplink:
             is_flat,
         )  # fmt: skip
         if self._config["tls"]["engine"] == "keyfob":
-            self._stream = opened
+            # It has the session now, as long as that is of use.
+            self._stream, self._session = opened, None
         if not is_flat:
             self.tell(opened)
         return opened
@@ -59,7 +60,7 @@ class Uplink:
 
     def _keep_session(self) -> None:
         if self._stream:
-            self._session, self._stream = self._stream.engine.session, None
+            self._session, self._stream = self._stream.session, None
 
     def ended(self, error: KeyfobError) -> KeyfobError:
         """A connection, or the attempt, ended with ``error``; what is behind that."""

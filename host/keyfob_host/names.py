@@ -56,7 +56,7 @@ from keyfob_host.rom_names import ELSEWHERE, IN_ESP8266_ROM, IN_EVERY_ROM, LOOKE
 PUBLIC = {
     "keyfob": "drop plenty_bytes",
     "keyfob.blocking": (
-        "BlockingClient Message connect publish subscribe unsubscribe receive disconnect close "
+        "BlockingClient Message connect run_once publish subscribe unsubscribe receive disconnect close "
         "topic payload qos retain properties"
     ),
     "keyfob.client": (

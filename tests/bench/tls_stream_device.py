@@ -82,7 +82,7 @@ async def talk(session):
         said["end"] = error.code
     stream.close()
     print(json.dumps(said))
-    return stream.engine.session
+    return stream.session
 
 
 async def main():

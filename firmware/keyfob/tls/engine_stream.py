@@ -25,6 +25,7 @@ class EngineStream:
     def __init__(self, engine, sock) -> None:
         """``sock``: connected, not blocking; it is closed with the stream."""
         self.engine = engine
+        self.session = None  # for the next connection, once this one is closed
         self._sock = sock
         self._taken = 0
         self._started_ms = time.ticks_ms()
@@ -121,7 +122,9 @@ class EngineStream:
             self.send()  # close_notify, or the alert of the error
         except (KeyfobError, MemoryError):
             pass
+        self.session = self.engine.session
         self.engine.release()
+        self.engine = None
         self._sock.close()
 
     # Between engine and socket.

@@ -52,6 +52,7 @@ def run(hs):
         hs.engine.is_resumed = True
         hs.transcript.keep(_POINTS_RESUMED)
         return "finish12"
+    hs.offered = None  # a ticket may have 2 KB
     hs.transcript.keep(_POINTS)
     if hs.psk:
         return "exchange12"
