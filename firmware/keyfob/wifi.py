@@ -21,12 +21,13 @@ class Wifi:
         return self._wlan.isconnected()
 
     async def join(self) -> None:
-        """Return once the station has an address; at once if it already has.
+        """Return once the station has an address in its network; at once if it already has.
 
         Errors: wifi.no-ap, wifi.wrong-password, wifi.join-failed, wifi.timeout,
         wifi.driver.
         """
-        if not self.is_up():
+        # An ESP8266 joins by itself, at boot, whatever network it knew last.
+        if not self.is_up() or self._wlan.config("essid") != self._ssid:
             from keyfob import joining
 
             try:

@@ -55,6 +55,15 @@ def test_a_station_that_is_up_is_left_alone():
     assert console.events == []
 
 
+def test_a_station_that_joined_another_network_by_itself_joins_its_own():
+    station, _, _ = joined(network.STAT_GOT_IP)
+    station._wlan.essid = "another"
+    with Console():
+        run(station.join())
+    assert station._wlan.calls[-2:] == ["disconnect", "connect"]
+    assert station._wlan.essid == "net"
+
+
 def test_an_attempt_under_way_is_ended_before_the_next():
     station, _, _ = joined(network.STAT_GOT_IP)
     assert station._wlan.calls == ["active", "disconnect", "connect"]

@@ -16,6 +16,10 @@ class WLAN:
 
     def connect(self, ssid, password):
         self._is_joined = True
+        self._ssid = ssid
+
+    def config(self, name):
+        return self._ssid
 
     def disconnect(self):
         self._is_joined = False

@@ -15,6 +15,7 @@ outcome = STAT_GOT_IP
 class WLAN:
     def __init__(self, interface):
         self.calls = []
+        self.essid = ""
         self._status = STAT_IDLE
 
     def active(self, is_active):
@@ -22,9 +23,14 @@ class WLAN:
 
     def connect(self, ssid, password):
         self.calls.append("connect")
+        self.essid = ssid
         if isinstance(outcome, OSError):
             raise outcome
         self._status = outcome
+
+    def config(self, name):
+        assert name == "essid"
+        return self.essid
 
     def disconnect(self):
         self.calls.append("disconnect")
