@@ -164,6 +164,8 @@ class BlockingClient:
         check_topic(topic)
         outgoing = Outgoing(topic, payload, qos, retain)
         self._live_stream()
+        # What the last connection left comes first, or one after the other would leave more.
+        self._wait(lambda: not qos or len(self.session.inflight) < self.session.window)
         self.session.publish(_now_ms(), outgoing)
         self._wait(lambda: not qos or outgoing.is_done)
         if outgoing.code >= 128:

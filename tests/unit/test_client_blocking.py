@@ -81,6 +81,24 @@ def test_what_was_on_its_way_is_sent_again_by_the_next_connection():
     assert second.packets()[2:] == [b"\x3a\x06\x00\x01a\x00\x01x"]
 
 
+def test_no_more_messages_are_on_their_way_than_may_be():
+    client, link = connected(inflight=1)
+    link.cut()
+    assert code_of(client.publish, "a", b"x") == "tls.closed"
+    for _ in range(3):  # connections that end before the broker acknowledges anything
+        again = Link(PRESENT)
+        reconnect(client, again)
+        again.cut()
+        assert code_of(client.publish, "a", b"y") == "tls.closed"
+        assert again.packets()[2:] == [b"\x3a\x06\x00\x01a\x00\x01x"]
+    last = Link(PRESENT, b"\x40\x02\x00\x01", b"\x40\x02\x00\x02")
+    reconnect(client, last)
+    client.publish("a", b"z")
+    assert last.packets()[2:] == [
+        b"\x3a\x06\x00\x01a\x00\x01x", b"\x32\x06\x00\x01a\x00\x02z",
+    ]  # fmt: skip
+
+
 def test_time_limits_hold():
     client, link = connected()
     link.is_blocked = True
