@@ -56,8 +56,8 @@ from keyfob_host.rom_names import ELSEWHERE, IN_ESP8266_ROM, IN_EVERY_ROM, LOOKE
 PUBLIC = {
     "keyfob": "drop plenty_bytes",
     "keyfob.blocking": (
-        "BlockingClient Message connect run_once publish subscribe unsubscribe receive disconnect close "
-        "topic payload qos retain properties"
+        "BlockingClient Message connect run_once publish subscribe unsubscribe receive "
+        "disconnect close topic payload qos retain properties"
     ),
     "keyfob.client": (
         "Client config status_topic will clock version session_present is_connected connected "
