@@ -110,11 +110,13 @@ class BlockingClient:
             up_ms = _now_ms()
             program(self)
             return True
-        except KeyfobError as error:
+        except (KeyfobError, MemoryError) as error:
             self.failure = error
-        except MemoryError as error:
-            self.failure = KeyfobError("tls.no-memory", "connecting: %s" % error)
+        if self.version == 4:
+            self.drop_connection()  # nothing is said in it any more, and telling wants the room
         try:
+            if isinstance(self.failure, MemoryError):
+                self.failure = KeyfobError("tls.no-memory", "connecting: %s" % self.failure)
             from keyfob.backoff import conclude
 
             wait_ms = conclude(self, up_ms)

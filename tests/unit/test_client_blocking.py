@@ -151,6 +151,40 @@ def test_a_whole_program_is_kept_up():
     assert len(console.named("mqtt.up")) == 2 and len(console.named("mqtt.down")) == 1
 
 
+def test_a_connection_is_dropped_before_it_is_told_what_ended_it():
+    seen = []
+    client = BlockingClient(check(SETTINGS))
+
+    async def open_link(is_flat):
+        return Link(CONNACK)
+
+    def program(client):
+        raise MemoryError("of the program")
+
+    def conclude(client, up_ms):
+        seen.append((client.stream, up_ms >= 0))
+        return kept(client, up_ms)
+
+    client.uplink.open = open_link
+    client.uplink.check_up = lambda: None
+    client.draw = bytes
+    plenty, keyfob.plenty_bytes = keyfob.plenty_bytes, 0  # so that no module is dropped
+    from keyfob import backoff
+
+    kept, backoff.conclude = backoff.conclude, conclude
+    try:
+        with Console() as console:
+            assert not client.run_once(program)
+    finally:
+        backoff.conclude = kept
+        keyfob.plenty_bytes = plenty
+    assert seen == [(None, True)]
+    for name in ("mqtt.down", "error"):
+        (event,) = console.named(name)
+        assert event["code"] == "tls.no-memory"
+        assert event["detail"] == "connecting: of the program"
+
+
 def test_a_message_above_the_buffer_is_told_and_skipped():
     packet = b"\x32\x85\x08\x00\x01a\x00\x09" + bytes(1024)
     client, link = connected(rx_bytes=128)
