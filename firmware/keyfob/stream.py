@@ -51,10 +51,10 @@ def unload() -> None:
 def failure(error: OSError, doing: str) -> KeyfobError:
     """What an OSError of the socket or the engine means."""
     try:
-        from keyfob.tls.reasons import os_error
+        from keyfob.tls.os_errors import os_error
 
         return os_error(error, doing)
     except MemoryError:
         return KeyfobError("tls.no-memory", doing + ": " + str(error))
     finally:
-        drop("tls.reasons", "tls")
+        drop("tls.os_errors", "tls")

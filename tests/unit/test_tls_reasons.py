@@ -6,7 +6,7 @@ provoke most of them from the engine itself.
 
 from device_support import HERE  # noqa: F401 - puts the firmware on the path
 
-from keyfob.tls import reasons
+from keyfob.tls import os_errors, reasons
 from keyfob.tls.chain import Chain
 
 TEXTS = {
@@ -63,15 +63,15 @@ NUMBERS = {
 
 def test_numbers_become_codes_with_the_stage_as_evidence():
     for number in NUMBERS:
-        error = reasons.os_error(OSError(number, "text"), "connecting to x:1")
+        error = os_errors.os_error(OSError(number, "text"), "connecting to x:1")
         assert error.code == NUMBERS[number], number
         assert error.detail == "connecting to x:1: %d text" % number
-    assert reasons.os_error(OSError(), "x").code == "tls.failed"
+    assert os_errors.os_error(OSError(), "x").code == "tls.failed"
 
 
 def test_what_breaks_a_standing_connection_needs_nobody_to_act():
     for doing in ("reading", "writing"):
-        error = reasons.os_error(OSError(-0x7780), doing)
+        error = os_errors.os_error(OSError(-0x7780), doing)
         assert (error.code, error.detail) == ("tls.broken", doing + ": -30592")
 
 

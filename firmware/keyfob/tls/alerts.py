@@ -74,7 +74,9 @@ _SENT = {
 }
 # The connection is gone, or nobody is there who understands an alert.
 _SILENT = ("tls.truncated", "tls.closed", "tls.no-answer", "tls.not-tls")
-_MODULES = ("keyfob.tls.alerts", "keyfob.tls.reasons", "keyfob.tls.refusals")
+_MODULES = (
+    "keyfob.tls.alerts", "keyfob.tls.reasons", "keyfob.tls.os_errors", "keyfob.tls.refusals",
+)  # fmt: skip
 _HANDSHAKE = const(22)
 _CLOSE_NOTIFY = const(0)
 _BAD_CERTIFICATE = const(42)

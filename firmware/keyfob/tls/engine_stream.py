@@ -178,7 +178,7 @@ class EngineStream:
 
 def _failure(error: OSError, doing: str) -> KeyfobError:
     """What an OSError of the socket means."""
-    from keyfob.tls.reasons import os_error
+    from keyfob.tls.os_errors import os_error
 
-    unload("keyfob.tls.reasons")
+    unload("keyfob.tls.os_errors")
     return os_error(error, doing)

@@ -50,7 +50,7 @@ async def shake_hands(context, sock, host: str, now_s: int, identity):
         sock.close()
         raise
     finally:
-        drop("tls.chain", "tls.records", "tls.reasons", "tls.evidence")
+        drop("tls.chain", "tls.records", "tls.reasons", "tls.os_errors", "tls.evidence")
 
 
 async def _drive(engine, tap: Tap, chain) -> None:

@@ -1,4 +1,4 @@
-"""Turn what a TLS engine or a socket says into a `KeyfobError` with evidence.
+"""Turn what a TLS engine says into a `KeyfobError` with evidence.
 
 Texts are those of mbedTLS 3.6 ``x509_crt.h`` (X509_CRT_ERROR_INFO_LIST), which
 MicroPython raises as a ValueError; numbers of alerts are those of RFC 5246 section
@@ -7,6 +7,7 @@ wrong name or a date says more than "not correctly signed".
 """
 
 from keyfob.errors import KeyfobError
+from keyfob.tls.os_errors import os_error
 
 # Most specific first. "%s" in no text: each is searched for as it stands.
 _REFUSALS = (
@@ -28,24 +29,6 @@ _ALERTS = {
     48: "tls.alert-unknown-ca",
     51: "tls.alert-decrypt-error",
     70: "tls.alert-protocol-version",
-}
-# Numbers of mbedTLS (negative) and of the system, by the name of their code.
-_NUMBERS = {
-    12: "tls.no-memory",
-    104: "tls.reset",
-    103: "tls.reset",
-    32: "tls.reset",
-    113: "tls.unreachable",
-    101: "tls.unreachable",
-    118: "tls.unreachable",  # lwIP on ESP32: no route while the station is down
-    110: "tls.reset",  # ETIMEDOUT: the peer acknowledges nothing any more
-    116: "tls.reset",  # the same in newlib's numbers (ESP32)
-    111: "tls.refused",
-    -0x7280: "tls.closed",  # MBEDTLS_ERR_SSL_CONN_EOF
-    -0x7880: "tls.closed",  # MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY
-    -0x7F00: "tls.no-memory",  # MBEDTLS_ERR_SSL_ALLOC_FAILED
-    -0x7A00: "x509.wrong-usage",  # MBEDTLS_ERR_SSL_BAD_CERTIFICATE
-    -0x4290: "tls.no-memory",  # MBEDTLS_ERR_RSA_PUBLIC_FAILED + ALLOC_FAILED
 }
 
 
@@ -90,14 +73,3 @@ def closed(watch, count: int) -> KeyfobError:
 def alert(number: int) -> KeyfobError:
     """The error for a fatal alert that the broker sent."""
     return KeyfobError(_ALERTS.get(number, "tls.alert"), "alert %d from the broker" % number)
-
-
-def os_error(error: OSError, doing: str) -> KeyfobError:
-    """The error for an OSError of a socket or of mbedTLS; ``doing`` says at which stage."""
-    number = error.args[0] if error.args else 0
-    code = _NUMBERS.get(number, "tls.failed")
-    if code == "tls.failed" and doing in ("reading", "writing"):
-        # An alert, or a record that is none: a connection stood, so nobody has to act.
-        code = "tls.broken"
-    text = " ".join(str(part) for part in error.args)
-    return KeyfobError(code, doing + ": " + text)
