@@ -78,7 +78,7 @@ test-all: setup lint ## every test, long sweeps and fuzz runs included
 	@$(PYTEST) -n 2
 	@$(KEYFOB) hil run --board virtual-esp32
 
-bench: setup ## everything measured, in half an hour (WRITE=1: to tools/RESULTS*.md)
+bench: setup ## everything measured, which takes long (WRITE=1: to tools/RESULTS*.md)
 	@.venv/bin/python tools/bench_esp8266.py $(if $(WRITE),--write)
 	@.venv/bin/python tools/bench_tls.py $(if $(WRITE),--write)
 	@.venv/bin/python tools/bench_pki.py $(if $(WRITE),--write)

@@ -229,7 +229,8 @@ def _column(bench: Bench, program: Program) -> list[str]:
     cells = [f"more than {_TOP_BYTES:,}" if one is None else f"{one:,}" for one in smallest]
     less = heap_bytes - _CHIP_BYTES
     cells.append(f"{heap_bytes - free[0]:,}" if free else "-")
-    cells.append(f"{free[0]:,}" if in_chip else f"{less - free[0]:,} too few" if free else "-")
+    left = f"{free[0] - less:,}" if free else "-"
+    cells.append(left if in_chip else f"({left})")
     cells.append(f"{prompt:,}" if in_chip else "-")
     _tell(" | ".join(cells))
     return cells
@@ -325,8 +326,8 @@ which a step comes out well three times in a row and memory is never missing on 
 edge it is a matter of luck. Heap in use is what the collector holds behind a collection after
 a publication, MicroPython's own 3.7 KB included. What only connecting takes is gone by then;
 the smallest heap has room for it. At the prompt the modules of the program are still loaded.
-Where a program does not connect in 38 KB, it is measured in 80, and what 38 lack is told. The
-application is `sensor_small` with the blocking client, `sensor` with the asyncio client.
+Where a program does not connect in 38 KB, it is measured in 80, and what would be left of 38
+stands in brackets. The application is `sensor_small` with the blocking client, `sensor` with the asyncio client.
 
 """
 
