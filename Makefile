@@ -20,7 +20,7 @@ wifi = $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID) $(if $(KEYFOB_WIFI_PASSWORD),-
 bench = $(if $(BENCH_ADDRESS),--bench-address $(BENCH_ADDRESS)) $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo certs broker board flash sync provision monitor hil down test test-all bench lint clean
+.PHONY: help setup demo certs broker board flash sync provision monitor hil hil-virtual down test test-all bench lint clean
 
 help: ## this page
 	@echo "Keyfob gives a MicroPython board an identity, proves that it works, keeps it connected."
@@ -72,11 +72,16 @@ down: setup ## stop broker, time server and virtual boards
 
 test: setup lint ## every test (long sweeps as a sample)
 	@$(PYTEST) -n 2 -m "not slow"
-	@$(KEYFOB) hil run --board virtual-esp32
+	@$(MAKE) --no-print-directory hil-virtual
 
 test-all: setup lint ## every test, long sweeps and fuzz runs included
 	@$(PYTEST) -n 2
+	@$(MAKE) --no-print-directory hil-virtual
+
+hil-virtual: setup ## the suite on a virtual ESP32, and on a virtual ESP8266 where one can be
 	@$(KEYFOB) hil run --board virtual-esp32
+	@if .venv/bin/python tools/micropython32.py >/dev/null; then $(KEYFOB) hil run --board virtual-esp8266; \
+	  else echo "without a 32-bit MicroPython there is no ESP8266 with its own heap: its suite is left out"; fi
 
 bench: setup ## everything measured, which takes long (WRITE=1: to tools/RESULTS*.md)
 	@.venv/bin/python tools/bench_esp8266.py $(if $(WRITE),--write)
