@@ -170,6 +170,7 @@ class _Judge:
         self.found: list[str] = []
         self._sent: dict[int, _Sent] = {}  # by identifier, in the order of first sending
         self._owed: list[int] = []  # identifiers to be sent again on this connection
+        self._older: set[int] = set()  # identifiers whose last sending was before it
         self._names: set[tuple[str, int]] = set()
         self._connection = 0
 
@@ -189,6 +190,7 @@ class _Judge:
 
     def _connected(self, one: Packet) -> None:
         self._connection += 1
+        self._older = set(self._sent)
         for sent in self._sent.values():
             if sent.is_released and not one.session_present:
                 sent.is_over = True  # the broker of a new session had taken it for good
@@ -228,8 +230,12 @@ class _Judge:
     def _forget(self, packet_id: int) -> None:
         """Something new goes out: what was over by then does not come again."""
         self._sent.pop(packet_id, None)
-        for other, sent in list(self._sent.items()):
-            if sent.is_over and sent.connection < self._connection:
+        for other in list(self._older):
+            sent = self._sent.get(other)
+            if not sent or sent.connection == self._connection:
+                self._older.remove(other)
+            elif sent.is_over:
+                self._older.remove(other)
                 del self._sent[other]
 
 
