@@ -327,7 +327,8 @@ edge it is a matter of luck. Heap in use is what the collector holds behind a co
 a publication, MicroPython's own 3.7 KB included. What only connecting takes is gone by then;
 the smallest heap has room for it. At the prompt the modules of the program are still loaded.
 Where a program does not connect in 38 KB, it is measured in 80, and what would be left of 38
-stands in brackets. The application is `sensor_small` with the blocking client, `sensor` with the asyncio client.
+stands in brackets. The application is `sensor_small` with the blocking client, `sensor` with
+the asyncio client.
 
 """
 
