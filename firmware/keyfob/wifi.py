@@ -26,8 +26,10 @@ class Wifi:
         Errors: wifi.no-ap, wifi.wrong-password, wifi.join-failed, wifi.timeout,
         wifi.driver.
         """
-        # An ESP8266 joins by itself, at boot, whatever network it knew last.
-        if not self.is_up() or self._wlan.config("essid") != self._ssid:
+        # An ESP8266 joins by itself, at boot, whatever network it knew last, with the
+        # password that it knew.
+        is_ours = self._told_up and self._wlan.config("essid") == self._ssid
+        if not is_ours or not self.is_up():
             from keyfob import joining
 
             try:

@@ -64,6 +64,17 @@ def test_a_station_that_joined_another_network_by_itself_joins_its_own():
     assert station._wlan.essid == "net"
 
 
+def test_a_station_that_joined_by_itself_at_boot_joins_with_the_password_of_the_settings():
+    station, _, _ = joined(network.STAT_GOT_IP)
+    booted = Wifi(SETTINGS)
+    booted._wlan = station._wlan
+    del booted._wlan.calls[:]
+    with Console() as console:
+        run(booted.join())
+    assert booted._wlan.calls == ["active", "disconnect", "connect"]
+    assert len(console.named("wifi.up")) == 1
+
+
 def test_an_attempt_under_way_is_ended_before_the_next():
     station, _, _ = joined(network.STAT_GOT_IP)
     assert station._wlan.calls == ["active", "disconnect", "connect"]
