@@ -125,7 +125,7 @@ class BlockingClient:
             # Not even enough to tell what failed.
             self.drop_connection()
             wait_ms = _NO_MEMORY_MS
-        unload()
+        unload(True)
         drop("backoff", "mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.publish")
         time.sleep_ms(wait_ms)
         return False

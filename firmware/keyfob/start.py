@@ -11,7 +11,7 @@ from keyfob.errors import KeyfobError
 # Garbage is collected when so much was allocated since the last time. An ESP8266's 38 KB
 # are broken up by it sooner than an ESP32's 110 KB.
 _COLLECT_BYTES = const(16_384)
-_COLLECT_SMALL_BYTES = const(1_024)
+_COLLECT_SMALL_BYTES = const(2_048)
 
 
 def shell(line: str = "") -> None:

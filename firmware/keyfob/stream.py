@@ -5,8 +5,10 @@ again. What stands afterwards is a `keyfob.tls.mbedtls_stream.MbedtlsStream` or 
 `keyfob.tls.engine_stream.EngineStream`, which read, write and wait in the same way.
 """
 
+import gc
 import sys
 
+import keyfob
 from keyfob import drop
 from keyfob.errors import KeyfobError
 
@@ -42,10 +44,19 @@ async def connect(
         raise
 
 
-def unload() -> None:
-    """No engine stands, so none of what one takes is needed."""
+def unload(empties: bool = False) -> None:
+    """No engine stands, so nothing of what one takes is needed.
+
+    ``empties``: nothing of one runs either; take the names out of its modules. What is
+    left on the stack may look to the collector like a reference to one function, and
+    that would keep every module that it can name.
+    """
     parts = ("keyfob.tls", "keyfob.pki", "keyfob.crypto")
-    drop("tcp", *[name[7:] for name in sys.modules if name[: name.rfind(".")] in parts])
+    names = [name[7:] for name in sys.modules if name[: name.rfind(".")] in parts]
+    if empties and gc.mem_free() < keyfob.plenty_bytes:
+        for name in names:
+            sys.modules["keyfob." + name].__dict__.clear()
+    drop("tcp", *names)
 
 
 def failure(error: OSError, doing: str) -> KeyfobError:

@@ -27,7 +27,8 @@ from tls_wire import vector
 from keyfob.tls.engine import TLS12, TLS13, Engine
 
 PRIMITIVES = (
-    ("p256", ("verify", "shared_secret", "public_key")),
+    ("p256", ("shared_secret", "public_key")),
+    ("p256_curve", ("verify",)),
     ("p256_sign", ("sign",)),
     ("x25519", ("shared_secret", "public_key")),
     ("rsa", ("public_power",)),
@@ -115,7 +116,7 @@ def test_code_of_a_handshake_is_loaded_for_it_and_dropped(
     engine = make_engine(versions=(version,))
     pump(engine, server_of(version, "p256"))
     assert engine.is_open
-    assert {"keyfob.tls.phases", "keyfob.pki.path", "keyfob.crypto.p256"} <= seen
+    assert {"keyfob.tls.phases", "keyfob.pki.path", "keyfob.crypto.weierstrass"} <= seen
     assert ours() - base == set()
 
 

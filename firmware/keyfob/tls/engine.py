@@ -393,7 +393,7 @@ class Engine:
         still refer to a connection that is over: MicroPython's collector looks at the
         stack, and takes for references what is left there."""
         self.error = self.error or KeyfobError("tls.closed", "by this side")
-        self._end_handshake()
+        self._handshake = None
         self.rx = self._tx = bytearray(0)
         self._rx = self._tx_view = memoryview(self.rx)
         self._tx_at = self._tx_end = 0
