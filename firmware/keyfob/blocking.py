@@ -9,7 +9,9 @@
 Nothing happens between calls: `receive` often enough to keep the connection alive.
 After an error, `connect` again goes on where the session was, with everything that is on
 its way; `run_once` does so for a whole program. Messages larger than the buffer are told
-(mqtt.too-large) and skipped. It takes 10 KB of heap less than `keyfob.client`.
+(mqtt.too-large) and skipped, as are those of QoS 0 beyond ``limits.inbox`` that come while
+the program waits for something else (mqtt.inbox-full). It takes 10 KB of heap less than
+`keyfob.client`.
 """
 
 import gc
@@ -278,12 +280,15 @@ class BlockingClient:
     def _handle(self, event: int) -> None:
         state = self.session
         if event == _PUBLISH:
-            if not state.left:
+            # Of QoS 1 and 2 the broker sends no more than it may before it is answered.
+            is_full = not state.qos and len(self._messages) >= self.config["limits"]["inbox"]
+            if not (state.left or is_full):
                 self._messages.append(Message(state))
                 return
             from keyfob.events import emit_error
 
-            emit_error(KeyfobError("mqtt.too-large", "%d bytes of %s" % (state.size, state.topic)))
+            code = "mqtt.inbox-full" if is_full else "mqtt.too-large"
+            emit_error(KeyfobError(code, "%d bytes of %s" % (state.size, state.topic)))
             if state.receipt:
                 state.handled(state.receipt)
         elif event == _PUBACK:

@@ -199,3 +199,13 @@ def test_a_message_above_the_buffer_is_told_and_skipped():
         assert client.receive(1000).payload == b"z"
     assert console.named("error")[0]["code"] == "mqtt.too-large"
     assert b"\x40\x02\x00\x09" in link.packets()
+
+
+def test_a_flood_of_qos_0_is_bounded_while_something_else_is_waited_for():
+    client, link = connected(inbox=2)
+    link.say(*[b"\x30\x04\x00\x01a" + bytes((number,)) for number in range(5)])
+    link.say(b"\x40\x02\x00\x01")
+    with Console() as console:
+        client.publish("b", b"x")
+    assert [error["code"] for error in console.named("error")] == ["mqtt.inbox-full"] * 3
+    assert [client.receive(10).payload for _ in range(2)] == [b"\0", b"\1"]
