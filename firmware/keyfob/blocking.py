@@ -128,17 +128,21 @@ class BlockingClient:
             self.drop_connection()
             wait_ms = _NO_MEMORY_MS
         unload(True)
-        drop("backoff", "mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.publish")
+        drop("backoff")
         time.sleep_ms(wait_ms)
         return False
 
     def connect(self, clean: bool = False) -> bool:
         """Connect; whether the broker kept the session. Errors: those of `keyfob.uplink`
         and of the broker (mqtt.not-authorized, …), mqtt.no-connack."""
-        self._open()
-        while not self._shake():
-            time.sleep_ms(self.stream.pause_ms)
-        self._establish(clean)
+        try:
+            self._open()
+            while not self._shake():
+                time.sleep_ms(self.stream.pause_ms)
+            self._establish(clean)
+        except BaseException:
+            self.close()
+            raise
         return self.session_present
 
     def _open(self) -> None:

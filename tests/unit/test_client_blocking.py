@@ -115,7 +115,9 @@ def test_time_limits_hold():
     keyfob.blocking._now_ms = connection.now_ms = fast_ms
     try:
         assert code_of(client.publish, "a", b"x") == "tls.write-timeout"
-        assert code_of(reconnect, client, Link()) == "mqtt.no-connack"
+        silent = Link()
+        assert code_of(reconnect, client, silent) == "mqtt.no-connack"
+        assert silent.is_closed
         assert reconnect(client, Link(PRESENT))
         assert code_of(client.publish, "a", b"x") == "mqtt.no-pingresp"
     finally:
