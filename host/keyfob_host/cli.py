@@ -7,13 +7,13 @@ leaves through `main`, which shows cause, evidence and fix and sets the exit sta
 
 from __future__ import annotations
 
-import importlib
 import signal
 import sys
 
 import click
 
 from keyfob_host import __version__
+from keyfob_host.command_table import command_group
 from keyfob_host.errors import ExitStatus, KeyfobHostError, from_os_error
 from keyfob_host.ui import Ui
 
@@ -33,26 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class _Table(click.Group):
-    """A click group whose commands are imported on first use."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module, attribute = COMMANDS[name][0].split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # From the table: click's own would import every command for its line of help.
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=_Table, context_settings={"help_option_names": ["-h", "--help"]})
+@command_group(COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Results and errors as JSON.")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 @click.version_option(__version__, prog_name="keyfob")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from keyfob_host.command_table import command_group
 from keyfob_host.commands.passphrase import new_passphrase, passphrase_options
 from keyfob_host.home import find_home
 from keyfob_host.pki.authority import KEY_FILE, Authority, load_ca_cert, refuse_existing
@@ -15,13 +16,18 @@ from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_encrypted
 from keyfob_host.pki.profiles import load_profile
 from keyfob_host.ui import Ui
 
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("keyfob_host.commands.ca:init", "Make the CA."),
+    "show": ("keyfob_host.commands.ca:show", "Show the CA's certificate."),
+}
 
-@click.group()
+
+@command_group(COMMANDS)
 def ca() -> None:
     """Make and show the bench's certificate authority."""
 
 
-@ca.command()
+@click.command()
 @click.option("--profile", default="ca", show_default=True, help="A profile of certs/, or a file.")
 @click.option("--common-name", help="The CA's name, instead of the profile's.")
 @click.option("--key-type", type=click.Choice(KEY_TYPES), help="Instead of the profile's.")
@@ -58,7 +64,7 @@ def init(
     )
 
 
-@ca.command()
+@click.command()
 @click.pass_obj
 def show(ui: Ui) -> None:
     """Show the CA's certificate."""
