@@ -1,8 +1,17 @@
 """The board's private key: PKCS#8 (RFC 5208), SEC 1 (RFC 5915) or PKCS#1 (RFC 8017), DER.
 
-A key is an object with ``kind`` ("p256" or "rsa") and ``sign(scheme, digest)``, which
-returns the signature as TLS sends it; ``scheme`` is a SignatureScheme for that kind. A
-secure element stands in with an object of the same two.
+A key is an object with
+
+- ``kind``: "p256" or "rsa";
+- ``slot``: its number in a secure element, None of a key in a file;
+- ``public_key()``: of P-256 the point, 65 bytes, uncompressed; of RSA (modulus, exponent);
+- ``sign(scheme, digest)``: the signature as TLS sends it; ``scheme`` is a SignatureScheme
+  for that kind (RFC 8446 section 4.2.3);
+- ``is_locked()``: whether the element can no longer be made to give the key away.
+
+In the place of a key's file a slot's number may stand, as an INTEGER in DER. The key is
+then what the board's own module ``keyfob_element`` returns for it: ``key(slot)``, of kind
+"p256" (`keyfob.pki.private_key_ec.encode_signature` turns r and s into what TLS sends).
 
 Not checked: that the key belongs to the board's certificate (`keyfob.store` looks, and
 the broker tells: alert decrypt_error). Nothing of a key goes into an error.
@@ -13,12 +22,14 @@ from micropython import const
 from keyfob.errors import KeyfobError
 from keyfob.pki.der import Reader, oid_text
 
+_INTEGER = const(0x02)
 _OCTET_STRING = const(0x04)
 _NULL = const(0x05)
 _SEQUENCE = const(0x30)
 _PARAMETERS = const(0xA0)
 _PUBLIC_KEY = const(0xA1)
 _ATTRIBUTES = const(0xA0)
+_MAX_SLOT = const(255)
 _RSA_ENCRYPTION = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
 _EC_PUBLIC_KEY = b"\x2a\x86\x48\xce\x3d\x02\x01"
 _P256 = b"\x2a\x86\x48\xce\x3d\x03\x01\x07"
@@ -37,6 +48,8 @@ def load(der):
 
 
 def _load(reader: Reader):
+    if reader.peek() == _INTEGER:
+        return _load_element(reader)
     outer = reader.enter(_SEQUENCE)
     version = reader.small_integer(1)
     kind = reader.peek()
@@ -51,6 +64,16 @@ def _load(reader: Reader):
     reader.leave(outer)
     reader.finish()
     return key
+
+
+def _load_element(reader: Reader):
+    slot = reader.small_integer(_MAX_SLOT)
+    reader.finish()
+    try:
+        driver = __import__("keyfob_element")  # the board's own: no stock image has it
+    except ImportError:
+        reader.fail("key in slot %d of a secure element, but no module keyfob_element" % slot)
+    return driver.key(slot)
 
 
 def _load_pkcs8(reader: Reader):

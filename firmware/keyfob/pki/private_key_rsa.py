@@ -17,13 +17,22 @@ def read_rsa_key(reader: Reader):
 
 
 class RsaKey:
-    """A key of 2048 to 4096 bits."""
+    """A key of 2048 to 4096 bits; its interface is told in `keyfob.pki.private_key`."""
 
     kind = "rsa"
+    slot = None
 
     def __init__(self, numbers: tuple) -> None:
         """``numbers``: as `keyfob.crypto.rsa_sign` takes them."""
         self._numbers = numbers
+
+    def public_key(self) -> tuple:
+        """(modulus, public exponent)."""
+        return self._numbers[:2]
+
+    def is_locked(self) -> bool:
+        """A file has no lock."""
+        return False
 
     def sign(self, scheme: int, digest: bytes) -> bytes:
         """PKCS#1 v1.5 (schemes 0x0401, 0x0501) or PSS (0x0804, 0x0805) over ``digest``."""
