@@ -18,7 +18,8 @@ PLACES = ("wifi", "clock", "store", "x509", "tls", "mqtt", "config")
 CODE = re.compile(rf"(?:{'|'.join(PLACES)})\.[a-z0-9]+(?:-[a-z0-9]+)*")
 # Names of settings, events and topics have the same form.
 EVENTS = {"wifi.up", "wifi.down", "clock.set", "clock.kept", "store.loaded", "tls.up", "mqtt.up"}
-NOT_CODES = EVENTS | {"mqtt.down", "tls.engine", "ntp.servers", "tls.alert-"}
+TRIAL_EVENTS = {"store.committed", "store.rolled-back", "store.fallback"}
+NOT_CODES = EVENTS | TRIAL_EVENTS | {"mqtt.down", "tls.engine", "ntp.servers", "tls.alert-"}
 # So have those of modules that are dropped after use.
 MODULES = {
     ".".join(path.relative_to(FIRMWARE / "keyfob").with_suffix("").parts)
