@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import read_bounded
+from keyfob_host.pki.pkcs8 import encrypted_pem
 
 KeyType = Literal["p256", "rsa2048"]
 KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
@@ -47,13 +48,11 @@ def describe_key(key: object) -> str:
 
 
 def key_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
-    """PKCS#8 PEM, encrypted (PBES2, AES-256) when ``passphrase`` is given."""
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if passphrase is not None:
-        encryption = serialization.BestAvailableEncryption(passphrase)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-    )
+    """PKCS#8 PEM, encrypted (see `pkcs8`) when ``passphrase`` is given."""
+    pkcs8, clear = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    if passphrase is None:
+        return key.private_bytes(serialization.Encoding.PEM, pkcs8, clear)
+    return encrypted_pem(key.private_bytes(serialization.Encoding.DER, pkcs8, clear), passphrase)
 
 
 def load_key(path: Path, what: str, *, passphrase: bytes | None = None) -> PrivateKey:
@@ -132,7 +131,8 @@ def _passphrase_needed(path: Path, what: str) -> KeyfobHostError:
         "cert.passphrase-needed",
         f"{what} is encrypted and no passphrase was given",
         evidence=str(path),
-        fix="give --passphrase-file FILE or --passphrase-env VARIABLE, or run it in a terminal",
+        fix="give --passphrase-file FILE, --passphrase-env VARIABLE or --passphrase-fd N, "
+        "or run it in a terminal",
         status=ExitStatus.IDENTITY,
     )
 
