@@ -19,6 +19,7 @@ from keyfob_host.ui import Ui
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("keyfob_host.commands.ca:init", "Make the CA."),
     "show": ("keyfob_host.commands.ca:show", "Show the CA's certificate."),
+    "passphrase": ("keyfob_host.commands.ca_passphrase:passphrase", "Change its passphrase."),
 }
 
 

@@ -1,4 +1,9 @@
-"""The options that say where the CA's passphrase comes from; never the command line itself."""
+"""Where a passphrase or PIN comes from: a file, the environment, a descriptor, a terminal.
+
+Never the command line itself, which every user of the machine can read. The same
+options serve the CA's key, a token's PIN and an exported file. How good a passphrase
+is is not judged.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
+from click import get_current_context
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
@@ -18,56 +24,119 @@ from keyfob_host.pki.keys import is_encrypted
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_OLD, _NEW = "passphrase", "new-passphrase"
+
+# More than any tool that will ever be asked for it takes (OpenSSL prompts for 1024).
+_MAX_BYTES = 1024
+
 
 def passphrase_options(command: _Command) -> _Command:
-    """``--passphrase-file`` and ``--passphrase-env``."""
-    from_env = click.option(
-        "--passphrase-env", metavar="VARIABLE", help="Environment variable with the passphrase."
-    )
-    from_file = click.option(
-        "--passphrase-file",
-        type=click.Path(path_type=Path),
-        help="File whose first line is the CA's passphrase.",
-    )
-    return from_file(from_env(command))
+    """``--passphrase-file``, ``--passphrase-env`` (arguments), ``--passphrase-fd`` (kept here)."""
+    return _options(command, _OLD, "passphrase (or the token's PIN)")
 
 
-def new_passphrase(file: Path | None, variable: str | None, none: bool) -> bytes | None:
-    """The passphrase for a key about to be made; None for a key in clear.
+def new_passphrase_options(command: _Command) -> _Command:
+    """The same with ``--new-passphrase-…``: what a key is to have from now on."""
+    return _options(command, _NEW, "new passphrase")
 
-    Error ``ca.passphrase-undecided`` when nothing was said and nobody can be asked.
+
+def given_passphrase(file: Path | None, variable: str | None) -> bytes | None:
+    """What `passphrase_options` say; None if they say nothing.
+
+    Errors: ``ca.passphrase-empty``, ``-exposed``, ``-too-long``, ``-fd``, ``file.*``.
     """
-    given = _given(file, variable, none)
+    return _given(file, variable, _OLD)
+
+
+def new_passphrase(
+    file: Path | None,
+    variable: str | None,
+    none: bool,
+    *,
+    replacing: bool = False,
+    command: str = "keyfob ca init",
+) -> bytes | None:
+    """The passphrase for a CA key about to be written; None for a key in clear.
+
+    ``replacing``: as `new_passphrase_options` say. ``command`` is shown in the fix of
+    ``ca.passphrase-undecided``: nothing was said and nobody can be asked.
+    """
+    name = _NEW if replacing else _OLD
+    given = _given(file, variable, name, none)
     if given is not None or none:
         return given
-    if sys.stdin.isatty():
-        text: str = click.prompt(
-            "Passphrase for the CA's key", hide_input=True, confirmation_prompt=True, err=True
-        )
-        return text.encode()
+    asked = ask_new_passphrase(f"{'New p' if replacing else 'P'}assphrase for the CA's key")
+    if asked is not None:
+        return asked
     raise KeyfobHostError(
         "ca.passphrase-undecided",
         "nothing says how to protect the CA's key, and there is no terminal to ask on",
-        fix="keyfob ca init --passphrase-file FILE; for a bench's throw-away CA: "
-        "keyfob ca init --no-passphrase",
+        fix=f"{command} --{name}-file FILE; for a bench's throw-away CA: {command} --no-passphrase",
     )
+
+
+def ask_new_passphrase(question: str) -> bytes | None:
+    """Asked for twice, not shown; None where there is no terminal."""
+    if not sys.stdin.isatty():
+        return None
+    text: str = click.prompt(question, hide_input=True, confirmation_prompt=True, err=True)
+    return text.encode()
+
+
+def ask_passphrase(question: str) -> bytes | None:
+    """Asked for once, not shown; None where there is no terminal."""
+    if not sys.stdin.isatty():
+        return None
+    text: str = click.prompt(question, hide_input=True, err=True)
+    return text.encode()
 
 
 def unlock(folder: Path, file: Path | None, variable: str | None) -> Authority:
     """The CA in ``folder``, its passphrase taken from the options or asked for if it has one."""
     load_ca_cert(folder)  # "no CA yet" comes before any question
-    passphrase = _given(file, variable, False)
-    if passphrase is None and sys.stdin.isatty() and is_encrypted(folder / KEY_FILE):
-        passphrase = click.prompt("Passphrase of the CA's key", hide_input=True, err=True).encode()
+    passphrase = given_passphrase(file, variable)
+    if passphrase is None and is_encrypted(folder / KEY_FILE):
+        passphrase = ask_passphrase("Passphrase of the CA's key")
     return Authority.load(folder, passphrase)
 
 
-def _given(file: Path | None, variable: str | None, none: bool) -> bytes | None:
-    if (file is not None) + (variable is not None) + none > 1:
+def _options(command: _Command, name: str, what: str) -> _Command:
+    from_fd = click.option(
+        f"--{name}-fd",
+        type=click.IntRange(0),
+        metavar="N",
+        expose_value=False,
+        callback=_remember,
+        help=f"Open file descriptor to read the {what} from, up to a newline.",
+    )
+    from_env = click.option(
+        f"--{name}-env", metavar="VARIABLE", help=f"Environment variable with the {what}."
+    )
+    from_file = click.option(
+        f"--{name}-file",
+        type=click.Path(path_type=Path),
+        help=f"File whose first line is the {what}.",
+    )
+    return from_file(from_env(from_fd(command)))
+
+
+def _remember(ctx: click.Context, option: click.Parameter, number: int | None) -> None:
+    ctx.meta[f"{__name__}.{option.name}"] = number
+
+
+def _given(file: Path | None, variable: str | None, name: str, none: bool = False) -> bytes | None:
+    meta = get_current_context().meta
+    key = f"{__name__}.{name.replace('-', '_')}_fd"
+    number: int | bytes | None = meta.get(key)
+    if (file is not None) + (variable is not None) + (number is not None) + none > 1:
         raise click.UsageError("Give one source for the passphrase only.")
     if file is not None:
         return _from_file(file)
-    return None if variable is None else _from_environment(variable)
+    if variable is not None:
+        return _from_environment(variable)
+    if isinstance(number, int):
+        meta[key] = number = _from_descriptor(number)  # can be read only once
+    return number
 
 
 def _from_file(file: Path) -> bytes:
@@ -81,20 +150,54 @@ def _from_file(file: Path) -> bytes:
             fix=f"chmod 600 {file}",
             status=ExitStatus.IDENTITY,
         )
-    return _not_empty(lines[0] if lines else b"", f"the first line of {file} is empty")
+    return _checked(lines[0] if lines else b"", f"the first line of {file}")
 
 
 def _from_environment(variable: str) -> bytes:
     value = os.environb.get(variable.encode(), b"")
-    return _not_empty(value, f"environment variable {variable} is not set or empty")
+    return _checked(value, f"environment variable {variable}")
 
 
-def _not_empty(passphrase: bytes, evidence: str) -> bytes:
-    if passphrase:
-        return passphrase
-    raise KeyfobHostError(
-        "ca.passphrase-empty",
-        "there is no passphrase where it was said to be",
-        evidence=evidence,
-        fix="put one there, or make a key without: keyfob ca init --no-passphrase",
-    )
+def _from_descriptor(number: int) -> bytes:
+    """The first line of an open descriptor, which is closed then."""
+    content = b""
+    try:
+        while b"\n" not in content and len(content) <= _MAX_BYTES:
+            chunk = os.read(number, _MAX_BYTES + 2)
+            if not chunk:
+                break
+            content += chunk
+        if number == 0:
+            # A closed standard input's number would go to the next file opened.
+            with Path(os.devnull).open("rb") as nothing:
+                os.dup2(nothing.fileno(), 0)
+        else:
+            os.close(number)
+    except OSError as error:
+        raise KeyfobHostError(
+            "ca.passphrase-fd",
+            "the passphrase cannot be read from this file descriptor",
+            evidence=f"descriptor {number}: {error.strerror}",
+            fix=f"open it for the command: --passphrase-fd {number} {number}</path/to/file",
+        ) from None
+    lines = content.splitlines()
+    return _checked(lines[0] if lines else b"", f"the first line of descriptor {number}")
+
+
+def _checked(passphrase: bytes, where: str) -> bytes:
+    if not passphrase:
+        raise KeyfobHostError(
+            "ca.passphrase-empty",
+            "there is no passphrase where it was said to be",
+            evidence=f"{where} is empty or not set",
+            fix="put one there; a bench's throw-away CA can do without: "
+            "keyfob ca init --no-passphrase",
+        )
+    if len(passphrase) > _MAX_BYTES:
+        raise KeyfobHostError(
+            "ca.passphrase-too-long",
+            f"a passphrase has at most {_MAX_BYTES} bytes",
+            evidence=f"{where} has more",
+            fix="check that this is the source you mean",
+        )
+    return passphrase
