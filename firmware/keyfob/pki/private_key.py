@@ -29,7 +29,7 @@ _SEQUENCE = const(0x30)
 _PARAMETERS = const(0xA0)
 _PUBLIC_KEY = const(0xA1)
 _ATTRIBUTES = const(0xA0)
-_MAX_SLOT = const(255)
+_MAX_SLOT = const(127)
 _RSA_ENCRYPTION = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
 _EC_PUBLIC_KEY = b"\x2a\x86\x48\xce\x3d\x02\x01"
 _P256 = b"\x2a\x86\x48\xce\x3d\x03\x01\x07"
@@ -40,16 +40,24 @@ _ORDER = (
 
 
 def load(der):
-    """The key in ``der`` (any buffer), which is not kept. Errors: tls.bad-key."""
+    """The key in ``der`` (any buffer), which is not kept. Errors: tls.bad-key,
+    store.no-element."""
+    reader = Reader(der)
     try:
-        return _load(Reader(der))
+        if reader.peek() != _INTEGER:
+            return _load(reader)
+        slot = reader.small_integer(_MAX_SLOT)
+        reader.finish()
     except KeyfobError as error:
         raise KeyfobError("tls.bad-key", error.detail)
+    try:
+        # The board's own: no stock image has it.
+        return __import__("keyfob_element").key(slot)
+    except ImportError:
+        raise KeyfobError("store.no-element", "slot %d, and no module keyfob_element" % slot)
 
 
 def _load(reader: Reader):
-    if reader.peek() == _INTEGER:
-        return _load_element(reader)
     outer = reader.enter(_SEQUENCE)
     version = reader.small_integer(1)
     kind = reader.peek()
@@ -64,16 +72,6 @@ def _load(reader: Reader):
     reader.leave(outer)
     reader.finish()
     return key
-
-
-def _load_element(reader: Reader):
-    slot = reader.small_integer(_MAX_SLOT)
-    reader.finish()
-    try:
-        driver = __import__("keyfob_element")  # the board's own: no stock image has it
-    except ImportError:
-        reader.fail("key in slot %d of a secure element, but no module keyfob_element" % slot)
-    return driver.key(slot)
 
 
 def _load_pkcs8(reader: Reader):

@@ -18,8 +18,11 @@ class WLAN:
         self.essid = ""
         self._status = STAT_IDLE
 
-    def active(self, is_active):
+    def active(self, is_active=None):
+        if is_active is None:
+            return "active" in self.calls
         self.calls.append("active")
+        return None
 
     def connect(self, ssid, password):
         self.calls.append("connect")
