@@ -2,7 +2,7 @@
 
     start("b", "sensor-01")    a new key for slot b; its certificate request
     start("b", "sensor-01", 2) the key in slot 2 of the board's secure element
-    waiting("b")               the key that waits there for its certificate
+    waiting("b", "sensor-01")  the same, of the key that waits there for its certificate
     check("b", "sensor-01")    slot b, complete, loaded as it will be at the next start
 
 A key in a file goes from `os.urandom` into the slot's ``key.der`` and nowhere else:
@@ -10,7 +10,8 @@ nothing here returns, prints or raises it. Only an inactive slot is written.
 
 A secure element is reached through the board's own module ``keyfob_element``:
 ``key(slot)`` as `keyfob.pki.private_key` says, whose ``public_key()`` is empty where the
-slot holds no key; ``make(slot)``, which puts a new one there and returns it.
+slot holds no key; ``make(slot)``, which puts a new one there and returns it; and for
+`keyfob element`, ``slots``, the numbers there are, and ``lock()``.
 
 Not done: LittleFS writes to new blocks, so that of an older key something may stand in
 flash until its blocks are used again.
@@ -63,16 +64,18 @@ def start(slot: str, subject: str, element: int = -1, is_new: bool = False, root
     return made, hashlib.sha256(_read(path)).digest()
 
 
-def waiting(slot: str, root: str = ROOT):
-    """(public key, SHA-256 of key.der) of a slot that `start` left; None of another.
-    Errors: store.no-element."""
+def waiting(slot: str, subject: str, root: str = ROOT):
+    """As `start`, of the key that waits in ``slot`` since then, with a request made anew;
+    None where none does. Errors: store.no-element."""
     folder = root + "/" + slot
     content = _read(folder + _KEY)
     if not content or _read(folder + "/manifest.json"):
         return None
     if content[0] != _INTEGER and len(content) != _OWN_BYTES:
         return None
-    return _public_key(content), hashlib.sha256(content).digest()
+    from keyfob.pki import request
+
+    return request.make(_read_key(content), subject), hashlib.sha256(content).digest()
 
 
 def check(slot: str, device_id: str, root: str = ROOT) -> None:
@@ -84,7 +87,7 @@ def check(slot: str, device_id: str, root: str = ROOT) -> None:
 
     identity = store.load_slot(device_id, slot, root)
     store_checks.check(identity)
-    point = _public_key(identity.read("key.der"))
+    point = _read_key(identity.read("key.der")).public_key()
     spki = Certificate(identity.read("cert.der")).spki
     if bytes(spki[-len(point) :]) != point:
         raise KeyfobError("store.key-mismatch", "cert.der is for another key than key.der has")
@@ -121,12 +124,13 @@ def _element_key(content: bytes, is_new: bool, used: bytes):
     return key
 
 
-def _public_key(content: bytes) -> bytes:
+def _read_key(content: bytes):
+    """The key that a key.der of `start` stands for."""
     if content[0] == _INTEGER:
-        return _load(content).public_key()
+        return _load(content)
     from keyfob.pki.private_key_ec import own_key
 
-    return own_key(content).public_key()
+    return own_key(content)
 
 
 def _load(content: bytes):

@@ -72,7 +72,9 @@ def test_key_is_written_and_the_request_is_for_it():
         point = private_key.load(content).public_key()
         assert point in request and b"sensor-01" in request
         assert content[7:39] not in request
-        assert key_maker.waiting("a", root) == (point, digest)
+        again, same = key_maker.waiting("a", "sensor-01", root)
+        assert point in again and same == digest
+        assert content[7:39] not in again
 
     with_root(check)
 
@@ -126,10 +128,10 @@ def test_every_start_makes_another_key():
 
 def test_no_key_waits_in_a_slot_that_is_empty_or_complete():
     def check(root):
-        assert key_maker.waiting("a", root) is None
+        assert key_maker.waiting("a", "sensor-01", root) is None
         key_maker.start("a", "sensor-01", root=root)
         write(root + "/a/manifest.json", "{}")
-        assert key_maker.waiting("a", root) is None
+        assert key_maker.waiting("a", "sensor-01", root) is None
 
     with_root(check)
 
@@ -138,7 +140,7 @@ def test_key_that_was_made_elsewhere_does_not_wait():
     def check(root):
         os.mkdir(root + "/a")
         write(root + "/a/key.der", b"\x30\x03\x02\x01\x00")
-        assert key_maker.waiting("a", root) is None
+        assert key_maker.waiting("a", "sensor-01", root) is None
 
     with_root(check)
 
@@ -152,7 +154,8 @@ def test_element_makes_a_key_where_it_has_none_and_keeps_it_otherwise():
         assert read(root + "/a/key.der") == b"\x02\x01\x03"
         point = element.keys[3].public_key()
         assert point in request
-        assert key_maker.waiting("a", root) == (point, digest)
+        again, same = key_maker.waiting("a", "sensor-01", root)
+        assert point in again and same == digest
         again, _ = key_maker.start("a", "sensor-01", 3, False, root)
         assert point in again
         other, _ = key_maker.start("a", "sensor-01", 3, True, root)
