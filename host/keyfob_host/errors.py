@@ -26,6 +26,7 @@ class ExitStatus(IntEnum):
     IDENTITY = 6  # certificates and keys
     NETWORK = 7  # broker, network, time
     TESTS = 8  # a suite ran and something in it failed
+    EXPIRING = 9  # no failure: a certificate or a CRL ends soon
     INTERRUPTED = 130  # Ctrl-C
 
 

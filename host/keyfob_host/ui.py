@@ -11,8 +11,11 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from keyfob_host.errors import KeyfobHostError
+
+_PIPE_WIDTH = 500
 
 
 class Ui:
@@ -35,6 +38,10 @@ class Ui:
             sys.stdout.write(json.dumps(data, default=str) + "\n")
         else:
             self.out.print(text, markup=False)
+
+    def table(self, table: Table) -> None:
+        """A table as the result, for people; a pipe gets every cell in full."""
+        self.out.print(table, width=None if self.out.is_terminal else _PIPE_WIDTH)
 
     def error(self, error: KeyfobHostError) -> None:
         """Cause, evidence and fix, on standard error (and as JSON on standard output)."""

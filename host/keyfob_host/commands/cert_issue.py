@@ -15,6 +15,7 @@ from keyfob_host.pki import bench
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.identity import Identity, refuse_existing
+from keyfob_host.pki.inventory_disk import recording
 from keyfob_host.pki.keys import KEY_TYPES
 from keyfob_host.pki.names import host_san, parse_sans, san_text
 from keyfob_host.pki.profiles import load_profile
@@ -67,7 +68,8 @@ def broker(
         refuse_existing(folder, name)
     authority = unlock(home.ca_dir, passphrase_file, passphrase_env)
     issued = authority.issue_broker(name, wanted, profile=chosen, key_type=key_type, days=days)
-    issued.write(folder, force=force)
+    with recording(home, folder, kind="broker", profile=profile or "broker"):
+        issued.write(folder, force=force)
     # While the CA's key is open: `keyfob broker up` then needs no passphrase.
     bench.renew_host_identity(home, authority)
     _show_issued(ui, issued, authority, folder, days, f"keyfob broker up --name {name}")
@@ -96,7 +98,8 @@ def device(
         refuse_existing(folder, device_id)
     authority = unlock(home.ca_dir, passphrase_file, passphrase_env)
     issued = authority.issue_device(device_id, profile=chosen, key_type=key_type, days=days)
-    issued.write(folder, force=force)
+    with recording(home, folder, kind="device", profile=profile or "device"):
+        issued.write(folder, force=force)
     _show_issued(ui, issued, authority, folder, days, f"keyfob provision --identity {device_id}")
 
 
