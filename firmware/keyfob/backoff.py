@@ -82,7 +82,8 @@ def conclude(client, up_ms: int) -> int:
         emit_error(error)
         client.version = 4
         return 0
-    stop = is_stop(error.code)
+    # A trial that ended so is over: the identity of before is not to wait for a person.
+    stop = is_stop(error.code) and not client.uplink.on_trial
     delay_ms = next_ms(client.attempts, stop, client.draw)
     if not stop:
         client.attempts += 1

@@ -6,6 +6,7 @@ Imported by `keyfob.client` and `keyfob.blocking` for that. How one ends is in
 
 from micropython import const
 
+from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.events import emit, emit_error, now_ms
 from keyfob.mqtt import connect, make_session
@@ -26,6 +27,13 @@ async def establish(client, clean: bool = False) -> None:
     connect.connect(state, now_ms(), client_id, broker["keepalive_s"], clean, client.will, **more)
     client.tx = memoryview(state.tx)
     await _read_connack(client)
+    if client.uplink.on_trial:
+        from keyfob import trial
+
+        trial.confirm()
+        client.uplink.on_trial = False
+        del trial
+        drop("trial")
     client.session_present = state.session_present
     await _restore(client)
     # Told last, as the end of a connection is told only of one that is told here.

@@ -15,9 +15,14 @@ _MAX_CERTIFICATES = const(4)
 class Identity:
     """A slot whose manifest was read. The files are read when they are asked for.
 
-    ``slot``: "a" or "b". ``device_id``: as provisioned. Nothing of the key stays on
-    the heap after `read` returns it to the caller.
+    ``slot``: "a" or "b". ``device_id``: as provisioned. ``on_trial``: its slot is not the
+    active one yet (`keyfob.trial`). ``not_after_s``: until when the end-entity certificate
+    is valid, 0 before it was looked at. Nothing of the key stays on the heap after `read`
+    returns it to the caller.
     """
+
+    on_trial = False
+    not_after_s = 0
 
     def __init__(self, folder: str, slot: str, manifest: dict) -> None:
         self.slot = slot

@@ -5,34 +5,71 @@ files of slot a with their SHA-256: trust anchors ``ca.der``, ``ca1.der`` …, t
 end-entity certificate ``cert.der`` with its intermediates ``cert1.der`` …, and
 ``key.der``. A slot is used whole or not at all.
 
-Not checked here: that the certificates verify; the TLS engine judges that.
+A slot on trial goes first (`keyfob.trial`). Where the active slot fails a check that the
+other one passes, the other is used for this connection, and said so each time; the active
+one stays active, since that is what provisioning mends. No slot is guessed where none is
+active.
+
+Not checked here: what the certificates say (`keyfob.store_checks` does, of slots that are
+to be used), and that they verify; the TLS engine judges that.
 """
 
 import json
+import os
 
 from micropython import const
 
 from keyfob.errors import KeyfobError
+from keyfob.events import emit
 from keyfob.identity import Identity, read_file
 
 ROOT = "/id"
 _MAX_MANIFEST_BYTES = const(2048)
-_PUBLIC_BYTES = const(64)
-_LEAST_BYTES_WITH_PUBLIC = const(112)
 _NEEDED = ("ca.der", "cert.der", "key.der")
+# What an own certificate is refused for that may be the clock's fault.
+_DATES = ("store.expired", "store.not-yet-valid", "store.anchor-expired")
 
 
-def load(device_id: str, root: str = ROOT) -> Identity:
-    """The active slot, checked whole.
+def load(device_id: str, root: str = ROOT, clock=None) -> Identity:
+    """The identity to connect with: of the slot on trial, the active one, or the other.
 
     ``device_id``: as in the settings; an identity issued for another board is
-    refused. Errors: store.no-active, store.bad-active, store.no-manifest,
-    store.bad-manifest, store.wrong-device and those of `Identity.read`.
+    refused. ``clock``: one that was set, which is an attempt to connect: it counts for a
+    trial, and certificates are judged. Without one it is a look at the files only, no slot
+    is tried. Event: store.fallback {slot, code, detail}, with the other slot, and with what
+    is wrong with the active one. Errors: store.no-active, store.bad-active, those of
+    `load_slot`; store.no-identity where both slots have one and neither will do.
     """
+    identity = _on_trial(device_id, root, clock) if clock else None
+    if identity:
+        return identity
     active = read_file(root + "/active", 2, "store.no-active")
     if active not in (b"a", b"b"):
         raise KeyfobError("store.bad-active", "%s/active: %r, want a or b" % (root, active))
     slot = active.decode()
+    try:
+        return load_slot(device_id, slot, root, clock)
+    except KeyfobError as error:
+        failed = error
+    slot = "b" if slot == "a" else "a"
+    if not _exists("%s/%s/manifest.json" % (root, slot)):
+        raise failed  # never provisioned twice: the reason is not hidden by another
+    try:
+        identity = load_slot(device_id, slot, root, clock)
+    except KeyfobError as error:
+        detail = "%s: %s; %s: %s" % (active.decode(), failed, slot, error)
+        raise KeyfobError("store.no-identity", detail)
+    emit("store.fallback", slot=slot, code=failed.code, detail=failed.detail)
+    return identity
+
+
+def load_slot(device_id: str, slot: str, root: str = ROOT, clock=None) -> Identity:
+    """The identity in ``slot``, checked whole; with ``clock``, what it says as well.
+
+    A certificate whose dates do not fit leaves the clock in doubt: it is asked for the time
+    before the next attempt. Errors: store.no-manifest, store.bad-manifest,
+    store.wrong-device, those of `Identity.read` and of `keyfob.store_checks.check`.
+    """
     folder = root + "/" + slot
     path = folder + "/manifest.json"
     identity = Identity(folder, slot, _read_manifest(path))
@@ -40,7 +77,42 @@ def load(device_id: str, root: str = ROOT) -> Identity:
         detail = "%s: %s, settings: %s" % (path, identity.device_id, device_id)
         raise KeyfobError("store.wrong-device", detail)
     identity.check()
+    if clock:
+        from keyfob import store_checks
+
+        try:
+            store_checks.check(identity, clock.now_s())
+        except KeyfobError as error:
+            if error.code in _DATES:
+                clock.doubt()
+            raise
     return identity
+
+
+def _on_trial(device_id: str, root: str, clock):
+    """The identity of the slot on trial; None if there is none, or it is given up."""
+    if not _exists(root + "/trial"):
+        return None
+    from keyfob import trial
+
+    slot = trial.attempt(root)
+    if not slot:
+        return None
+    try:
+        identity = load_slot(device_id, slot, root, clock)
+    except KeyfobError as error:
+        trial.failed(error, root)
+        return None
+    identity.on_trial = True
+    return identity
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _read_manifest(path: str) -> dict:
@@ -61,19 +133,3 @@ def _read_manifest(path: str) -> dict:
         if "/" in name or not isinstance(files[name], str) or len(files[name]) != 64:
             raise KeyfobError("store.bad-manifest", "%s: %s" % (path, name))
     return manifest
-
-
-def facts(identity: Identity) -> dict:
-    """What the event ``store.loaded`` tells. Errors: x509.malformed, tls.bad-key."""
-    from keyfob.pki.certificate import Certificate
-
-    certificate = Certificate(identity.read("cert.der"))
-    # A point, or the end of a modulus with its exponent: the key's file has the same bytes.
-    # An EC key may come without them, and is shorter then; of that the broker tells.
-    public = bytes(certificate.spki[-_PUBLIC_BYTES:])
-    key = identity.read("key.der")
-    if len(key) >= _LEAST_BYTES_WITH_PUBLIC and public not in key:
-        seen = "".join("%02x" % byte for byte in public[:8])
-        raise KeyfobError("tls.bad-key", "cert.der has public key %s, key.der another" % seen)
-    ends_s = certificate.not_after_s
-    return {"slot": identity.slot, "cert": identity.cert_sha256(), "not_after_s": ends_s}

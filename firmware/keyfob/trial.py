@@ -42,6 +42,8 @@ def begin(slot: str, root: str = ROOT) -> None:
     if slot not in ("a", "b") or active not in ("a", "b") or slot == active:
         raise KeyfobError("store.bad-trial", "trial of %r, active %r" % (slot, active))
     _remove(root + "/trial.report")
+    # Of a provisioning that was cut short; they belong to another identity.
+    _remove("%s/%s/keyfob.json" % (root, slot))
     _write(root + "/trial", slot + str(_ATTEMPTS))
 
 

@@ -11,7 +11,12 @@ _BEFORE_TLS = " tls.refused tls.unreachable tls.name-not-found tls.connect-timeo
 
 
 class Uplink:
-    """``config``: the checked settings. ``clock``: the board's, for the application too."""
+    """``config``: the checked settings. ``clock``: the board's, for the application too.
+
+    ``on_trial``: the identity of this attempt is (`keyfob.trial`), and nobody took it yet.
+    """
+
+    on_trial = False
 
     def __init__(self, config: dict) -> None:
         self._config = config
@@ -25,6 +30,7 @@ class Uplink:
     async def open(self, is_flat: bool = False):
         """A verified stream to the broker. ``is_flat``, and errors: `keyfob.stream.connect`;
         one whose hands are not shaken yet is given to `tell` afterwards."""
+        self.on_trial = False
         await self._wifi.join()
         if self.clock.is_due():
             try:
@@ -33,7 +39,8 @@ class Uplink:
                 if not self.clock.is_set():
                     raise
                 emit_error(error)  # a clock that was set once goes on by itself
-        identity = _load_identity(self._config["device_id"])
+        identity = _load_identity(self._config["device_id"], self.clock)
+        self.on_trial = identity.on_trial
         broker, session = self._config["broker"], self._resumable(identity)
         opened = await stream.connect(
             broker["host"], broker["port"], identity, self.clock, self._config, session,
@@ -74,15 +81,25 @@ class Uplink:
             if not error.code.startswith("wifi."):
                 self.check_up()
         except KeyfobError as lost:
-            return lost
+            error = lost
+        if self.on_trial:
+            from keyfob import trial
+
+            trial.failed(error)
+            del trial
+            drop("trial")
         return error
 
 
-def _load_identity(device_id: str):
+def _load_identity(device_id: str, clock: Clock):
     from keyfob import store
 
-    identity = store.load(device_id)
-    emit("store.loaded", **store.facts(identity))
-    drop("store", "identity")
-    stream.unload()
+    try:
+        identity = store.load(device_id, clock=clock)
+    finally:
+        del store
+        drop("store", "store_checks", "identity", "trial")
+        stream.unload()
+    ends_s = identity.not_after_s
+    emit("store.loaded", slot=identity.slot, cert=identity.cert_sha256(), not_after_s=ends_s)
     return identity

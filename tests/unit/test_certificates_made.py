@@ -1,4 +1,4 @@
-"""keyfob.pki.certificate and keyfob.store's facts against what `cryptography` made and reads."""
+"""keyfob.pki.certificate against what `cryptography` made and reads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfob.errors import KeyfobError
 from keyfob.pki.certificate import Certificate
-from keyfob.store import facts
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
@@ -75,55 +74,3 @@ def test_a_changed_certificate_raises_nothing_but_our_own_error(data: st.DataObj
         Certificate(bytes(der))
     except KeyfobError as error:
         assert error.code == "x509.malformed"
-
-
-class Slot:
-    """What `facts` asks of an identity."""
-
-    slot = "a"
-
-    def __init__(self, cert: bytes, key: bytes) -> None:
-        self._files = {"cert.der": cert, "key.der": key}
-
-    def read(self, name: str) -> bytes:
-        return self._files[name]
-
-    def cert_sha256(self) -> str:
-        return "0" * 16
-
-
-PAIRS = {
-    "p256": [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)],
-    "p384": [ec.generate_private_key(ec.SECP384R1()) for _ in range(2)],
-    "rsa": [rsa.generate_private_key(65537, 2048) for _ in range(2)],
-}
-FORMATS = {
-    "sec1-or-pkcs1": serialization.PrivateFormat.TraditionalOpenSSL,
-    "pkcs8": serialization.PrivateFormat.PKCS8,
-}
-
-
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("kind", PAIRS)
-def test_a_key_that_is_not_the_certificates_is_refused(kind: str, name: str) -> None:
-    own, other = PAIRS[kind]
-    builder = x509.CertificateBuilder(NAME, NAME, own.public_key(), 5, START, END)
-    cert = builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-    encoding = (serialization.Encoding.DER, FORMATS[name], serialization.NoEncryption())
-    told = facts(Slot(cert, own.private_bytes(*encoding)))
-    assert told == {"slot": "a", "cert": "0" * 16, "not_after_s": int(END.timestamp())}
-    with pytest.raises(KeyfobError) as caught:
-        facts(Slot(cert, other.private_bytes(*encoding)))
-    assert caught.value.code == "tls.bad-key"
-    public = own.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    assert public[-64:][:8].hex() in caught.value.detail
-
-
-def test_a_key_without_its_public_half_is_left_to_the_engine_and_the_broker() -> None:
-    secret = KEY.private_numbers().private_value.to_bytes(32, "big")
-    short = bytes.fromhex("303102010104 20") + secret + bytes.fromhex("a00a06082a8648ce3d030107")
-    assert serialization.load_der_private_key(short, None).public_key() == KEY.public_key()
-    assert facts(Slot(WITH_NAMES, short))["slot"] == "a"
-    assert facts(Slot(WITH_NAMES, b"no key"))["slot"] == "a"

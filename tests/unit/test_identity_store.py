@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 
-from device_support import code_of, new_folder, refusal, remove_folder, write
+from device_support import Console, code_of, new_folder, refusal, remove_folder, write
 
 from keyfob import store
 
@@ -96,8 +96,25 @@ def test_a_torn_active_pointer_is_not_guessed():
     assert with_store(lambda root: code_of(load, root), active="a" * 9) == "store.too-large"
 
 
-def test_an_active_slot_that_is_empty_is_told():
-    assert with_store(lambda root: code_of(load, root), active="b") == "store.no-manifest"
+def test_an_active_slot_that_is_empty_is_told_and_the_other_one_used():
+    def check(root):
+        with Console() as console:
+            assert load(root).slot == "a"
+        event = console.named("store.fallback")[0]
+        assert (event["slot"], event["code"]) == ("a", "store.no-manifest")
+
+    with_store(check, active="b")
+
+
+def test_two_slots_that_will_not_do_are_both_told():
+    def check(root):
+        write_slot(root, "b", FILES, device_id="sensor-02")
+        write(root + "/a/cert.der", b"")
+        return refusal(load, root)
+
+    error = with_store(check)
+    assert error.code == "store.no-identity"
+    assert "a: store.hash-mismatch: " in error.detail and "b: store.wrong-device: " in error.detail
 
 
 def test_a_manifest_that_makes_no_sense_is_refused():

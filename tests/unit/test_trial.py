@@ -172,6 +172,16 @@ def test_a_new_trial_drops_the_report_of_the_last():
     with_trial(check)
 
 
+def test_settings_that_wait_in_the_slot_do_not_come_with_a_trial():
+    def check(root, console):
+        os.mkdir(root + "/b")
+        write(root + "/b/keyfob.json", "{}")
+        trial.begin("b", root)
+        assert names(root + "/b") == []
+
+    with_trial(check)
+
+
 def test_a_count_that_cannot_be_kept_lets_nothing_be_tried():
     def check(root, console):
         os.mkdir(root + "/trial.new")  # no file can be written there

@@ -10,6 +10,8 @@ from keyfob import stream
 
 
 class Uplink:
+    on_trial = False
+
     def __init__(self, config):
         self._config = config
         self.clock = self
