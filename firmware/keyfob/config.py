@@ -13,6 +13,7 @@ from micropython import const
 from keyfob.errors import KeyfobError
 
 PATH = "/keyfob.json"
+_ID = "/id"
 _MAX_BYTES = const(2048)
 _MAX_S = const(0xFFFFFFFF)
 
@@ -71,9 +72,11 @@ def load(path: str = PATH) -> dict:
     """The checked settings, defaults filled in, as nested dictionaries.
 
     ``app`` is handed on as it stands: it belongs to the application, which checks
-    it with `check_section`. Errors: config.missing, config.too-large,
-    config.not-json and those of `check`.
+    it with `check_section`. Settings that wait in the active slot become the board's
+    first. Errors: config.missing, config.too-large, config.not-json and those of `check`.
     """
+    if path == PATH:
+        _take_waiting()
     try:
         # Asked first, because read(limit) takes a buffer of that size from the heap.
         size = os.stat(path)[6]
@@ -92,6 +95,20 @@ def load(path: str = PATH) -> dict:
     except (ValueError, UnicodeError) as error:
         raise KeyfobError("config.not-json", "%s: %s" % (path, error))
     return check(settings)
+
+
+def _take_waiting() -> None:
+    """Finish what provisioning began.
+
+    The settings that came with an identity lie in its slot until that is active, so that
+    one rename makes both the board's; power lost behind it is made up for here.
+    """
+    try:
+        with open(_ID + "/active") as file:
+            slot = file.read(1)
+        os.rename("%s/%s/keyfob.json" % (_ID, slot), PATH)
+    except (OSError, UnicodeError):
+        pass  # none are waiting, as nearly always
 
 
 def check(settings: object) -> dict:

@@ -2,8 +2,10 @@
 
 The inactive slot is written whole and every file's SHA-256 is computed on the board
 and compared with that of the bytes sent; the settings are written beside the present
-ones and judged by the board's own code; only then ``/id/active`` and ``/keyfob.json``
-are replaced, each by a rename. The old identity stays in the other slot.
+ones, judged by the board's own code and put into that slot. Then one rename, that of
+``/id/active``, makes both the board's: it moves the settings of its active slot to
+``/keyfob.json`` when it starts, if the host did not come to that. The old identity stays in
+the other slot.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ __all__ = ["ProvisionReport", "Settings", "bench_settings", "find_identity", "pr
 SETTINGS = "/keyfob.json"
 STAGED = "/keyfob.json.new"
 ACTIVE = "/id/active"
+TRIAL = "/id/trial"
 BENCH_DOMAIN = "keyfob.test"
 _SLOTS = ("a", "b")
 
@@ -155,8 +158,8 @@ def provision_files(
     """As `provision_board`, over a transport that is at its prompt; no checks, no restart."""
     contents = slot_files(identity, kind.tls.engine)
     _check_key(identity, kind)
-    text = settings_text(settings, kind, identity.name, _present_settings(board))
-    before = _active_slot(board)
+    text = settings_text(settings, kind, identity.name, present_settings(board))
+    before = active_slot(board)
     slot = "b" if before == "a" else "a"
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     broker = json.loads(text)["broker"]
@@ -174,11 +177,11 @@ def provision_files(
         return report
     contents[MANIFEST] = manifest_text(identity.name, int(time.time()), digests)
     # Judged first: settings that the board refuses leave both of its identities alone.
-    _stage_settings(board, text, on_step)
+    stage_settings(board, text, on_step)
+    # A trial would be of the slot that is written now.
+    files.remove(board, [TRIAL, f"{TRIAL}.report"])
     _write_slot(board, slot, contents, on_step)
-    on_step(f"  {ACTIVE}: {before or 'none'} -> {slot}")
-    board.write(ACTIVE, slot.encode())
-    files.rename(board, STAGED, SETTINGS)
+    make_active(board, slot, before, on_step)
     return report
 
 
@@ -201,12 +204,26 @@ def _write_slot(board: Transport, slot: str, contents: dict[str, bytes], on_step
     # The manifest goes first: without it the board takes the slot for no identity.
     old = sorted(files.list_tree(board, folder), key=lambda path: not path.endswith(MANIFEST))
     files.remove(board, old)
+    add_files(board, folder, contents, {}, on_step)
+
+
+def add_files(
+    board: Transport,
+    folder: str,
+    contents: dict[str, bytes],
+    there: dict[str, str],
+    on_step: OnStep,
+) -> None:
+    """Write ``contents`` and read every hash back; ``there``: those (hex) of files that are
+    in ``folder`` before. Error ``provision.not-as-sent``."""
     for name, data in contents.items():
         on_step(f"  {folder}/{name} ({len(data)} bytes)")
         board.write(f"{folder}/{name}", data)
-    seen = files.hashes(board, [f"{folder}/{name}" for name in contents])
-    for name, data in contents.items():
-        if seen[f"{folder}/{name}"] != hashlib.sha256(data).digest():
+    wanted = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    wanted.update(there)
+    seen = files.hashes(board, [f"{folder}/{name}" for name in wanted])
+    for name, digest in wanted.items():
+        if seen[f"{folder}/{name}"] != bytes.fromhex(digest):
             raise KeyfobHostError(
                 "provision.not-as-sent", f"{folder}/{name} does not hold what was sent; "
                 "the board keeps its old identity",
@@ -216,7 +233,18 @@ def _write_slot(board: Transport, slot: str, contents: dict[str, bytes], on_step
             )  # fmt: skip
 
 
-def _stage_settings(board: Transport, text: bytes, on_step: OnStep) -> None:
+def make_active(board: Transport, slot: str, before: str | None, on_step: OnStep) -> None:
+    """Switch to a slot that is complete, and to the settings that were staged."""
+    waiting = f"/id/{slot}{SETTINGS}"
+    files.rename(board, STAGED, waiting)
+    on_step(f"  {ACTIVE}: {before or 'none'} -> {slot}")
+    board.write(ACTIVE, slot.encode())
+    files.rename(board, waiting, SETTINGS)
+
+
+def stage_settings(board: Transport, text: bytes, on_step: OnStep) -> None:
+    """The settings beside the present ones, judged by the board's own code. Error
+    ``provision.settings-refused``."""
     on_step(f"  {SETTINGS} ({len(text)} bytes)")
     board.write(STAGED, text)
     answer = board.exec(_JUDGE.format(path=STAGED), doing="checking the settings").decode().strip()
@@ -236,7 +264,7 @@ def _stage_settings(board: Transport, text: bytes, on_step: OnStep) -> None:
     )  # fmt: skip
 
 
-def _present_settings(board: Transport) -> dict[str, Any]:
+def present_settings(board: Transport) -> dict[str, Any]:
     """The board's settings; empty if there are none or they are damaged."""
     if board.hash(SETTINGS) is None:
         return {}
@@ -247,7 +275,7 @@ def _present_settings(board: Transport) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _active_slot(board: Transport) -> str | None:
+def active_slot(board: Transport) -> str | None:
     """``a``, ``b``, or None where no slot is active or the byte is damaged."""
     if board.hash(ACTIVE) is None:
         return None
