@@ -23,7 +23,7 @@ from keyfob_host.errors import KeyfobHostError
 from keyfob_host.listeners import free_port
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
-from keyfob_host.pki.template import build_end_entity
+from keyfob_host.pki.template import Signer, build_end_entity
 
 pytestmark = [
     pytest.mark.mosquitto,
@@ -238,7 +238,7 @@ def test_a_broker_that_dies_is_told_with_its_own_words(bench: Bench) -> None:
     cert = build_end_entity(
         weak.public_key(), good.cert.subject,
         good.cert.not_valid_before_utc, good.cert.not_valid_after_utc,
-        issuer=bench.authority.cert, issuer_key=bench.authority.key,
+        signer=Signer(bench.authority.cert, bench.authority.key),
         usages=["serverAuth"], sans=[],
     )  # fmt: skip
     folder = Identity(cert=cert, key=weak, anchors=good.anchors).write(bench.root / "weak")

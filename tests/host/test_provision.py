@@ -7,6 +7,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def test_interrupted_before_the_switch_the_old_identity_stays(
 def test_a_slot_that_held_a_longer_chain_keeps_nothing_of_it(
     board: Transport, unix_board: UnixBoard, identity: Identity
 ) -> None:
-    longer = Identity(identity.cert, identity.key, identity.anchors * 2, identity.anchors)
+    longer = replace(identity, anchors=identity.anchors * 2, intermediates=identity.anchors)
     for given in (longer, identity, identity):
         provision_files(board, KIND, given, GIVEN)
     assert sorted(path for path in unix_board.files() if path.startswith("/id/a/")) == [
@@ -268,7 +269,7 @@ def test_a_servers_certificate_is_refused(authority: Authority) -> None:
 
 def test_a_certificate_of_another_authority_is_refused(identity: Identity) -> None:
     other = Authority.ephemeral("Other CA")
-    stray = Identity(identity.cert, identity.key, (other.cert,))
+    stray = replace(identity, anchors=(other.cert,))
     with _raises("provision.chain-broken"):
         check_identity(stray)
 
@@ -277,7 +278,7 @@ def test_a_certificate_signed_by_one_that_is_no_ca_is_refused(
     authority: Authority, identity: Identity
 ) -> None:
     forged = Authority(cert=identity.cert, key=identity.key).issue_device("sensor-02")
-    stray = Identity(forged.cert, forged.key, authority_certs(authority), (identity.cert,))
+    stray = replace(forged, anchors=authority_certs(authority), intermediates=(identity.cert,))
     with _raises("provision.chain-broken"):
         check_identity(stray)
 
@@ -287,7 +288,7 @@ def authority_certs(authority: Authority) -> tuple[Any, ...]:
 
 
 def test_a_key_that_the_boards_engine_cannot_use_is_refused(identity: Identity) -> None:
-    odd = Identity(identity.cert, ec.generate_private_key(ec.SECP384R1()), identity.anchors)
+    odd = replace(identity, key=ec.generate_private_key(ec.SECP384R1()))
     with _raises("cert.key-type-not-for-engine"):
         slot_files(odd, "mbedtls")
 
@@ -301,7 +302,7 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path, authority: Auth
 
 
 def test_more_certificates_than_a_board_keeps_are_refused(identity: Identity) -> None:
-    many = Identity(identity.cert, identity.key, identity.anchors * 5)
+    many = replace(identity, anchors=identity.anchors * 5)
     with _raises("provision.chain-too-long"):
         slot_files(many, "mbedtls")
 

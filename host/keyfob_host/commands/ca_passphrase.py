@@ -14,7 +14,7 @@ from keyfob_host.commands.passphrase import (
 )
 from keyfob_host.files import KEY_MODE, write_atomic
 from keyfob_host.home import find_home
-from keyfob_host.pki.authority import KEY_FILE
+from keyfob_host.pki.ca_folder import signing_key_path
 from keyfob_host.pki.keys import key_pem
 from keyfob_host.ui import Ui
 
@@ -39,10 +39,11 @@ def passphrase(
         new_passphrase_file, new_passphrase_env, no_passphrase,
         replacing=True, command="keyfob ca passphrase",
     )  # fmt: skip
-    write_atomic(folder / KEY_FILE, key_pem(authority.key, chosen), mode=KEY_MODE)
+    path = signing_key_path(folder)
+    write_atomic(path, key_pem(authority.key, chosen), mode=KEY_MODE)
     protection = "encrypted with the new passphrase" if chosen else "not encrypted, mode 0600"
     ui.result(
-        f"CA key   {folder / KEY_FILE} ({protection})\n"
+        f"CA key   {path} ({protection})\n"
         "note     copies made before, in backups, still open with the old passphrase",
-        {"file": str(folder / KEY_FILE), "key_encrypted": chosen is not None},
+        {"file": str(path), "key_encrypted": chosen is not None},
     )

@@ -19,7 +19,7 @@ from keyfob_host.pki import bench
 from keyfob_host.pki.authority import CERT_FILE
 from keyfob_host.pki.export import FORMATS, Bundle, Files, Format, export, pem_bundle
 from keyfob_host.pki.folder import write_folder
-from keyfob_host.pki.identity import Identity, load_certs
+from keyfob_host.pki.identity import Identity, issued_by, load_certs
 from keyfob_host.pki.template import common_name
 from keyfob_host.ui import Ui
 
@@ -114,7 +114,7 @@ def _find(home: Home, name_or_path: str, with_key: bool) -> Bundle:
             status=ExitStatus.IDENTITY,
         )
     name = "ca" if is_ca else given.stem if given.is_file() else common_name(certs[0].subject)
-    anchors = tuple(cert for cert in certs if is_ca or bench.issued_by(cert, cert))
+    anchors = tuple(cert for cert in certs if is_ca or issued_by(cert, cert))
     return Bundle(name, tuple(cert for cert in certs if cert not in anchors), anchors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -10,15 +11,24 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from keyfob_host.commands.passphrase import passphrase_options, unlock
+from keyfob_host.files import read_bounded
 from keyfob_host.home import find_home
 from keyfob_host.pki import bench
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.describe import describe, describe_text
-from keyfob_host.pki.identity import Identity, refuse_existing
+from keyfob_host.pki.identity import Identity, Requested, refuse_existing
 from keyfob_host.pki.inventory_disk import recording
 from keyfob_host.pki.keys import KEY_TYPES
-from keyfob_host.pki.names import host_san, parse_sans, san_text
+from keyfob_host.pki.names import parse_sans, san_text
 from keyfob_host.pki.profiles import load_profile
+from keyfob_host.pki.request import (
+    MAX_REQUEST_BYTES,
+    CertificateRequest,
+    check_request,
+    read_request,
+)
+from keyfob_host.pki.template import san_entries
+from keyfob_host.pki.variables import parse_variables
 from keyfob_host.ui import Ui
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -28,9 +38,13 @@ def _issue_options(command: _Command) -> _Command:
     for option in (
         click.option("--key-type", type=click.Choice(KEY_TYPES), help="Instead of the profile's."),
         click.option("--days", type=click.IntRange(1, 36500), help="Instead of the profile's."),
+        click.option(
+            "--var", "variables", multiple=True, metavar="NAME=VALUE",
+            help="A variable of the profile; may be given several times.",
+        ),
         click.option("--profile", help="A profile of certs/, or a file."),
         click.option("--force", is_flag=True, help="Replace the identity of that name."),
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command
 
@@ -54,6 +68,7 @@ def broker(
     key_type: str | None,
     days: int | None,
     profile: str | None,
+    variables: tuple[str, ...],
     force: bool,
     passphrase_file: Path | None,
     passphrase_env: str | None,
@@ -61,9 +76,9 @@ def broker(
     """Issue a certificate for broker NAME; NAME itself is in it if it is a DNS name or an IP."""
     home = find_home()
     folder = bench.broker_dir(home, name)
-    own = host_san(name)
-    wanted = [san_text(one) for one in parse_sans([*([san_text(own)] if own else []), *sans])]
-    chosen = load_profile(profile or "broker", kind="broker")
+    chosen = load_profile(profile or "broker", kind="broker", variables=parse_variables(variables))
+    given = [san_text(one) for one in parse_sans(sans)]
+    wanted = list(dict.fromkeys([*map(san_text, san_entries(chosen.san, name)), *given]))
     if not force:
         refuse_existing(folder, name)
     authority = unlock(home.ca_dir, passphrase_file, passphrase_env)
@@ -76,35 +91,69 @@ def broker(
 
 
 @click.command()
-@click.argument("device_id", metavar="ID")
+@click.argument("device_id", metavar="[ID]", required=False)
+@click.option(
+    "--csr", metavar="FILE",
+    help="A certificate request (PEM or DER, - for standard input): the key stays where it is.",
+)  # fmt: skip
 @_issue_options
 @passphrase_options
 @click.pass_obj
 def device(
     ui: Ui,
-    device_id: str,
+    device_id: str | None,
+    csr: str | None,
     key_type: str | None,
     days: int | None,
     profile: str | None,
+    variables: tuple[str, ...],
     force: bool,
     passphrase_file: Path | None,
     passphrase_env: str | None,
 ) -> None:
-    """Issue the identity of device ID (its MQTT user name and topic level)."""
+    """Issue the identity of device ID (its MQTT user name and topic level).
+
+    With --csr the certificate is for the key in that request, and ID is the common name
+    in it. Nothing else is taken from a request; what was left out is told.
+    """
     home = find_home()
-    folder = bench.device_dir(home, device_id)
-    chosen = load_profile(profile or "device", kind="device")
+    chosen = load_profile(profile or "device", kind="device", variables=parse_variables(variables))
+    request = None if csr is None else _read_request(csr)
+    if request is not None:
+        if key_type is not None:
+            raise click.UsageError("--key-type: a request brings its own key.")
+        check_request(request, device_id=device_id, keys=None, profile_keys=chosen.request_keys)
+    elif device_id is None:
+        raise click.UsageError("Give the device's ID, or a request with --csr FILE.")
+    name = device_id or (request.name if request else "")
+    folder = bench.device_dir(home, name)
     if not force:
-        refuse_existing(folder, device_id)
+        refuse_existing(folder, name)
     authority = unlock(home.ca_dir, passphrase_file, passphrase_env)
-    issued = authority.issue_device(device_id, profile=chosen, key_type=key_type, days=days)
+    if request is None:
+        issued: Identity | Requested = authority.issue_device(
+            name, profile=chosen, key_type=key_type, days=days
+        )
+        following = f"keyfob provision --identity {name}"
+    else:
+        issued = authority.issue_from_request(request, profile=chosen, days=days)
+        following = f"bring {folder / 'chain.pem'} to where the key is"
+        if request.not_taken_over:
+            ui.step("note: not taken over from the request: " + "; ".join(request.not_taken_over))
     with recording(home, folder, kind="device", profile=profile or "device"):
         issued.write(folder, force=force)
-    _show_issued(ui, issued, authority, folder, days, f"keyfob provision --identity {device_id}")
+    _show_issued(ui, issued, authority, folder, days, following)
+
+
+def _read_request(csr: str) -> CertificateRequest:
+    if csr == "-":
+        content = sys.stdin.buffer.read(MAX_REQUEST_BYTES + 1)
+        return read_request(content, source="standard input")
+    return read_request(read_bounded(Path(csr), "read the request"), source=csr)
 
 
 def _show_issued(
-    ui: Ui, issued: Identity, authority: Authority, folder: Path, days: int | None,
+    ui: Ui, issued: Identity | Requested, authority: Authority, folder: Path, days: int | None,
     following: str,
 ) -> None:  # fmt: skip
     end_of_ca = authority.cert.not_valid_after_utc
@@ -112,7 +161,9 @@ def _show_issued(
     if wanted > end_of_ca:
         ui.step(f"note: the CA ends on {end_of_ca:%Y-%m-%d}, and so does this certificate")
     fields = describe(issued.cert)
-    ui.result(
-        f"{describe_text(fields)}\nfiles    {folder}\nnext     {following}",
-        {**fields, "name": issued.name, "folder": str(folder)},
-    )
+    data = {**fields, "name": issued.name, "folder": str(folder)}
+    place = str(folder)
+    if isinstance(issued, Requested):
+        place += " (no key: it stays where the request was made)"
+        data["not_taken_over"] = list(issued.request.not_taken_over)
+    ui.result(f"{describe_text(fields)}\nfiles    {place}\nnext     {following}", data)

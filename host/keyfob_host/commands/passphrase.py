@@ -19,7 +19,8 @@ from click import get_current_context
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
-from keyfob_host.pki.authority import KEY_FILE, Authority, load_ca_cert
+from keyfob_host.pki.authority import Authority, load_ca_cert
+from keyfob_host.pki.ca_folder import signing_key_path
 from keyfob_host.pki.keys import is_encrypted
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -95,7 +96,7 @@ def unlock(folder: Path, file: Path | None, variable: str | None) -> Authority:
     """The CA in ``folder``, its passphrase taken from the options or asked for if it has one."""
     load_ca_cert(folder)  # "no CA yet" comes before any question
     passphrase = given_passphrase(file, variable)
-    if passphrase is None and is_encrypted(folder / KEY_FILE):
+    if passphrase is None and is_encrypted(signing_key_path(folder)):
         passphrase = ask_passphrase("Passphrase of the CA's key")
     return Authority.load(folder, passphrase)
 

@@ -1,45 +1,68 @@
-"""The certificate authority: makes itself, signs brokers and devices.
+"""The certificate authority: makes itself, signs intermediates, brokers and devices.
 
-On disk ``ca/``: ``ca.cert.pem`` and ``ca.key.pem`` (0600, PKCS#8, encrypted when a
-passphrase was given). Names are checked before anything is signed; whoever asks for
-dates or usages gets exactly those, so that a bench can show a board what to refuse.
+Names are checked before anything is signed; whoever asks for dates or usages gets
+exactly those, so that a bench can show a board what to refuse. Where it is on disk says
+`pki.ca_folder`. With an intermediate, `Authority.load` gives that one: it signs brokers
+and devices, and the root's key is needed for `Authority.load_root` only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
+from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import KEY_MODE, PUBLIC_MODE
 from keyfob_host.pki import names
+from keyfob_host.pki.ca_folder import (
+    CERT_FILE,
+    CHAIN_FILE,
+    ISSUING,
+    KEY_FILE,
+    ca_exists,
+    load_ca_cert,
+    load_issuing_cert,
+    refuse_existing,
+)
 from keyfob_host.pki.folder import write_folder
-from keyfob_host.pki.identity import Identity, load_certs
+from keyfob_host.pki.identity import Identity, Requested, certs_pem, issued_by
 from keyfob_host.pki.keys import (
     PrivateKey,
+    PublicKey,
     generate_key,
     key_pem,
     load_key,
     public_der,
 )
-from keyfob_host.pki.profiles import Profile, Subject, load_profile
-from keyfob_host.pki.template import build_authority, build_end_entity, subject_name
+from keyfob_host.pki.profiles import Profile, load_profile
+from keyfob_host.pki.request import CertificateRequest, check_request
+from keyfob_host.pki.template import (
+    Signer,
+    build_authority,
+    build_end_entity,
+    san_entries,
+    subject_name,
+)
+from keyfob_host.pki.validity import Dates, validity
 
-CERT_FILE = "ca.cert.pem"
-KEY_FILE = "ca.key.pem"
+__all__ = ["CERT_FILE", "KEY_FILE", "Authority", "load_ca_cert", "refuse_existing"]
 
 
 @dataclass(frozen=True)
 class Authority:
-    """A CA certificate and its key. Make one with `create`, `load` or `ephemeral`."""
+    """A CA certificate and its key. Make one with `create`, `load` or `ephemeral`.
+
+    ``root``: the trust anchor that issued an intermediate; None for a root.
+    """
 
     cert: x509.Certificate
     key: PrivateKey
+    root: x509.Certificate | None = None
 
     @classmethod
     def create(
@@ -49,43 +72,72 @@ class Authority:
         passphrase: bytes | None = None,
         common_name: str | None = None,
         force: bool = False,
+        issuing: Profile | None = None,
     ) -> Authority:
         """Make a CA and write it to ``folder`` as one change.
 
-        ``passphrase`` encrypts the key; None leaves it in clear. Errors:
-        ``ca.exists`` without ``force``, ``cert.bad-common-name``, ``file.*``.
+        ``passphrase`` encrypts the key; None leaves it in clear. With ``issuing``, the
+        profile of an intermediate, that one is made too and returned. Errors:
+        ``ca.exists`` without ``force``, ``ca.no-room-below``, ``cert.bad-common-name``,
+        ``file.*``.
         """
         if not force:
             refuse_existing(folder)
-        made = _make(profile or load_profile("ca", kind="authority"), common_name)
-        files = {
-            CERT_FILE: (made.cert_pem(), PUBLIC_MODE),
-            KEY_FILE: (key_pem(made.key, passphrase), KEY_MODE),
-        }
+        made = root = _make(profile or load_profile("ca", kind="authority"), common_name)
+        files = _files(root, passphrase)
+        if issuing is not None:
+            made = root.issue_intermediate(issuing)
+            below = _files(made, passphrase)
+            files.update({f"{ISSUING}/{name}": content for name, content in below.items()})
         try:
             write_folder(folder, files, replace=force)
         except FileExistsError:
-            raise _exists(folder) from None
+            raise ca_exists(folder) from None
         return made
 
     @classmethod
     def load(cls, folder: Path, passphrase: bytes | None = None) -> Authority:
-        """The CA in ``folder``.
+        """The CA in ``folder`` that signs brokers and devices: its intermediate, if it has one.
 
-        Errors: ``ca.missing``, ``ca.key-mismatch``, ``cert.passphrase-needed``,
-        ``cert.passphrase-wrong``, ``cert.key-exposed``, ``cert.unreadable``, ``file.*``.
+        Errors: ``ca.missing``, ``ca.key-mismatch``, ``ca.issuing-mismatch``,
+        ``cert.passphrase-needed``, ``cert.passphrase-wrong``, ``cert.key-exposed``,
+        ``cert.unreadable``, ``file.*``.
         """
-        cert = load_ca_cert(folder)
-        key = load_key(folder / KEY_FILE, "the CA key", passphrase=passphrase)
-        if public_der(key) != public_der(cert.public_key()):
+        root = load_ca_cert(folder)
+        issuing = load_issuing_cert(folder)
+        if issuing is None:
+            key = _load_key(folder, root, "the CA key", passphrase)
+            return cls(cert=root, key=key)
+        if not issued_by(issuing, root):
             raise KeyfobHostError(
-                "ca.key-mismatch",
-                "the CA's certificate and key do not belong together",
-                evidence=f"{folder}: {CERT_FILE} holds another public key than {KEY_FILE}",
-                fix="restore both files from one backup, or make a new CA: keyfob ca init --force",
+                "ca.issuing-mismatch",
+                "the issuing CA is not from this bench's root",
+                evidence=f"{folder / ISSUING}: issuer {issuing.issuer.rfc4514_string()}; "
+                f"the root is {root.subject.rfc4514_string()}",
+                fix="restore both from one backup, or sign a new one: "
+                "keyfob ca intermediate --force",
                 status=ExitStatus.IDENTITY,
             )
-        return cls(cert=cert, key=key)
+        key = _load_key(folder / ISSUING, issuing, "the issuing CA's key", passphrase)
+        return cls(cert=issuing, key=key, root=root)
+
+    @classmethod
+    def load_root(cls, folder: Path, passphrase: bytes | None = None) -> Authority:
+        """The root in ``folder``, to sign an intermediate with.
+
+        Errors: as `load`, and ``ca.root-key-away`` where its key was taken off the machine.
+        """
+        root = load_ca_cert(folder)
+        path = folder / KEY_FILE
+        if not path.exists() and load_issuing_cert(folder) is not None:
+            raise KeyfobHostError(
+                "ca.root-key-away",
+                "the root's key is not on this machine, and nothing else signs an intermediate",
+                evidence=f"{path} is not there; the root is {root.subject.rfc4514_string()}",
+                fix=f"bring it back for as long as this takes: install -m 600 BACKUP {path}",
+                status=ExitStatus.IDENTITY,
+            )
+        return cls(cert=root, key=_load_key(folder, root, "the root's key", passphrase))
 
     @classmethod
     def ephemeral(
@@ -98,13 +150,50 @@ class Authority:
     ) -> Authority:
         """A CA in memory, for tests; nothing of it reaches the disk."""
         chosen = profile or load_profile("ca", kind="authority")
-        return _make(chosen, common_name, not_before=not_before, not_after=not_after)
+        return _make(chosen, common_name, Dates(not_before=not_before, not_after=not_after))
+
+    @property
+    def anchors(self) -> tuple[x509.Certificate, ...]:
+        """What whoever gets a certificate from here trusts."""
+        return (self.root or self.cert,)
+
+    @property
+    def intermediates(self) -> tuple[x509.Certificate, ...]:
+        """What comes between a certificate from here and the trust anchor."""
+        return () if self.root is None else (self.cert,)
 
     def cert_pem(self) -> bytes:
         return self.cert.public_bytes(Encoding.PEM)
 
     def cert_der(self) -> bytes:
         return self.cert.public_bytes(Encoding.DER)
+
+    def issue_intermediate(
+        self, profile: Profile | None = None, common_name: str | None = None
+    ) -> Authority:
+        """A CA below this one. Errors: ``ca.no-room-below``, ``ca.expired``."""
+        chosen = profile or load_profile("intermediate", kind="intermediate")
+        basic = self.cert.extensions.get_extension_for_class(x509.BasicConstraints).value
+        room = basic.path_length
+        wanted = chosen.path_length
+        if self.root is not None or (room is not None and (wanted is None or wanted >= room)):
+            raise KeyfobHostError(
+                "ca.no-room-below",
+                "this CA may not have an intermediate like that below it",
+                evidence=f"path length of {self.cert.subject.rfc4514_string()}: {room}; "
+                f"of the intermediate: {'unlimited' if wanted is None else wanted}",
+                fix="make a CA with an intermediate from the start: keyfob ca init --intermediate",
+                status=ExitStatus.IDENTITY,
+            )
+        return _make(chosen, common_name, above=self)
+
+    def write_issuing(self, folder: Path, passphrase: bytes | None, *, force: bool = False) -> None:
+        """Write this intermediate below the root in ``folder``; error ``ca.issuing-exists``."""
+        path = folder / ISSUING
+        try:
+            write_folder(path, _files(self, passphrase), replace=force)
+        except FileExistsError:
+            raise issuing_exists(folder) from None
 
     def issue_broker(
         self,
@@ -118,20 +207,18 @@ class Authority:
         not_after: datetime | None = None,
         eku: Sequence[str] | None = None,
     ) -> Identity:
-        """A broker's identity: CN ``name``, SANs exactly ``sans`` (None: ``name`` itself).
+        """A broker's identity: CN ``name``, SANs exactly ``sans`` (None: the profile's).
 
         ``eku`` replaces the profile's usages (``()``: no EKU extension). Without dates
         the validity is the profile's (or ``days``), set back, and ends with the CA's
         at the latest; given dates are taken as they stand. Errors: ``cert.bad-id``,
-        ``cert.bad-san``, ``cert.no-san``, ``cert.same-subject``, ``ca.expired``.
+        ``cert.bad-san``, ``cert.no-san``, ``cert.bad-subject``, ``cert.same-subject``,
+        ``ca.expired``.
         """
         names.check_broker_name(name)
-        if sans is None:
-            own = names.host_san(name)
-            entries = [own] if own is not None else []
-        else:
-            entries = names.parse_sans(sans)
-        if not entries:
+        chosen = profile or load_profile("broker", kind="broker")
+        entries = san_entries(chosen.san, name) if sans is None else names.parse_sans(sans)
+        if not any(isinstance(one, x509.DNSName | x509.IPAddress) for one in entries):
             raise KeyfobHostError(
                 "cert.no-san",
                 "a broker's certificate needs a DNS name or an IP address that boards connect to",
@@ -139,8 +226,9 @@ class Authority:
                 fix=f"keyfob cert broker {name} --san DNS:broker.example.org --san IP:192.0.2.7",
                 status=ExitStatus.IDENTITY,
             )
-        chosen = profile or load_profile("broker", kind="broker")
-        return self._issue(name, entries, chosen, key_type, days, not_before, not_after, eku)
+        key = generate_key(key_type or chosen.key_type)
+        dates = Dates(days, not_before, not_after)
+        return self._identity(name, key, entries, chosen, dates, eku)
 
     def issue_device(
         self,
@@ -160,141 +248,162 @@ class Authority:
         """
         names.check_device_id(device_id)
         chosen = profile or load_profile("device", kind="device")
-        entries = [x509.DNSName(device_id)] if names.is_dns_name(device_id) else []
-        return self._issue(device_id, entries, chosen, key_type, days, not_before, not_after, eku)
+        entries = san_entries(chosen.san, device_id)
+        key = generate_key(key_type or chosen.key_type)
+        dates = Dates(days, not_before, not_after)
+        return self._identity(device_id, key, entries, chosen, dates, eku)
+
+    def issue_from_request(
+        self,
+        request: CertificateRequest,
+        *,
+        device_id: str | None = None,
+        keys: Sequence[str] | None = None,
+        profile: Profile | None = None,
+        days: int | None = None,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> Requested:
+        """A device's certificate for the key in ``request``, which stays where it was made.
+
+        From the request come the key and the device's id, its common name, and nothing
+        else: subject, SANs, usages and dates are the profile's (what was asked for and is
+        not given says ``request.not_taken_over``). ``device_id``: what that id must be,
+        None for any. ``keys``: the types of key that the device's board can use, as
+        `boards.Tls.keys`; None for those of the profile. Errors: ``cert.request-wrong-name``,
+        ``cert.request-bad-key``, ``cert.bad-id``, ``cert.reserved-id``,
+        ``cert.same-subject``, ``ca.expired``.
+        """
+        chosen = profile or load_profile("device", kind="device")
+        check_request(request, device_id=device_id, keys=keys, profile_keys=chosen.request_keys)
+        entries = san_entries(chosen.san, request.name)
+        cert = self._sign(
+            request.name, request.public_key, entries, chosen,
+            Dates(days, not_before, not_after), None,
+        )  # fmt: skip
+        return Requested(
+            cert=cert, anchors=self.anchors, intermediates=self.intermediates, request=request
+        )
 
     def issue_host(self) -> Identity:
         """The host's own identity `names.HOST_ID`, which the broker's ACL lets write everything."""
         profile = load_profile("device", kind="device")
         entries = [x509.DNSName(names.HOST_ID)]
-        return self._issue(names.HOST_ID, entries, profile, None, None, None, None, None)
+        key = generate_key(profile.key_type)
+        return self._identity(names.HOST_ID, key, entries, profile, Dates(), None)
 
-    def _issue(
+    def _identity(
         self,
         name: str,
+        key: PrivateKey,
         sans: Sequence[x509.GeneralName],
         profile: Profile,
-        key_type: str | None,
-        days: int | None,
-        not_before: datetime | None,
-        not_after: datetime | None,
+        dates: Dates,
         eku: Sequence[str] | None,
     ) -> Identity:
-        subject = subject_name(profile.subject, name=name)
-        if names.same_name(subject, self.cert.subject):
-            raise KeyfobHostError(
-                "cert.same-subject",
-                "the certificate would have the same subject as the CA, "
-                "and verifiers would take it for self-signed",
-                evidence=f"both are {subject.rfc4514_string()}",
-                fix="choose another name for the broker or device",
-                status=ExitStatus.IDENTITY,
-            )
-        start, end = self._validity(profile, days, not_before, not_after)
-        key = generate_key(key_type or profile.key_type)
-        cert = build_end_entity(
-            key.public_key(), subject, start, end,
-            issuer=self.cert, issuer_key=self.key,
-            usages=profile.extended_key_usage if eku is None else eku, sans=sans,
-        )  # fmt: skip
-        return Identity(cert=cert, key=key, anchors=(self.cert,))
+        cert = self._sign(name, key.public_key(), sans, profile, dates, eku)
+        return Identity(cert=cert, key=key, anchors=self.anchors, intermediates=self.intermediates)
 
-    def _validity(
+    def _sign(
         self,
+        name: str,
+        public: PublicKey,
+        sans: Sequence[x509.GeneralName],
         profile: Profile,
-        days: int | None,
-        not_before: datetime | None,
-        not_after: datetime | None,
-    ) -> tuple[datetime, datetime]:
-        now = _now()
-        end_of_ca = self.cert.not_valid_after_utc
-        if not_after is None and now >= end_of_ca:
-            raise KeyfobHostError(
-                "ca.expired",
-                "the CA's certificate has expired, so nothing it signs now would be accepted",
-                evidence=f"notAfter {end_of_ca:%Y-%m-%d %H:%M}Z, now {now:%Y-%m-%d %H:%M}Z",
-                fix="keyfob ca init --force, then issue every certificate again",
-                status=ExitStatus.IDENTITY,
-            )
-        start = not_before or max(
-            now - timedelta(hours=profile.backdate_hours), self.cert.not_valid_before_utc
-        )
-        end = not_after or min(now + timedelta(days=days or profile.days), end_of_ca)
-        return _in_order(start, end)
+        dates: Dates,
+        eku: Sequence[str] | None,
+    ) -> x509.Certificate:
+        subject = subject_name(profile.subject, {"name": name})
+        for above in (self.cert, *self.anchors):
+            if names.same_name(subject, above.subject):
+                raise _same_subject(subject)
+            if public_der(public) == public_der(above.public_key()):
+                raise _same_key(above)
+        start, end = validity(profile, dates, self.cert)
+        return build_end_entity(
+            public, subject, start, end,
+            signer=Signer(self.cert, self.key), sans=sans,
+            usages=profile.extended_key_usage if eku is None else eku,
+            crl_url=profile.crl_distribution_point,
+        )  # fmt: skip
 
 
-def refuse_existing(folder: Path) -> None:
-    """Raise ``ca.exists`` where a CA would be overwritten."""
-    with explain_os_error(folder, "look for a CA"):
-        there = (folder / CERT_FILE).exists() or (folder / KEY_FILE).exists()
-    if there:
-        raise _exists(folder)
-
-
-def load_ca_cert(folder: Path) -> x509.Certificate:
-    """The CA's certificate alone, without its key; error ``ca.missing``."""
-    path = folder / CERT_FILE
-    with explain_os_error(path, "look for the CA"):
-        there = path.exists()
-    if not there:
-        raise KeyfobHostError(
-            "ca.missing",
-            "this bench has no certificate authority yet",
-            evidence=f"{path} is not there",
-            fix="keyfob ca init",
-            status=ExitStatus.IDENTITY,
-        )
-    return load_certs(path, "the CA certificate")[0]
+def issuing_exists(folder: Path) -> KeyfobHostError:
+    """There is an intermediate already, and another one was asked for."""
+    return KeyfobHostError(
+        "ca.issuing-exists",
+        "this bench's CA already has an intermediate",
+        evidence=str(folder / ISSUING),
+        fix="to use it: keyfob ca show; to sign a new one with a new key: "
+        "keyfob ca intermediate --force",
+        status=ExitStatus.IDENTITY,
+    )
 
 
 def _make(
     profile: Profile,
     common_name: str | None,
-    *,
-    not_before: datetime | None = None,
-    not_after: datetime | None = None,
+    dates: Dates | None = None,
+    above: Authority | None = None,
 ) -> Authority:
     if common_name is not None:
         names.check_common_name(common_name)
-        # Braces in a given name are meant as they stand.
-        literal = common_name.replace("{", "{{").replace("}", "}}")
-        profile = replace(profile, subject=replace(profile.subject, common_name=literal))
     key = generate_key(profile.key_type)
     key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()[:8]
-    now = _now()
-    start, end = _in_order(
-        not_before or now - timedelta(hours=profile.backdate_hours),
-        not_after or now + timedelta(days=profile.days),
-    )
-    subject: Subject = profile.subject
+    issuer = above.cert if above else None
+    subject = subject_name(profile.subject, {"key_id": key_id}, common_name=common_name)
+    if issuer is not None and names.same_name(subject, issuer.subject):
+        raise _same_subject(subject)
+    start, end = validity(profile, dates or Dates(), issuer)
     cert = build_authority(
-        key, subject_name(subject, key_id=key_id), start, end, path_length=profile.path_length
-    )
-    return Authority(cert=cert, key=key)
+        key, subject, start, end,
+        path_length=profile.path_length, crl_url=profile.crl_distribution_point,
+        signer=Signer(above.cert, above.key) if above else None,
+    )  # fmt: skip
+    return Authority(cert=cert, key=key, root=issuer)
 
 
-def _in_order(start: datetime, end: datetime) -> tuple[datetime, datetime]:
-    if start < end:
-        return start, end
-    raise KeyfobHostError(
-        "cert.bad-dates",
-        "a certificate's notAfter must be later than its notBefore",
-        evidence=f"notBefore {start.isoformat()}, notAfter {end.isoformat()}",
-        fix="give dates in order",
+def _files(authority: Authority, passphrase: bytes | None) -> dict[str, tuple[bytes, int]]:
+    files = {
+        CERT_FILE: (authority.cert_pem(), PUBLIC_MODE),
+        KEY_FILE: (key_pem(authority.key, passphrase), KEY_MODE),
+    }
+    if authority.root is not None:
+        files[CHAIN_FILE] = (certs_pem((authority.cert, authority.root)), PUBLIC_MODE)
+    return files
+
+
+def _load_key(
+    folder: Path, cert: x509.Certificate, what: str, passphrase: bytes | None
+) -> PrivateKey:
+    key = load_key(folder / KEY_FILE, what, passphrase=passphrase)
+    if public_der(key) != public_der(cert.public_key()):
+        raise KeyfobHostError(
+            "ca.key-mismatch",
+            "the CA's certificate and key do not belong together",
+            evidence=f"{folder}: {CERT_FILE} holds another public key than {KEY_FILE}",
+            fix="restore both files from one backup, or make a new CA: keyfob ca init --force",
+            status=ExitStatus.IDENTITY,
+        )
+    return key
+
+
+def _same_subject(subject: x509.Name) -> KeyfobHostError:
+    return KeyfobHostError(
+        "cert.same-subject",
+        "the certificate would have the same subject as the CA, "
+        "and verifiers would take it for self-signed",
+        evidence=f"both are {subject.rfc4514_string()}",
+        fix="choose another name for the broker or device",
         status=ExitStatus.IDENTITY,
     )
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc).replace(microsecond=0)
-
-
-def _exists(folder: Path) -> KeyfobHostError:
+def _same_key(above: x509.Certificate) -> KeyfobHostError:
     return KeyfobHostError(
-        "ca.exists",
-        "this bench already has a certificate authority; "
-        "a new one makes every certificate issued so far worthless",
-        evidence=str(folder),
-        fix="to use it: keyfob ca show; to replace it: keyfob ca init --force",
+        "cert.request-bad-key",
+        "the request has the CA's own key, which is nobody else's",
+        evidence=f"the key of {above.subject.rfc4514_string()}",
+        fix="have the request made again with a key of the device's own",
         status=ExitStatus.IDENTITY,
     )

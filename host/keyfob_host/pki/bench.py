@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.pki.authority import CERT_FILE, Authority, load_ca_cert
 from keyfob_host.pki.describe import describe
-from keyfob_host.pki.identity import Identity, load_certs
+from keyfob_host.pki.identity import Identity, Issued, issued_by, load_certs
 from keyfob_host.pki.names import HOST_ID, check_broker_name, check_device_id, parse_sans, san_text
 
 _RENEW_BEFORE = timedelta(days=1)
@@ -43,11 +43,12 @@ def host_dir(home: Home) -> Path:
 def host_identity_fits(home: Home) -> bool:
     """Whether there is a host identity that the bench's CA issued and that is still valid."""
     try:
-        cert = Identity.read(host_dir(home)).cert
+        identity = Identity.read(host_dir(home))
     except KeyfobHostError:
         return False
     soon = datetime.now(timezone.utc) + _RENEW_BEFORE
-    return issued_by(cert, load_ca_cert(home.ca_dir)) and cert.not_valid_after_utc > soon
+    ends = min(one.not_valid_after_utc for one in (identity.cert, *identity.intermediates))
+    return is_below(identity, load_ca_cert(home.ca_dir)) and ends > soon
 
 
 def renew_host_identity(home: Home, authority: Authority) -> None:
@@ -56,13 +57,10 @@ def renew_host_identity(home: Home, authority: Authority) -> None:
         authority.issue_host().write(host_dir(home), force=True)
 
 
-def issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether ``issuer`` signed ``cert`` (name and signature; nothing else)."""
-    try:
-        cert.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+def is_below(issued: Issued, ca: x509.Certificate) -> bool:
+    """Whether the chain leads to ``ca``, each certificate signed by the next."""
+    chain = (issued.cert, *issued.intermediates, ca)
+    return all(issued_by(one, issuer) for one, issuer in pairwise(chain))
 
 
 def check_broker_identity(identity: Identity, ca: x509.Certificate, sans: Iterable[str]) -> None:
@@ -75,9 +73,8 @@ def check_broker_identity(identity: Identity, ca: x509.Certificate, sans: Iterab
     present = fields["sans"]
     missing = [text for text in map(san_text, parse_sans(sans)) if text not in present]
     again = " ".join(f"--san {text}" for text in [*present, *missing])
-    top = identity.intermediates[-1] if identity.intermediates else identity.cert
     problem: tuple[str, str, str] | None = None
-    if not issued_by(top, ca):
+    if not is_below(identity, ca):
         problem = (
             "cert.other-ca",
             "the broker's certificate is not from this bench's CA",

@@ -29,8 +29,9 @@ def write_folder(
 ) -> None:
     """Make the folder ``path`` (mode 0700) with ``files``: name -> (content, mode).
 
-    With ``replace`` an existing folder is exchanged whole and then removed; without
-    it `FileExistsError` is raised, also when another process was first. Other
+    A name may be in a folder below (``issuing/ca.cert.pem``). With ``replace`` an existing
+    folder is exchanged whole and then removed; without it `FileExistsError` is raised, also
+    when another process was first. Other
     errors are `KeyfobHostError` (``host.disk-full``, ``file.no-permission``, …), and
     then nothing has changed.
     """
@@ -44,7 +45,8 @@ def write_folder(
         with explain_os_error(path, doing):
             for name, (content, mode) in files.items():
                 _write(temporary / name, content, mode)
-            _sync_folder(temporary)
+            for folder in {(temporary / name).parent for name in files} | {temporary}:
+                _sync_folder(folder)
         if not _rename_new(temporary, path, doing):
             if not replace:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
@@ -76,6 +78,7 @@ def _runs(pid: int) -> bool:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     # O_CREAT with the final mode: a key is never readable by others, even for a moment.
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as file:

@@ -1,9 +1,11 @@
-"""An identity: end-entity certificate, its chain, its private key, and whom it trusts.
+"""What was issued: an end-entity certificate, its chain, whom it trusts, and often its key.
 
 On disk a folder: ``cert.pem``, ``chain.pem`` (end-entity, then intermediates, without
-the trust anchor), ``key.pem`` (0600, PKCS#8) and ``ca.pem`` (the peer's trust
-anchors). Reading checks that key and certificate belong together and that nobody
-else may read the key; dates, usages and the chain's signatures are not judged here.
+the trust anchor), ``ca.pem`` (the peer's trust anchors), and one of two more. With
+``key.pem`` (0600, PKCS#8) it is an `Identity`, with ``request.pem`` a `Requested`: its
+key was made elsewhere, most often on the board, and never left it. Reading checks
+that certificate and key, or request, belong together and that nobody else may read
+the key; dates, usages and the chain's signatures are not judged here.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -22,7 +25,11 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import KEY_MODE, PUBLIC_MODE, read_bounded
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.keys import PrivateKey, describe_key, key_pem, load_key, public_der
+from keyfob_host.pki.request import CertificateRequest, read_request
 from keyfob_host.pki.template import common_name
+
+KEY_FILE = "key.pem"
+REQUEST_FILE = "request.pem"
 
 # What each TLS engine of a board loads. axTLS reads PKCS#1 RSA keys and nothing else.
 _ENGINE_KEYS = {
@@ -32,12 +39,11 @@ _ENGINE_KEYS = {
 }
 
 
-@dataclass(frozen=True)
-class Identity:
-    """See the module's docstring."""
+@dataclass(frozen=True, kw_only=True)
+class Issued:
+    """The public part; see the module's docstring."""
 
     cert: x509.Certificate
-    key: PrivateKey
     anchors: tuple[x509.Certificate, ...]
     intermediates: tuple[x509.Certificate, ...] = ()
 
@@ -68,6 +74,32 @@ class Identity:
         """As `ca_pem`, one DER certificate an item."""
         return [one.public_bytes(Encoding.DER) for one in self.anchors]
 
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        """The folder's files: name -> (content, mode)."""
+        return {
+            "cert.pem": (self.cert_pem(), PUBLIC_MODE),
+            "chain.pem": (self.chain_pem(), PUBLIC_MODE),
+            "ca.pem": (self.ca_pem(), PUBLIC_MODE),
+        }
+
+    def write(self, folder: Path, *, force: bool = False) -> Path:
+        """Write the files as one change; error ``cert.exists`` without ``force``."""
+        try:
+            write_folder(folder, self.files(), replace=force)
+        except FileExistsError:
+            raise _exists(folder, folder.name) from None
+        return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(Issued):
+    """A certificate whose private key is here."""
+
+    key: PrivateKey
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        return {**super().files(), KEY_FILE: (self.key_pem(), KEY_MODE)}
+
     def key_pem(self) -> bytes:
         """The private key, PKCS#8 PEM, unencrypted: for files of mode 0600 only."""
         return key_pem(self.key)
@@ -91,51 +123,84 @@ class Identity:
         traditional = PrivateFormat.TraditionalOpenSSL
         return self.key.private_bytes(Encoding.DER, traditional, NoEncryption())
 
-    def write(self, folder: Path, *, force: bool = False) -> Path:
-        """Write the four files as one change; error ``cert.exists`` without ``force``."""
-        files = {
-            "cert.pem": (self.cert_pem(), PUBLIC_MODE),
-            "chain.pem": (self.chain_pem(), PUBLIC_MODE),
-            "ca.pem": (self.ca_pem(), PUBLIC_MODE),
-            "key.pem": (self.key_pem(), KEY_MODE),
-        }
-        try:
-            write_folder(folder, files, replace=force)
-        except FileExistsError:
-            raise _exists(folder, self.name) from None
-        return folder
-
     @classmethod
     def read(cls, folder: Path) -> Identity:
         """The identity in ``folder``.
 
-        Errors: ``cert.missing``, ``cert.unreadable``, ``cert.key-*`` (see
-        `keys.load_key`), ``cert.key-mismatch``, ``file.*``.
+        Errors: those of `read_issued`, and ``cert.key-elsewhere`` where there is a
+        certificate only, issued from a request.
         """
-        with explain_os_error(folder, "look for the identity"):
-            there = (folder / "cert.pem").exists()
-        if not there:
-            raise KeyfobHostError(
-                "cert.missing",
-                f"there is no identity {folder.name!r}",
-                evidence=f"{folder}: no cert.pem in it",
-                fix=f"keyfob cert {_kind_of(folder)} {folder.name}",
-                status=ExitStatus.IDENTITY,
-            )
-        (cert,) = load_certs(folder / "cert.pem", "the certificate")[:1]
-        chain = load_certs(folder / "chain.pem", "the certificate chain")
-        anchors = load_certs(folder / "ca.pem", "the trust anchors")
-        key = load_key(folder / "key.pem", "the private key")
-        if public_der(key) != public_der(cert.public_key()) or chain[0] != cert:
-            raise KeyfobHostError(
-                "cert.key-mismatch",
-                "certificate, chain and private key do not belong together",
-                evidence=f"{folder}: certificate has a {describe_key(cert.public_key())} key, "
-                f"key.pem holds {'the same' if chain[0] != cert else 'another'} key",
-                fix=f"keyfob cert {_kind_of(folder)} {folder.name} --force",
-                status=ExitStatus.IDENTITY,
-            )
-        return cls(cert=cert, key=key, anchors=tuple(anchors), intermediates=tuple(chain[1:]))
+        found = read_issued(folder)
+        if isinstance(found, cls):
+            return found
+        raise KeyfobHostError(
+            "cert.key-elsewhere",
+            f"the private key of {folder.name!r} is not on this machine: it was made where the "
+            "certificate request came from, most often on the board",
+            evidence=f"{folder}: {REQUEST_FILE} and no {KEY_FILE}",
+            fix=f"give the certificate to that board: keyfob provision --identity {folder.name} "
+            f"--key-on-board; for a key made here: keyfob cert {_kind_of(folder)} {folder.name} "
+            "--force",
+            status=ExitStatus.IDENTITY,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requested(Issued):
+    """A certificate issued from ``request``, by whoever holds the key."""
+
+    request: CertificateRequest
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        return {**super().files(), REQUEST_FILE: (self.request.pem(), PUBLIC_MODE)}
+
+
+def read_issued(folder: Path) -> Identity | Requested:
+    """What is in ``folder``, with its key or without.
+
+    Errors: ``cert.missing``, ``cert.unreadable``, ``cert.key-*`` (see
+    `keys.load_key`), ``cert.key-mismatch``, ``cert.request-*``, ``file.*``.
+    """
+    with explain_os_error(folder, "look for the identity"):
+        there = (folder / "cert.pem").exists()
+        is_requested = (folder / REQUEST_FILE).exists() and not (folder / KEY_FILE).exists()
+    if not there:
+        raise KeyfobHostError(
+            "cert.missing",
+            f"there is no identity {folder.name!r}",
+            evidence=f"{folder}: no cert.pem in it",
+            fix=f"keyfob cert {_kind_of(folder)} {folder.name}",
+            status=ExitStatus.IDENTITY,
+        )
+    (cert,) = load_certs(folder / "cert.pem", "the certificate")[:1]
+    chain = load_certs(folder / "chain.pem", "the certificate chain")
+    anchors = tuple(load_certs(folder / "ca.pem", "the trust anchors"))
+    intermediates = tuple(chain[1:])
+    if is_requested:
+        path = folder / REQUEST_FILE
+        request = read_request(read_bounded(path, "read the request"), source=str(path))
+        _check_pair(folder, REQUEST_FILE, request.public_key, cert, chain[0])
+        return Requested(cert=cert, anchors=anchors, intermediates=intermediates, request=request)
+    key = load_key(folder / KEY_FILE, "the private key")
+    _check_pair(folder, KEY_FILE, key, cert, chain[0])
+    return Identity(cert=cert, anchors=anchors, intermediates=intermediates, key=key)
+
+
+def _check_pair(
+    folder: Path, file: str, key: object, cert: x509.Certificate, first: x509.Certificate
+) -> None:
+    same = public_der(key) == public_der(cert.public_key())
+    if same and first == cert:
+        return
+    raise KeyfobHostError(
+        "cert.key-mismatch",
+        "certificate, chain and private key do not belong together",
+        evidence=f"{folder}: certificate has a {describe_key(cert.public_key())} key, "
+        f"{file} holds {'the same' if same else 'another'} key; chain.pem begins with "
+        f"{'that' if first == cert else 'another'} certificate",
+        fix=f"keyfob cert {_kind_of(folder)} {folder.name} --force",
+        status=ExitStatus.IDENTITY,
+    )
 
 
 def refuse_existing(folder: Path, name: str) -> None:
@@ -175,6 +240,15 @@ def load_certs(path: Path, what: str) -> list[x509.Certificate]:
             fix=f"openssl x509 -in {path} -noout -text",
             status=ExitStatus.IDENTITY,
         ) from None
+
+
+def issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether ``issuer`` signed ``cert`` (name and signature; nothing else)."""
+    try:
+        cert.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def certs_pem(certs: tuple[x509.Certificate, ...]) -> bytes:

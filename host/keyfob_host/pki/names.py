@@ -16,6 +16,12 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 
 # ub-common-name, RFC 5280 appendix A.1. The ids below are ASCII, so bytes = characters.
 MAX_COMMON_NAME = 64
+MAX_CRL_URL = 255
+_BOUNDS = {"country": 2, "state": 128, "locality": 128}
+_PRINTABLE = {
+    "country": ("[A-Z]{2}", "capital letters (ISO 3166)"),
+    "serial_number": (r"[A-Za-z0-9 '()+,./:=?-]+", "of A-Z a-z 0-9 space '()+,-./:=?"),
+}
 
 # The host's own identity: the broker's ACL gives this user name every topic.
 HOST_ID = "keyfob-host"
@@ -26,6 +32,9 @@ HOST_ID = "keyfob-host"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _ID_RULE = "letters, digits and . _ : -, first a letter or digit, at most 64 characters"
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+# RFC 3986: a scheme, then the characters that need no percent-encoding, and percent.
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,255}")
+_URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~:/?@!$&'()*+,;=%-]*)?")
 
 
 def check_device_id(device_id: str) -> None:
@@ -81,6 +90,43 @@ def check_common_name(name: str) -> None:
     )
 
 
+def check_subject_value(field: str, value: str) -> None:
+    """Raise ``cert.bad-subject`` unless ``value`` can be this attribute of a subject.
+
+    ``field``: as a profile names it. RFC 5280 appendix A.1: upper bounds in characters,
+    and a PrintableString for country and serial number.
+    """
+    bound = _BOUNDS.get(field, MAX_COMMON_NAME)
+    pattern, wanted = _PRINTABLE.get(field, (None, "printable, no space at either end"))
+    is_good = value.isprintable() and value.strip() == value and 0 < len(value) <= bound
+    if is_good and (pattern is None or re.fullmatch(pattern, value)):
+        return
+    raise KeyfobHostError(
+        "cert.bad-subject",
+        f"{field} of a subject must be 1 to {bound} characters, {wanted}",
+        evidence=f"{value[:80]!r}: {len(value)} characters",
+        fix="choose a shorter or plainer one, in [subject] of the profile or with --var",
+        status=ExitStatus.IDENTITY,
+    )
+
+
+def check_crl_url(url: str) -> None:
+    """Raise ``cert.bad-crl-url`` unless clients can fetch a CRL from ``url``.
+
+    RFC 5280 section 4.2.1.13. Without TLS is as good: the CRL is signed, and fetching it
+    over TLS would need the very check it is for.
+    """
+    if _URL.fullmatch(url) and len(url) <= MAX_CRL_URL:
+        return
+    raise KeyfobHostError(
+        "cert.bad-crl-url",
+        "a CRL distribution point is an address with http:// or https://",
+        evidence=repr(url),
+        fix='for example: crl_distribution_point = "http://ca.example.org/ca.crl"',
+        status=ExitStatus.IDENTITY,
+    )
+
+
 def is_dns_name(text: str) -> bool:
     """Whether ``text`` is a host name (RFC 1123), without a wildcard and not an IPv4 address."""
     labels = text.split(".")
@@ -93,7 +139,7 @@ def is_dns_name(text: str) -> bool:
 
 
 def parse_san(text: str) -> x509.GeneralName:
-    """``DNS:name``, ``IP:address``, a bare name or a bare address as a SAN entry.
+    """``DNS:name``, ``IP:address``, ``URI:uri``, a bare name or address as a SAN entry.
 
     A wildcard may only be the whole left-most label, before at least two more
     (RFC 9525 section 6.3). Error: ``cert.bad-san``.
@@ -104,6 +150,10 @@ def parse_san(text: str) -> x509.GeneralName:
         return _dns(rest, text)
     if separator and kind == "IP":
         return _ip(rest, text)
+    if separator and kind == "URI":
+        if not _URI.fullmatch(rest):
+            raise _bad_san(text, "not a URI (RFC 3986)")
+        return x509.UniformResourceIdentifier(rest)
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:

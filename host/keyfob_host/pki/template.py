@@ -1,12 +1,14 @@
 """X.509 v3 certificates assembled: RFC 5280 extensions for an authority and an end-entity.
 
 What is signed is what is asked: dates and usages are arguments, so that test benches
-can have expired or misused certificates. Names were checked by `names` before.
+can have expired or misused certificates. Checked is what a profile's templates became;
+the names they were filled with were checked by `names` before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -15,12 +17,33 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from keyfob_host.pki.keys import PrivateKey, PublicKey
-from keyfob_host.pki.profiles import Subject
+from keyfob_host.pki.names import check_crl_url, check_subject_value, host_san, parse_sans
+from keyfob_host.pki.profiles import San, Subject
+from keyfob_host.pki.variables import fill
 
 USAGE_OIDS = {
     "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
     "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH,
 }
+
+# The fields of a profile's subject, in the order that a certificate has them.
+_SUBJECT_OIDS = {
+    "country": NameOID.COUNTRY_NAME,
+    "state": NameOID.STATE_OR_PROVINCE_NAME,
+    "locality": NameOID.LOCALITY_NAME,
+    "organization": NameOID.ORGANIZATION_NAME,
+    "organizational_unit": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "serial_number": NameOID.SERIAL_NUMBER,
+    "common_name": NameOID.COMMON_NAME,
+}
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signs: a certificate and its key."""
+
+    cert: x509.Certificate
+    key: PrivateKey
 
 
 def build_authority(
@@ -30,19 +53,26 @@ def build_authority(
     not_after: datetime,
     *,
     path_length: int | None,
+    signer: Signer | None = None,
+    crl_url: str | None = None,
 ) -> x509.Certificate:
-    """A self-signed CA certificate (RFC 5280 sections 4.2.1.3 and 4.2.1.9)."""
+    """A CA certificate (RFC 5280 sections 4.2.1.3 and 4.2.1.9), self-signed without ``signer``."""
     public = key.public_key()
     usage = _key_usage(key_cert_sign=True, crl_sign=True)
     basic = x509.BasicConstraints(ca=True, path_length=path_length)
-    return (
-        _builder(subject, subject, public, not_before, not_after)
+    authority_id = (
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
+        if signer is None
+        else _authority_id(signer.cert)
+    )
+    builder = (
+        _builder(subject, signer.cert.subject if signer else subject, public, not_before, not_after)
         .add_extension(basic, critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(authority_id, critical=False)
     )
+    return _with_crl(builder, crl_url).sign(signer.key if signer else key, hashes.SHA256())
 
 
 def build_end_entity(
@@ -51,12 +81,12 @@ def build_end_entity(
     not_before: datetime,
     not_after: datetime,
     *,
-    issuer: x509.Certificate,
-    issuer_key: PrivateKey,
+    signer: Signer,
     usages: Sequence[str],
     sans: Sequence[x509.GeneralName],
+    crl_url: str | None = None,
 ) -> x509.Certificate:
-    """An end-entity certificate for ``public``, signed by ``issuer_key``.
+    """An end-entity certificate for ``public``, signed by ``signer``.
 
     ``usages`` are names of `USAGE_OIDS`; with none there is no EKU extension. Key
     usage follows the key and its role: a signature always, encipherment for an RSA
@@ -64,38 +94,70 @@ def build_end_entity(
     """
     is_rsa_server = not isinstance(public, ec.EllipticCurvePublicKey) and "serverAuth" in usages
     usage = _key_usage(digital_signature=True, key_encipherment=is_rsa_server)
-    issuer_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    authority_id = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id)
     builder = (
-        _builder(subject, issuer.subject, public, not_before, not_after)
+        _builder(subject, signer.cert.subject, public, not_before, not_after)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(authority_id, critical=False)
+        .add_extension(_authority_id(signer.cert), critical=False)
     )
     if usages:
         extended = x509.ExtendedKeyUsage([USAGE_OIDS[usage] for usage in usages])
         builder = builder.add_extension(extended, critical=False)
     if sans:
         builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
+    return _with_crl(builder, crl_url).sign(signer.key, hashes.SHA256())
 
 
-def subject_name(subject: Subject, **fields: str) -> x509.Name:
-    """The profile's subject with its placeholders filled; values are UTF8String."""
-    given = (
-        (NameOID.COUNTRY_NAME, subject.country),
-        (NameOID.ORGANIZATION_NAME, subject.organization),
-        (NameOID.ORGANIZATIONAL_UNIT_NAME, subject.organizational_unit),
-        (NameOID.COMMON_NAME, subject.common_name.format(**fields)),
-    )
-    return x509.Name([x509.NameAttribute(oid, value) for oid, value in given if value is not None])
+def subject_name(
+    subject: Subject, fields: Mapping[str, str], *, common_name: str | None = None
+) -> x509.Name:
+    """The profile's subject with its placeholders filled; ``common_name`` instead of its own.
+
+    Values are UTF8String, but for country and serial number. Error ``cert.bad-subject``.
+    """
+    attributes = []
+    for name, oid in _SUBJECT_OIDS.items():
+        template = getattr(subject, name)
+        if template is not None:
+            value = fill(template, fields)
+            if name == "common_name" and common_name is not None:
+                value = common_name
+            check_subject_value(name, value)
+            attributes.append(x509.NameAttribute(oid, value))
+    return x509.Name(attributes)
+
+
+def san_entries(san: San, name: str) -> list[x509.GeneralName]:
+    """The profile's SANs for ``name``; ``name`` itself first where the profile wants it.
+
+    Error ``cert.bad-san``.
+    """
+    own = host_san(name) if san.name else None
+    entries = [] if own is None else [own]
+    entries += parse_sans(fill(text, {"name": name}) for text in san.texts())
+    return list(dict.fromkeys(entries))
 
 
 def common_name(name: x509.Name) -> str:
     """The (last) common name, or "" where there is none."""
     values = [str(one.value) for one in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
     return values[-1] if values else ""
+
+
+def _authority_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    issuer_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id)
+
+
+def _with_crl(builder: x509.CertificateBuilder, url: str | None) -> x509.CertificateBuilder:
+    """RFC 5280 section 4.2.1.13, or nothing."""
+    if url is None:
+        return builder
+    check_crl_url(url)
+    where = [x509.UniformResourceIdentifier(url)]
+    point = x509.DistributionPoint(where, relative_name=None, reasons=None, crl_issuer=None)
+    return builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
 
 
 def _builder(

@@ -1,0 +1,86 @@
+"""Where a certificate authority is kept: ``ca/``, and ``ca/issuing/`` below a root.
+
+``ca.cert.pem`` and ``ca.key.pem`` (0600, PKCS#8, encrypted when a passphrase was given)
+are the root's. With an intermediate, ``issuing/`` has the same two of the CA that signs,
+and ``chain.pem``: its certificate, then the root's. The root's key may then be taken
+away: nothing but a new intermediate needs it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography import x509
+
+from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
+from keyfob_host.pki.identity import load_certs
+
+CERT_FILE = "ca.cert.pem"
+KEY_FILE = "ca.key.pem"
+CHAIN_FILE = "chain.pem"
+ISSUING = "issuing"
+
+
+def signing_folder(folder: Path) -> Path:
+    """Where the certificate and the key are that sign brokers and devices."""
+    below = folder / ISSUING
+    with explain_os_error(below, "look for the issuing CA"):
+        return below if (below / CERT_FILE).exists() else folder
+
+
+def signing_key_path(folder: Path) -> Path:
+    """The key that signs brokers and devices."""
+    return signing_folder(folder) / KEY_FILE
+
+
+def clients_ca_path(folder: Path) -> Path:
+    """What a broker checks its clients against: the root, and the intermediate if there is one.
+
+    Boards send their chain. A client that does not is let in all the same.
+    """
+    below = signing_folder(folder)
+    return folder / CERT_FILE if below == folder else below / CHAIN_FILE
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise ``ca.exists`` where a CA would be overwritten."""
+    with explain_os_error(folder, "look for a CA"):
+        there = (folder / CERT_FILE).exists() or (folder / KEY_FILE).exists()
+    if there:
+        raise ca_exists(folder)
+
+
+def load_ca_cert(folder: Path) -> x509.Certificate:
+    """The root's certificate alone, which boards and brokers trust; error ``ca.missing``."""
+    path = folder / CERT_FILE
+    with explain_os_error(path, "look for the CA"):
+        there = path.exists()
+    if not there:
+        raise KeyfobHostError(
+            "ca.missing",
+            "this bench has no certificate authority yet",
+            evidence=f"{path} is not there",
+            fix="keyfob ca init",
+            status=ExitStatus.IDENTITY,
+        )
+    return load_certs(path, "the CA certificate")[0]
+
+
+def load_issuing_cert(folder: Path) -> x509.Certificate | None:
+    """The intermediate's certificate, None where the root itself signs."""
+    below = signing_folder(folder)
+    if below == folder:
+        return None
+    return load_certs(below / CERT_FILE, "the issuing CA's certificate")[0]
+
+
+def ca_exists(folder: Path) -> KeyfobHostError:
+    """The error of `refuse_existing`."""
+    return KeyfobHostError(
+        "ca.exists",
+        "this bench already has a certificate authority; "
+        "a new one makes every certificate issued so far worthless",
+        evidence=str(folder),
+        fix="to use it: keyfob ca show; to replace it: keyfob ca init --force",
+        status=ExitStatus.IDENTITY,
+    )
