@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("keyfob_host.commands.ca:init", "Make the CA."),
     "show": ("keyfob_host.commands.ca:show", "Show the CA's certificate."),
     "passphrase": ("keyfob_host.commands.ca_passphrase:passphrase", "Change its passphrase."),
+    "trust": ("keyfob_host.commands.ca_trust:trust", "Let this machine's programs trust it."),
 }
 
 
