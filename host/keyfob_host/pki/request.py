@@ -29,6 +29,8 @@ from keyfob_host.pki.names import check_device_id, san_text
 MAX_REQUEST_BYTES = 16 * 1024
 
 _HASHES = ("sha256", "sha384", "sha512")
+_MAX_SHOWN = 160
+_EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 section 5.4.2
 _LEAST_EXPONENT = 65537  # FIPS 186-5 section A.1.1: 2^16 < e
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 _HOW = "openssl req -new -key KEYFILE -subj /CN=sensor-01 -out request.pem"
@@ -73,7 +75,7 @@ def read_request(content: bytes, *, source: str = "the request") -> CertificateR
     with _readable(source, len(content)):
         hash_name = csr.signature_hash_algorithm.name if csr.signature_hash_algorithm else "none"
         names = [str(one.value) for one in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-        other = tuple(_not_taken_over(csr))
+        other = tuple(map(_shown, _not_taken_over(csr)))
         is_signed = hash_name in _HASHES and csr.is_signature_valid
     if hash_name not in _HASHES:
         raise _refused(
@@ -172,7 +174,9 @@ def _not_taken_over(csr: x509.CertificateSigningRequest) -> Iterator[str]:
             yield f"attribute {item.oid.dotted_string}"
 
 
-_EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")
+def _shown(text: str) -> str:
+    """For a terminal: whoever made the request chose what is in it."""
+    return "".join(one if one.isprintable() else "?" for one in text)[:_MAX_SHOWN]
 
 
 def _extension_text(extension: x509.Extension[x509.ExtensionType]) -> str:
