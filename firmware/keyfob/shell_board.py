@@ -1,6 +1,7 @@
 """The shell's commands about the board itself: time, date, certs, wifi.
 
-``certs`` shows what is public of the identity. The key is only proven by its hash.
+``certs`` shows what is public of the identity, and why it is not used if it is not. The
+key is only proven by its hash.
 """
 
 import hashlib
@@ -84,6 +85,10 @@ async def run_certs(shell, rest: str) -> None:
         pass  # never provisioned twice
     if not is_set:
         shell.refuse("Without a clock no validity can be judged.", "time set")
+    # Last, and told by the shell as any error: what keeps the identity from being used.
+    from keyfob.store_checks import check
+
+    check(identity, now_s if is_set else 0)
 
 
 def _show_certificate(name: str, der: bytes, now_s: int) -> None:

@@ -115,7 +115,8 @@ def _check_anchors(identity, now_s: int) -> None:
                 error = KeyfobError("store.bad-anchor", error.detail)
             raise error
         if not fields.is_ca:
-            raise KeyfobError("store.bad-anchor", name + ": CA false, want true")
+            text = "%s: version %d, CA false; want 3 and true" % (name, fields.version)
+            raise KeyfobError("store.bad-anchor", text)
         if fields.not_before_s <= now_s <= fields.not_after_s:
             is_valid = True
         elif not (is_valid or dates):

@@ -129,7 +129,10 @@ REFUSED: dict[str, tuple[str, Callable[[], dict]]] = {
         "x509.not-v3",
         lambda: {"server": as_version_1(make_leaf(CA, "localhost", ("localhost",)), CA)},
     ),
-    "version-1-anchor": ("x509.not-v3", lambda: {"server": server_cert(), "anchors": (_ca_v1(),)}),
+    "version-1-anchor": (
+        "store.bad-anchor",
+        lambda: {"server": server_cert(), "anchors": (_ca_v1(),)},
+    ),
     "rsa-1024": (
         "x509.weak",
         lambda: {
@@ -137,25 +140,25 @@ REFUSED: dict[str, tuple[str, Callable[[], dict]]] = {
             "lines": (NAMED, "ciphers DEFAULT@SECLEVEL=0"),
         },
     ),
-    "expired-anchor": ("x509.expired", lambda: _below_expired_anchor()),
+    "expired-anchor": ("store.anchor-expired", lambda: _below_expired_anchor()),
     "device-of-another-ca": (
         "tls.alert-unknown-ca",
         lambda: {"server": server_cert(), "device": device_cert(OTHER)},
     ),
     "device-expired": (
-        "tls.alert-certificate-expired",
+        "store.expired",
         lambda: {"server": server_cert(), "device": device_cert(before=-3 * DAY, after=-DAY)},
     ),
     "device-not-yet-valid": (
-        "tls.alert-bad-certificate",
+        "store.not-yet-valid",
         lambda: {"server": server_cert(), "device": device_cert(before=DAY)},
     ),
     "device-eku": (
-        "tls.alert-unsupported-certificate",
+        "store.wrong-usage",
         lambda: {"server": server_cert(), "device": device_cert(usage=SERVER_AUTH)},
     ),
     "device-key-of-another": (
-        "tls.bad-key",
+        "store.key-mismatch",
         lambda: {
             "server": server_cert(),
             "device": Pair(device_cert().der, ec.generate_private_key(ec.SECP256R1())),

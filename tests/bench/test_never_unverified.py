@@ -260,7 +260,7 @@ def test_a_trust_anchor_that_cannot_be_read_reaches_no_port(
     content: bytes, board: Board, listener: Listener
 ) -> None:
     board.provision([CA], ca=content)
-    assert board.outcome()[0] == "x509.bad-anchor"
+    assert board.outcome()[0] == "store.bad-anchor"
     assert listener.connections == 0
 
 

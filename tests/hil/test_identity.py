@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -48,6 +49,31 @@ def refused(board, broker):
     return check
 
 
+@pytest.fixture
+def both_slots(board) -> None:
+    """Each of its slots holds the bench's own identity, or one that is as good."""
+    board.provision()
+
+
+@pytest.fixture
+def replaced(board, broker, both_slots) -> Callable[[Identity, str], dict]:
+    """``replaced(identity, code)``: the board uses its other identity in the place of that
+    one, and says so; what it said."""
+
+    def check(identity: Identity, code: str) -> dict:
+        board.provision(identity)
+        told = board.wait_event("store.fallback")
+        assert told["code"] == code
+        loaded = board.wait_event("store.loaded")
+        assert loaded["slot"] == told["slot"]
+        assert loaded["cert"] != board.fingerprint()
+        board.wait_event("mqtt.up")
+        assert identity.cert_der() not in broker.said_in_clear()
+        return told
+
+    return check
+
+
 def test_rotated_identity_takes_effect(board, broker, ca) -> None:
     board.reset()
     before = board.wait_event("store.loaded")
@@ -88,35 +114,44 @@ def test_identity_of_a_foreign_ca_is_told(refused, board, ca) -> None:
     refused(known, "tls.alert-unknown-ca", "certificate verify failed")
 
 
-def test_expired_identity_is_told(refused, board, ca) -> None:
+def test_expired_identity_is_told_and_the_other_used(replaced, board, ca) -> None:
     expired = ca.authority.issue_device(
         board.device_id, not_before=NOW - 30 * DAY, not_after=NOW - DAY
     )
-    refused(expired, "tls.alert-certificate-expired", "certificate verify failed")
+    assert "clock" in replaced(expired, "store.expired")["detail"]
 
 
-def test_identity_for_servers_is_told(refused, board, ca) -> None:
+def test_identity_for_servers_is_told_and_the_other_used(replaced, board, ca) -> None:
     server = ca.authority.issue_device(board.device_id, eku=["serverAuth"])
-    refused(server, "tls.alert-unsupported-certificate", "certificate verify failed")
+    assert "1.3.6.1.5.5.7.3.1" in replaced(server, "store.wrong-usage")["detail"]
 
 
-def test_key_of_another_certificate_is_told_and_nothing_is_sent(board, broker, ca) -> None:
+def test_key_of_another_certificate_is_told_and_the_other_used(replaced, board, ca) -> None:
     one, other = (ca.authority.issue_device(board.device_id) for _ in range(2))
-    board.provision(Identity(cert=one.cert, key=other.key, anchors=one.anchors))
-    connections = len(broker.relay.connections)
-    error = board.wait_error("tls.bad-key")
-    assert error["retry"] == "stop"
-    assert board.events("tls.up") == []
-    assert len(broker.relay.connections) == connections
+    replaced(Identity(cert=one.cert, key=other.key, anchors=one.anchors), "store.key-mismatch")
 
 
 @pytest.mark.parametrize("name", ["key.der", "cert.der", "ca.der"])
-def test_damaged_identity_file_is_told_and_nothing_is_sent(board, broker, name) -> None:
+def test_damaged_identity_file_is_told_and_the_other_slot_used(board, both_slots, name) -> None:
     board.spoil(name)
+    told = board.wait_event("store.fallback")
+    assert told["code"] == "store.hash-mismatch"
+    assert name in told["detail"]
+    assert board.wait_event("store.loaded")["slot"] == told["slot"]
+    board.wait_event("mqtt.up")
+
+
+def test_two_damaged_identities_are_told_and_nothing_is_sent(board, broker, both_slots) -> None:
+    board.provision(board.identity)  # so that the next story is provisioned again
     connections = len(broker.relay.connections)
-    error = board.wait_error("store.hash-mismatch")
-    assert name in error["detail"]
+    with board.repl() as repl:
+        for slot in "ab":
+            repl.write(f"/id/{slot}/cert.der", b"damaged")
+    board.reset()
+    error = board.wait_error("store.no-identity")
     assert error["retry"] == "stop"
+    for slot in "ab":
+        assert f"{slot}: store.hash-mismatch: /id/{slot}/cert.der" in error["detail"]
     assert len(broker.relay.connections) == connections
 
 

@@ -199,7 +199,10 @@ def test_a_certificate_that_is_not_der_is_named(at: int) -> None:
 
 @pytest.mark.parametrize("at", range(2))
 def test_a_trust_anchor_that_is_none_is_refused(at: int) -> None:
-    for other, evidence in ((issued(), "CA false, want true"), (ANCHOR[:-1], "offset ")):
+    for other, evidence in (
+        (issued(), "version 3, CA false; want 3 and true"),
+        (ANCHOR[:-1], "offset "),
+    ):
         anchors = [ANCHOR, ANCHOR]
         anchors[at] = other
         error = refused(Slot(KEY_DER, issued(), anchors=tuple(anchors)))
