@@ -6,10 +6,12 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
 from keyfob_host.boards import DEFAULT_KIND, open_board
+from keyfob_host.commands.provision_key import KeyOptions, key_options, provision_key
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
 from keyfob_host.home import find_home
@@ -28,9 +30,8 @@ from keyfob_host.ui import Ui
 @click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
 @click.option("--port", help="Serial port of a real board.")
 @click.option("--name", help="Name of the virtual board, if not that of its kind.")
-@click.option(
-    "--identity", required=True, metavar="ID|DIR", help="A device of this bench, or a folder."
-)
+@click.option("--identity", metavar="ID|DIR", help="A device of this bench, or a folder.")
+@key_options
 @click.option("--broker", metavar="HOST[:PORT]", help="As in the broker's certificate.")
 @click.option("--ntp", multiple=True, metavar="HOST[:PORT]", help="Time server; may be repeated.")
 @click.option("--wifi-ssid", help="Wi-Fi network. Its password is asked for.")
@@ -46,10 +47,11 @@ from keyfob_host.ui import Ui
 @click.pass_obj
 def provision(
     ui: Ui,
+    /,
     kind: str,
     port: str | None,
     name: str | None,
-    identity: str,
+    identity: str | None,
     broker: str | None,
     ntp: tuple[str, ...],
     wifi_ssid: str | None,
@@ -60,12 +62,19 @@ def provision(
     via: Via,
     dry_run: bool,
     no_reset: bool,
+    **given: Any,
 ) -> None:
     """Write a device's identity and settings to the board, and restart it.
 
     What is not given stays as it is on the board. A virtual board gets the bench's
     access point, and the bench's broker and time server if they run.
+
+    With --key-on-board the board makes its private key itself and keeps it; without
+    --identity its serial number is the device's id. The bench's CA signs, or one
+    elsewhere: first --csr-out, then --chain.
     """
+    key = KeyOptions(**given)
+    key.check(identity, dry_run)
     home = find_home()
     settings = Settings(
         broker=broker,
@@ -75,10 +84,13 @@ def provision(
         app={"name": app} if app else {},
         extra=parse_set(sets),
     )
-    folder, device_id = find_identity(home, identity)
     ref = open_board(kind, port, name=name, home=home)
     if ref.virtual is not None:
         settings = bench_settings(settings, home)
+    if key.key_on_board:
+        provision_key(ui, ref, home, identity, settings, key, via, not no_reset)
+        return
+    folder, device_id = find_identity(home, str(identity))
     report = provision_board(
         ref,
         folder,

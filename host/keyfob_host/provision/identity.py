@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.pki.identity import Identity
+from keyfob_host.pki.identity import Identity, Issued
 
 # What firmware/keyfob/store.py reads: no larger file, no longer chain, no further anchor.
 MAX_FILE_BYTES = 4096
@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 
 
 def check_identity(
-    identity: Identity, *, device_id: str | None = None, now: datetime | None = None
+    identity: Issued, *, device_id: str | None = None, now: datetime | None = None
 ) -> None:
     """Refuse an identity that could not connect.
 
@@ -49,10 +49,20 @@ def check_identity(
 
 
 def slot_files(identity: Identity, engine: str) -> dict[str, bytes]:
-    """The slot's files without its manifest, in DER: ``ca.der``, ``cert.der``, ``key.der`` ….
+    """`certificate_files` and ``key.der``, in DER: all of a slot but its manifest.
 
     Errors: ``cert.key-type-not-for-engine``, ``provision.chain-too-long``,
     ``provision.file-too-large``.
+    """
+    files = certificate_files(identity)
+    files["key.der"] = identity.key_der_for(engine)
+    return _bounded(files, identity.name)
+
+
+def certificate_files(identity: Issued) -> dict[str, bytes]:
+    """``ca.der``, ``ca1.der`` …, ``cert.der``, ``cert1.der`` …: all that is not secret.
+
+    Errors: ``provision.chain-too-long``, ``provision.file-too-large``.
     """
     files: dict[str, bytes] = {}
     for stem, certs in (("ca", identity.anchors_der()), ("cert", identity.chain_der())):
@@ -64,12 +74,15 @@ def slot_files(identity: Identity, engine: str) -> dict[str, bytes]:
             )  # fmt: skip
         for number, der in enumerate(certs):
             files[f"{stem}{number or ''}.der"] = der
-    files["key.der"] = identity.key_der_for(engine)
-    for name, content in files.items():
+    return _bounded(files, identity.name)
+
+
+def _bounded(files: dict[str, bytes], name: str) -> dict[str, bytes]:
+    for file, content in files.items():
         if len(content) > MAX_FILE_BYTES:
             raise _refused(
-                "file-too-large", f"{name} is larger than a board reads",
-                f"{len(content)} bytes, at most {MAX_FILE_BYTES}", identity.name,
+                "file-too-large", f"{file} is larger than a board reads",
+                f"{len(content)} bytes, at most {MAX_FILE_BYTES}", name,
             )  # fmt: skip
     return files
 
@@ -98,7 +111,7 @@ def _check_dates(cert: x509.Certificate, moment: datetime, name: str) -> None:
         )  # fmt: skip
 
 
-def _check_usage(identity: Identity) -> None:
+def _check_usage(identity: Issued) -> None:
     """EKU clientAuth. RFC 5280 section 4.2.1.12: without the extension any usage is allowed."""
     try:
         usages = identity.cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -113,7 +126,7 @@ def _check_usage(identity: Identity) -> None:
         )  # fmt: skip
 
 
-def _check_chain(identity: Identity, moment: datetime) -> None:
+def _check_chain(identity: Issued, moment: datetime) -> None:
     """Signatures from the end-entity up to one of ``ca.pem`` (RFC 5280 section 6.1, in part)."""
     current = identity.cert
     above = list(identity.intermediates)
