@@ -23,7 +23,7 @@ def kept_of(engine: str) -> set[str]:
 
 def test_a_board_whose_own_tls_verifies_needs_no_engine() -> None:
     out = left_out(FIRMWARE, "mbedtls")
-    assert {"keyfob/tls/engine.py", "keyfob/pki/path.py", "keyfob/crypto/p256.py"} <= out
+    assert {"keyfob/tls/engine.py", "keyfob/pki/path.py", "keyfob/crypto/x25519.py"} <= out
     for name in ("stream", "tls/context", "tls/handshake", "tls/chain", "tls/reasons", "client"):
         assert f"keyfob/{name}.py" in kept_of("mbedtls")
 
