@@ -18,7 +18,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from keyfob_host import daemon
-from keyfob_host.broker_failures import did_not_answer, did_not_start, find_mosquitto
+from keyfob_host.broker_failures import (
+    did_not_answer,
+    did_not_reload,
+    did_not_start,
+    find_mosquitto,
+)
 from keyfob_host.broker_probe import probe
 from keyfob_host.daemon import Detached
 from keyfob_host.errors import KeyfobHostError, explain_os_error
@@ -36,6 +41,9 @@ _RECORD = "mosquitto.json"
 _POLL_S = 0.02
 _FIRST_PROBE_S = 0.25
 _PORT_TRIES = 5
+# mosquitto's own words on a SIGHUP, and when a certificate, a key or the CRL was no good.
+_RELOADS = "Reloading config"
+_NOT_RELOADED = "Error when reloading certificate"
 _LOG_KEPT_BYTES = 8 << 20
 
 _ACL_TEXT = f"""\
@@ -54,6 +62,7 @@ class MosquittoBroker:
 
     ``identity_dir`` is the broker's own (`pki.identity`), ``ca_pem_path`` what clients'
     certificates are checked against, ``port`` 0 takes a free one (see `port`).
+    ``crl_path``: CRLs in PEM that those are held against; None for no revocation at all.
     ``host_identity_dir`` is a client identity that the broker trusts: with it `start`
     waits for a CONNACK; without it for the broker's certificate and its demand for the
     client's. A broker that a killed run left in the same folder is ended first.
@@ -72,6 +81,7 @@ class MosquittoBroker:
         acl: bool = True,
         persistence: bool = False,
         host_identity_dir: Path | None = None,
+        crl_path: Path | None = None,
     ) -> None:
         # Absolute: mosquitto may be asked about them from another working directory.
         self.folder = folder.absolute()
@@ -82,6 +92,7 @@ class MosquittoBroker:
         self.acl = acl
         self.persistence = persistence
         self.host_identity_dir = host_identity_dir.absolute() if host_identity_dir else None
+        self.crl_path = crl_path.absolute() if crl_path else None
         self._process: Detached | None = None
         self._log_start: int | None = None
 
@@ -93,6 +104,7 @@ class MosquittoBroker:
             return None
         extra = running.extra
         host_identity = extra.get("host_identity_dir")
+        crl = extra.get("crl_path")
         broker = cls(
             folder,
             identity_dir=Path(str(extra["identity_dir"])),
@@ -102,6 +114,7 @@ class MosquittoBroker:
             acl=bool(extra["acl"]),
             persistence=bool(extra["persistence"]),
             host_identity_dir=Path(str(host_identity)) if host_identity else None,
+            crl_path=Path(str(crl)) if crl else None,
         )
         broker._process = running
         broker._log_start = int(str(extra["log_start"]))
@@ -165,9 +178,9 @@ class MosquittoBroker:
     def reload(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """SIGHUP, then wait until the certificate now in ``identity_dir`` is served.
 
-        mosquitto rereads certificate, key and ACL, but not the CA file. A key of another
+        mosquitto rereads certificate, key, CRL and ACL, but not the CA file. A key of another
         type (EC or RSA) is added to the one it has, and each client is served the one it
-        prefers; so for that it is restarted.
+        prefers; so for that it is restarted. Errors: ``broker.not-reloaded``, and as `start`.
         """
         identity = Identity.read(self.identity_dir)
         cert_der = identity.cert_der()
@@ -178,9 +191,12 @@ class MosquittoBroker:
             self.stop()
             self.start(timeout_s=timeout_s)
             return
-        seen = len(self._read_log(0))
+        seen = self.log_path.stat().st_size
         os.kill(self._process.pid, signal.SIGHUP)
-        self._wait(self._process, cert_der, seen, timeout_s)
+        self._wait(self._process, cert_der, seen, timeout_s, said=_RELOADS)
+        log = self._read_log(seen)
+        if _NOT_RELOADED in log:
+            raise did_not_reload(log)
 
     def __enter__(self) -> MosquittoBroker:
         return self.start()
@@ -209,6 +225,7 @@ class MosquittoBroker:
                 "acl": self.acl,
                 "persistence": self.persistence,
                 "host_identity_dir": str(self.host_identity_dir or ""),
+                "crl_path": str(self.crl_path or ""),
                 "log_start": self._log_start,
                 "key_type": _key_type(identity),
             },
@@ -217,7 +234,9 @@ class MosquittoBroker:
             self._wait(process, identity.cert_der(), log_start, timeout_s)
             self._process = process
 
-    def _wait(self, process: Detached, cert_der: bytes, log_start: int, timeout_s: float) -> None:
+    def _wait(
+        self, process: Detached, cert_der: bytes, log_start: int, timeout_s: float, said: str = ""
+    ) -> None:
         deadline = time.monotonic() + timeout_s
         address = loopback_of(self.host)
         patience_s = _FIRST_PROBE_S
@@ -225,9 +244,13 @@ class MosquittoBroker:
             if not process.alive:
                 log = self._read_log(log_start)
                 raise did_not_start(log, self.host, self.port, self.folder)
+            # It has one thread: who connects after these words meets what was reread.
+            has_said = said in self._read_log(log_start)
             try:
                 probe(address, self.port, cert_der, self.host_identity_dir, timeout_s=patience_s)
-                return
+                if has_said:
+                    return
+                why = f"it has not said {said!r} yet"
             except OSError as error:  # not listening yet
                 why = str(error)
             except KeyfobHostError as error:
@@ -265,6 +288,8 @@ class MosquittoBroker:
             "log_timestamp_format %Y-%m-%dT%H:%M:%SZ",
             f"persistence {'true' if self.persistence else 'false'}",
         ]
+        if self.crl_path:
+            lines.append(f"crlfile {self.crl_path}")
         if self.persistence:
             lines.append(f"persistence_location {self.folder}/")
         if self.acl:

@@ -16,10 +16,13 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.listeners import loopback_of
 from keyfob_host.pki import bench
-from keyfob_host.pki.authority import CERT_FILE, Authority, load_ca_cert
+from keyfob_host.pki.authority import Authority, load_ca_cert
+from keyfob_host.pki.ca_folder import clients_ca_path
+from keyfob_host.pki.crl import crl_path
 from keyfob_host.pki.describe import describe
 from keyfob_host.pki.identity import Identity
 from keyfob_host.pki.names import host_san, san_text
+from keyfob_host.pki.revocation import check_crls, crl_states
 
 
 def broker_up(
@@ -53,18 +56,40 @@ def broker_up(
             covered = [*([san_text(own)] if own else []), *sans]
             authority.issue_broker(chosen, covered).write(folder)
         bench.check_broker_identity(Identity.read(folder), ca, sans)
+        check_crls(home)
         if not bench.host_identity_fits(home):
             bench.renew_host_identity(home, authority or unlock())
         broker = MosquittoBroker(
             home.broker_dir,
             identity_dir=folder,
-            ca_pem_path=home.ca_dir / CERT_FILE,
+            ca_pem_path=clients_ca_path(home.ca_dir),
             host=host,
             port=port,
             persistence=True,
             host_identity_dir=bench.host_dir(home),
+            crl_path=crl_path(home) if crl_path(home).exists() else None,
         )
         return broker.start(), True
+
+
+def broker_rereads(home: Home, *, end_sessions: bool = False) -> str:
+    """Let the bench's broker read its certificate, key and CRL again.
+
+    "reloaded", or "restarted" where it ran without a CRL so far or ``end_sessions`` asks
+    for it (a session that stands is not judged again), or "" where none runs. Returns when
+    the broker serves with what it read. Errors: ``broker.*``.
+    """
+    with daemon.locked(home.ensure().broker_dir):
+        running = MosquittoBroker.attach(home.broker_dir)
+        if running is None:
+            return ""
+        crl = crl_path(home) if crl_path(home).exists() else None
+        if end_sessions or running.crl_path != crl:
+            running.crl_path = crl
+            running.restart()
+            return "restarted"
+        running.reload()
+        return "reloaded"
 
 
 def broker_down(home: Home) -> int | None:
@@ -88,6 +113,7 @@ def broker_status(home: Home) -> dict[str, Any]:
         raise not_running()
     identity = Identity.read(running.identity_dir)
     fields = describe(identity.cert)
+    crls = crl_states(home) if running.crl_path else []
     trouble = ""
     try:
         probe(
@@ -107,6 +133,7 @@ def broker_status(home: Home) -> dict[str, Any]:
         "sans": fields["sans"],
         "not_after": fields["not_after"],
         "days_left": fields["days_left"],
+        "crl_next_update": crls[0].next_update.isoformat() if crls else None,
         "log": str(running.log_path),
     }
 

@@ -126,3 +126,15 @@ def did_not_answer(log: str, host: str, port: int, timeout_s: float, why: str) -
         fix="keyfob broker log",
         status=ExitStatus.NETWORK,
     )
+
+
+def did_not_reload(log: str) -> KeyfobHostError:
+    """The error for a mosquitto that could not use what it read again on a SIGHUP."""
+    lines = [line for line in log.splitlines() if "rror" in line]
+    return KeyfobHostError(
+        "broker.not-reloaded",
+        "mosquitto could not reread its certificate, key or CRL, and goes on with the old ones",
+        evidence="\n".join(lines[-_EVIDENCE_LINES:]),
+        fix="keyfob broker down, then keyfob broker up",
+        status=ExitStatus.NETWORK,
+    )

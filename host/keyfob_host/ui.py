@@ -41,7 +41,8 @@ class Ui:
 
     def table(self, table: Table) -> None:
         """A table as the result, for people; a pipe gets every cell in full."""
-        self.out.print(table, width=None if self.out.is_terminal else _PIPE_WIDTH)
+        wide = Console(width=_PIPE_WIDTH, highlight=False)
+        (self.out if self.out.is_terminal else wide).print(table)
 
     def error(self, error: KeyfobHostError) -> None:
         """Cause, evidence and fix, on standard error (and as JSON on standard output)."""

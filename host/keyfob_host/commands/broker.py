@@ -86,8 +86,10 @@ def log(ui: Ui, lines: int) -> None:
 
 
 def _sentence(state: dict[str, object]) -> str:
+    crl = state["crl_next_update"]
+    revoking = f"; CRL until {str(crl)[:10]}" if crl else ""
     return (
         f"{state['name']} on {state['host']}:{state['port']}, pid {state['pid']}, "
         f"{state['uptime_s']} s; certificate until {str(state['not_after'])[:10]} "
-        f"({state['days_left']} days)"
+        f"({state['days_left']} days){revoking}"
     )

@@ -98,17 +98,25 @@ def _fields(record: Record, state: str) -> dict[str, Any]:
 
 
 def _table(shown: list[tuple[Record, str]]) -> Table:
+    """What is the same for all, no board and no revocation, takes no column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in ("kind", "name", "state", "until", "board", "serial"):
+    with_board = any(record.board for record, _ in shown)
+    with_reason = any(record.reason for record, _ in shown)
+    headings = ["kind", "name", "state", "until", "serial"]
+    headings += ["board"] * with_board + ["revoked"] * with_reason
+    for heading in headings:
         table.add_column(heading, no_wrap=True)
     for record, state in shown:
         name = record.name
         if len(name) > _NAMES_SHOWN:
             name = name[: _NAMES_SHOWN - 1] + "…"
-        if record.revoked_s is not None:
-            state = f"revoked {_iso(record.revoked_s)[:10]}, {record.reason}"
-        until = _iso(record.not_after_s)[:10]
-        table.add_row(record.kind, name, state, until, record.board, record.serial[:_DIGITS_SHOWN])
+        cells = [record.kind, name, state, _iso(record.not_after_s)[:10]]
+        cells.append(record.serial[:_DIGITS_SHOWN])
+        cells += [record.board] * with_board
+        if with_reason:
+            when = record.revoked_s
+            cells.append("" if when is None else f"{_iso(when)[:10]} {record.reason}")
+        table.add_row(*cells)
     return table
 
 

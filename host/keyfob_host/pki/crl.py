@@ -89,9 +89,9 @@ def sign_crl(
 def this_update_after(previous: datetime | None, now: datetime) -> datetime:
     """When the next CRL is to say that it was made: `BACKDATE` ago, but after ``previous``.
 
-    mosquitto keeps the CRLs it has read, and OpenSSL takes of two that are both valid the
-    one whose thisUpdate is later by at least a second. Two revocations within a second
-    must therefore not have CRLs of one second.
+    mosquitto keeps the CRLs it has read, and OpenSSL takes of those that are valid the one
+    whose thisUpdate is the latest; between two of one second it may take either. Two
+    revocations within a second must therefore not have CRLs of one second.
     """
     start = (now - BACKDATE).replace(microsecond=0)
     return start if previous is None else max(start, previous + timedelta(seconds=1))

@@ -247,6 +247,11 @@ class Inventory:
         with self._explained():
             return list(self._db.execute(query, (issuer_key,)))
 
+    def revoked_keys(self) -> frozenset[str]:
+        """Key identifiers of the intermediates that were revoked."""
+        found = self.records("intermediate")
+        return frozenset(one.key_id for one in found if one.revoked_s is not None)
+
     def stamps(self) -> dict[str, str]:
         """Folder -> stamp of the certificate in use there."""
         query = "SELECT folder, stamp FROM certificate WHERE state = 'issued' AND folder != ''"

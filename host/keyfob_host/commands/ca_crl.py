@@ -1,0 +1,138 @@
+"""``keyfob ca crl``: sign the certificate revocation lists, by hand or on a timer."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import rich_click as click
+
+from keyfob_host.broker_bench import broker_rereads
+from keyfob_host.commands.passphrase import given_passphrase, passphrase_options, unlock
+from keyfob_host.durations import parse_duration
+from keyfob_host.errors import KeyfobHostError
+from keyfob_host.home import Home, find_home
+from keyfob_host.pki.authority import Authority, load_ca_cert
+from keyfob_host.pki.ca_folder import KEY_FILE, signing_key_path
+from keyfob_host.pki.crl import crl_path
+from keyfob_host.pki.inventory_disk import open_inventory
+from keyfob_host.pki.keys import is_encrypted
+from keyfob_host.pki.revocation import crl_states, crls_are_fresh, sign_crls
+from keyfob_host.ui import Ui
+
+_SECRET_FILE = Path("~/.config/keyfob/ca-passphrase")
+
+
+@click.command()
+@click.option(
+    "--days", type=click.IntRange(1, 3650), default=30, show_default=True,
+    help="Until the next update, when the CRL ends to count.",
+)  # fmt: skip
+@click.option(
+    "--if-older-than", metavar="SPAN",
+    help="Do nothing, silently, unless a CRL is older (as 12h, 7d) or near its end.",
+)  # fmt: skip
+@click.option("--show-timer", is_flag=True, help="Print a systemd timer and a cron line for it.")
+@passphrase_options
+@click.pass_obj
+def crl(
+    ui: Ui,
+    days: int,
+    if_older_than: str | None,
+    show_timer: bool,
+    passphrase_file: Path | None,
+    passphrase_env: str | None,
+) -> None:
+    """Sign the CRL of each CA whose key is here, and let the running broker read it.
+
+    A broker that has a CRL refuses every client once it is past its next update, so sign
+    it on a timer: keyfob ca crl --show-timer.
+    """
+    home = find_home()
+    load_ca_cert(home.ca_dir)
+    span = None if if_older_than is None else parse_duration(if_older_than)
+    if show_timer:
+        text = _timer(home, days, if_older_than or "7d", passphrase_file)
+        ui.result(text, {"timer": text})
+        return
+    if span is not None and crls_are_fresh(home, span):
+        if ui.as_json:
+            ui.result("", {"signed": False})
+        return
+    authorities = unlock_authorities(ui, home, passphrase_file, passphrase_env)
+    inventory, _ = open_inventory(home)
+    with inventory, inventory.writing():
+        sign_crls(home, inventory, authorities, timedelta(days=days))
+    broker = broker_rereads(home)
+    states = crl_states(home, authorities)
+    lines = [f"crl      {one.line()}{'' if one.is_new else ' (not signed now)'}" for one in states]
+    lines.append(f"files    {crl_path(home)}")
+    lines += [f"broker   {broker}"] if broker else []
+    ui.result(
+        "\n".join(lines),
+        {
+            "signed": True,
+            "file": str(crl_path(home)),
+            "crls": [one.as_dict() for one in states],
+            "broker": broker,
+        },
+    )
+
+
+def unlock_authorities(
+    ui: Ui, home: Home, passphrase_file: Path | None, passphrase_env: str | None
+) -> list[Authority]:
+    """The CA that signs devices, and the root above it where its key is here and opens too."""
+    issuing = unlock(home.ca_dir, passphrase_file, passphrase_env)
+    if issuing.root is None or not (home.ca_dir / KEY_FILE).exists():
+        return [issuing]
+    try:
+        passphrase = given_passphrase(passphrase_file, passphrase_env)
+        return [issuing, Authority.load_root(home.ca_dir, passphrase)]
+    except KeyfobHostError as error:
+        if error.code not in ("cert.passphrase-needed", "cert.passphrase-wrong"):
+            raise
+        ui.step("note: the root's key stays locked, and its CRL as it is")
+        return [issuing]
+
+
+def _timer(home: Home, days: int, older_than: str, passphrase_file: Path | None) -> str:
+    """Commands to paste, for systemd and for cron."""
+    program = shutil.which(sys.argv[0]) or shutil.which("keyfob")
+    words = [str(Path(program).absolute())] if program else [sys.executable, "-m", "keyfob_host"]
+    words += ["ca", "crl", "--days", str(days), "--if-older-than", older_than]
+    note = ""
+    if is_encrypted(signing_key_path(home.ca_dir)):
+        file = passphrase_file or _SECRET_FILE
+        words += ["--passphrase-file", str(file.expanduser().absolute())]
+        if not file.expanduser().exists():
+            note = f"# the CA's passphrase, for you alone: install -D -m 600 /dev/stdin {file}\n"
+    command = shlex.join(["env", f"KEYFOB_HOME={home.root}", *words])
+    # In both, % is a character with a meaning of its own.
+    for_systemd, for_cron = command.replace("%", "%%"), command.replace("%", r"\%")
+    return f"""\
+{note}# systemd, for this user:
+mkdir -p ~/.config/systemd/user
+cat >~/.config/systemd/user/keyfob-crl.service <<'END'
+[Unit]
+Description=Sign the CRL of keyfob's bench
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/{for_systemd}
+END
+cat >~/.config/systemd/user/keyfob-crl.timer <<'END'
+[Unit]
+Description=Sign the CRL of keyfob's bench before it ends
+[Timer]
+OnCalendar=daily
+Persistent=true
+[Install]
+WantedBy=timers.target
+END
+systemctl --user enable --now keyfob-crl.timer
+
+# or a line of cron (crontab -e):
+17 3 * * * {for_cron}"""
