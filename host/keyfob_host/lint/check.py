@@ -1,0 +1,377 @@
+"""The check: groups of files in, findings out.
+
+`examine` reads, finds out which certificate plays which role, and asks the rules. It asks for
+no passphrase, opens no connection and changes nothing. Not checked: whether a name resolves,
+OCSP, certificate policies, Certificate Transparency.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.utils import CryptographyDeprecationWarning
+
+from keyfob_host.lint import (
+    rules_algorithms,
+    rules_certificate,
+    rules_crl,
+    rules_form,
+    rules_key,
+    rules_names,
+    rules_path,
+    rules_tls,
+)
+from keyfob_host.lint.certificate import Certificate, read_certificate
+from keyfob_host.lint.extensions import KEY_CERT_SIGN
+from keyfob_host.lint.finding import Context, Finding, Role, Severity, apply
+from keyfob_host.lint.names import DNS, IP, address_of, general_name_text, is_host_name
+from keyfob_host.lint.paths import build
+from keyfob_host.lint.private_keys import read_key
+from keyfob_host.lint.reading import Item
+from keyfob_host.lint.rules_certificate import CLIENT_AUTH, SERVER_AUTH
+from keyfob_host.lint.sources import Group, Source, gather
+from keyfob_host.lint.subjects import (
+    CertificateSubject,
+    ChainSubject,
+    CrlSubject,
+    FileSubject,
+    KeySubject,
+    RequestSubject,
+)
+from keyfob_host.pki.keys import describe_key
+
+_CERTIFICATE_RULES = (*rules_certificate.RULES, *rules_names.RULES, *rules_algorithms.RULES)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+
+
+@dataclass
+class Report:
+    """``findings``, the worst first. ``checked``: a line for each thing that was looked at:
+    (file, what it is)."""
+
+    findings: list[Finding] = field(default_factory=list)
+    checked: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, severity: Severity) -> int:
+        """How many of that severity."""
+        return sum(finding.severity is severity for finding in self.findings)
+
+
+def check(paths: Iterable[Path], context: Context, role: Role | None = None) -> list[Finding]:
+    """The findings of `examine`."""
+    return examine(paths, context, role).findings
+
+
+def examine(paths: Iterable[Path], context: Context, role: Role | None = None) -> Report:
+    """Check files, folders and broker configurations.
+
+    ``role``: of the end-entities, where their place and their usages do not say it; ``ca``
+    for all certificates. Errors: those of `sources.gather`; whatever is wrong with the
+    content of a file is a finding.
+    """
+    report = Report()
+    known: set[object] = set()
+    with warnings.catch_warnings():
+        # What the library warns of is a finding here.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        for group in gather(paths):
+            _Check(group, context, role, report, known).run()
+    report.findings.sort(key=lambda finding: _RANK[finding.severity])
+    return report
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A certificate in its file."""
+
+    source: Source
+    item: Item
+    cert: Certificate
+
+
+class _Check:
+    """Of one group. ``known``: what other groups had already, and is told once."""
+
+    def __init__(
+        self, group: Group, context: Context, role: Role | None, report: Report, known: set[object]
+    ) -> None:
+        self._group = group
+        self._context = context
+        self._role = role
+        self._report = report
+        self._known = known
+        self._placed = [
+            _Placed(source, item, read_certificate(item.der))
+            for source in group.sources
+            for item in source.read.of_kind("certificate")
+        ]
+
+    def run(self) -> None:
+        """Add to the report."""
+        self._report.findings += self._group.unread
+        if self._group.listener is not None:
+            subject = rules_tls.ListenerSubject(
+                str(self._group.path), self._group.listener.title, "broker", self._context,
+                self._group.listener,
+            )  # fmt: skip
+            self._report.findings += apply(rules_tls.RULES, subject)
+        for source in self._group.sources:
+            self._check_file(source)
+        ends = self._end_entities()
+        for placed in self._placed:
+            self._check_certificate(placed, ends)
+        for end in ends:
+            if end.cert.is_readable:
+                self._check_chain(end)
+        for source in self._group.sources:
+            for item in source.read.items:
+                self._check_item(source, item, ends)
+
+    def _is_new(self, *what: object) -> bool:
+        is_new = what not in self._known
+        self._known.add(what)
+        return is_new
+
+    def _check_file(self, source: Source) -> None:
+        path = source.read.path
+        if self._is_new("file", path.absolute(), source.use):
+            subject = FileSubject(
+                str(path), "", self._group.role, self._context, source.read, source.use,
+                self._group.kind == "mosquitto",
+            )  # fmt: skip
+            self._report.findings += apply(rules_form.RULES, subject)
+            if not source.read.items:
+                self._tell(source, "nothing that can be read")
+
+    # Who is what
+
+    def _end_entities(self) -> list[_Placed]:
+        """The first certificate of each chain; of loose files, each file's that is no CA's."""
+        if self._group.kind == "ca" or self._role == "ca":
+            return []
+        found: list[_Placed] = []
+        for source in self._group.sources:
+            placed = [one for one in self._placed if one.source is source]
+            if source.use in ("chain", "certificate"):
+                if self._group.kind == "slot" and found:
+                    continue
+                found += placed[:1]
+            elif source.use == "any" and self._group.kind == "loose":
+                ends = [one for one in placed if not self._looks_like_ca(one.cert)]
+                found += ends[:1]
+        if not found and self._role in ("broker", "device"):
+            # Whoever says that it is a broker's shall be told that it is a CA's.
+            found = self._placed[:1]
+        return found
+
+    def _looks_like_ca(self, cert: Certificate) -> bool:
+        if not cert.is_readable or cert.extensions.is_ca is not None:
+            return cert.is_ca
+        if KEY_CERT_SIGN in (cert.extensions.key_usage or ()):
+            return True
+        is_bare = cert.extensions.purposes is None and not cert.extensions.sans
+        issued = any(
+            other.cert.der != cert.der and other.cert.issuer.is_like(cert.subject)
+            for other in self._placed
+        )
+        return is_bare and (cert.is_self_issued or issued)
+
+    def _role_of(self, cert: Certificate) -> Role | None:
+        """Of an end-entity: as said, as its place says, or as its usages do."""
+        if self._group.role or self._role:
+            return self._group.role or self._role
+        purposes = cert.extensions.purposes or ()
+        if SERVER_AUTH in purposes:
+            return "broker"
+        return "device" if CLIENT_AUTH in purposes else None
+
+    def _roles(self, ends: Sequence[_Placed]) -> set[Role | None]:
+        return {self._role_of(end.cert) for end in ends}
+
+    # Certificates
+
+    def _check_certificate(self, placed: _Placed, ends: Sequence[_Placed]) -> None:
+        cert, is_end = placed.cert, placed in ends
+        role: Role | None = self._role_of(cert) if is_end else "ca"
+        is_anchor = placed.source.use == "anchors"
+        if not self._is_new("certificate", cert.der, role):
+            return
+        self._tell(placed.source, self._title(placed, role))
+        if not is_end and self._is_aside(placed, ends):
+            return  # not on the path: told as such, and nobody looks at it
+        subject = CertificateSubject(
+            str(placed.source.read.path), self._item(placed), role, self._context, cert, is_anchor,
+            fixes=self._fixes(cert, role),
+        )  # fmt: skip
+        rules = _CERTIFICATE_RULES if cert.is_readable else rules_certificate.RULES[:1]
+        self._report.findings += apply(rules, subject)
+
+    def _is_aside(self, placed: _Placed, ends: Sequence[_Placed]) -> bool:
+        own = [end for end in ends if end.source is placed.source and end.cert.is_readable]
+        return bool(own) and all(placed.cert not in self._path(end) for end in own)
+
+    def _title(self, placed: _Placed, role: Role | None) -> str:
+        cert = placed.cert
+        if not cert.is_readable:
+            return "a certificate that cannot be read"
+        kind = {"ca": "CA certificate", None: "certificate"}.get(role, f"{role}'s certificate")
+        return f"{kind} {cert.title} ({cert.key.name}, until {str(cert.not_after)[:10]})"
+
+    def _item(self, placed: _Placed) -> str:
+        cert, count = placed.cert, len(placed.source.read.items)
+        title = cert.title if cert.is_readable else "a certificate"
+        return f"{title} ({placed.item.number} of {count})" if count > 1 else title
+
+    def _tell(self, source: Source, what: str) -> None:
+        self._report.checked.append((str(source.read.path), what))
+
+    # Chains
+
+    def _anchors(self) -> list[Certificate]:
+        """Trust anchors: as the place says, or of loose files the CAs that are self-signed."""
+        listed = [one.cert for one in self._placed if one.source.use == "anchors"]
+        if self._group.kind == "loose":
+            listed = [
+                one.cert for one in self._placed
+                if one.cert.is_readable and self._looks_like_ca(one.cert)
+                and one.cert.is_self_issued
+            ]  # fmt: skip
+        return [cert for cert in listed if cert.is_readable]
+
+    def _sent(self, end: _Placed) -> list[_Placed]:
+        """The certificates that go with an end-entity, in the order of its file (or files)."""
+        if self._group.kind == "slot":
+            return [one for one in self._placed if one.source.use == "chain"]
+        return [one for one in self._placed if one.source is end.source]
+
+    def _path(self, end: _Placed) -> tuple[Certificate, ...]:
+        others = [one.cert for one in self._placed if one.cert.is_readable]
+        own = [one.cert for one in self._sent(end) if one.cert.is_readable]
+        return build(end.cert, self._anchors(), [*own, *others], self._context.at)
+
+    def _check_chain(self, end: _Placed) -> None:
+        sent = tuple(one.cert for one in self._sent(end) if one.cert.is_readable)
+        if end.source.use == "certificate":
+            self._check_companion(end)
+            return  # chain.pem beside it is what is sent
+        anchors, path = tuple(self._anchors()), self._path(end)
+        known = {anchor.der for anchor in anchors}
+        is_complete = len(path) > 1 and (path[-1].der in known or path[-1].is_self_signed)
+        if not self._is_new("chain", tuple(one.der for one in (*sent, *path)), is_complete):
+            return
+        role = self._role_of(end.cert)
+        subject = ChainSubject(
+            str(end.source.read.path), f"chain of {end.cert.title}", role, self._context,
+            sent, path, is_complete, anchors,
+            tuple(one.cert for one in self._placed if one.cert.is_readable),
+            bool(anchors) and self._group.kind != "mosquitto",
+            self._group.kind in ("identity", "slot"),
+            fixes=self._fixes(end.cert, role),
+        )  # fmt: skip
+        self._report.findings += apply(rules_path.RULES, subject)
+
+    def _check_companion(self, end: _Placed) -> None:
+        """cert.pem, which must be the first of chain.pem."""
+        chains = [one for one in self._placed if one.source.use == "chain"]
+        if chains and chains[0].cert.der != end.cert.der:
+            subject = rules_tls.CompanionSubject(
+                str(end.source.read.path), self._item(end), self._role_of(end.cert),
+                self._context, end.cert, chains[0].cert,
+                fixes=self._fixes(end.cert, self._role_of(end.cert)),
+            )  # fmt: skip
+            self._report.findings += apply(rules_tls.COMPANION_RULES, subject)
+
+    # Keys, requests, revocation lists
+
+    def _check_item(self, source: Source, item: Item, ends: Sequence[_Placed]) -> None:
+        if not self._is_new(item.kind, source.read.path.absolute(), item.number, item.der):
+            return
+        if item.kind == "key":
+            self._check_key(source, item, ends)
+        elif item.kind == "request":
+            self._check_request(source, item)
+        elif item.kind == "crl":
+            self._check_crl(source, item, ends)
+
+    def _check_key(self, source: Source, item: Item, ends: Sequence[_Placed]) -> None:
+        key = read_key(item.der, header=item.header, pem_form=item.form)
+        locked = ", encrypted" if key.is_encrypted else ""
+        self._tell(source, f"private key ({key.name or 'unread'}, {key.form}{locked})")
+        roles = self._roles(ends)
+        role = roles.pop() if len(roles) == 1 else self._group.role or self._role
+        belongs = [end.cert for end in ends]
+        if self._group.kind in ("loose", "ca"):
+            belongs = [one.cert for one in self._placed]
+        cert = belongs[0] if belongs else Certificate(b"")
+        subject = KeySubject(
+            str(source.read.path), "", role, self._context, key, source.read.mode,
+            not source.read.is_pem, tuple(belongs), fixes=self._fixes(cert, role),
+        )  # fmt: skip
+        self._report.findings += apply(rules_key.KEY_RULES, subject)
+
+    def _check_request(self, source: Source, item: Item) -> None:
+        request = rules_key.load_request(item.der)
+        title = "" if isinstance(request, str) else request.subject.rfc4514_string()
+        kind = describe_key(rules_key.request_key(item.der))
+        self._tell(source, f"certificate request {title} ({kind})")
+        subject = RequestSubject(str(source.read.path), title, None, self._context, item.der)
+        self._report.findings += apply(rules_key.REQUEST_RULES, subject)
+
+    def _check_crl(self, source: Source, item: Item, ends: Sequence[_Placed]) -> None:
+        found = rules_crl.load_crl(item.der)
+        title = "" if isinstance(found, str) else f" of {found.issuer.rfc4514_string()}"
+        count = 0 if isinstance(found, str) else len(found)
+        self._tell(source, f"revocation list{title} ({count} revoked)")
+        certs = tuple(end.cert for end in ends)
+        authorities = tuple(one.cert for one in self._placed if one not in ends)
+        first = certs[0] if certs else Certificate(b"")
+        subject = CrlSubject(
+            str(source.read.path), "", self._group.role, self._context, item.der, authorities,
+            certs, fixes=self._fixes(first, self._role_of(first)),
+        )  # fmt: skip
+        self._report.findings += apply(rules_crl.RULES, subject)
+
+    # Fixes
+
+    def _fixes(self, cert: Certificate, role: Role | None) -> dict[str, str]:
+        board = self._context.board
+        anew = reissue(cert, role, self._context.host)
+        key_type = board.tls.keys[0] if board else "p256"
+        return {"reissue": anew, "reissue_key": f"{anew} --key-type {key_type}"}
+
+
+def reissue(cert: Certificate, role: Role | None, host: str | None = None) -> str:
+    """The command that issues such a certificate as it should be."""
+    if role == "ca":
+        return "keyfob ca init --force"
+    name = cert.subject.common_name
+    names = [
+        general_name_text(tag, content) for tag, content in cert.extensions.sans or ()
+        if (tag == DNS and is_host_name(content.decode("latin-1").removeprefix("*.")))
+        or (tag == IP and len(content) in (4, 16))
+    ]  # fmt: skip
+    if role != "broker":
+        return f"keyfob cert device {name if _ID.fullmatch(name) else 'sensor-01'} --force"
+    for one in (host, name):
+        if one and (address_of(one) is not None or ("." in one and is_host_name(one))):
+            names.append(f"{'IP' if address_of(one) is not None else 'DNS'}:{one}")
+    name = name if _ID.fullmatch(name) else "broker.example.org"
+    options = "".join(f" --san {shlex.quote(one)}" for one in dict.fromkeys(names))
+    return f"keyfob cert broker {name}{options} --force"
+
+
+def all_codes() -> Iterator[str]:
+    """The codes of all rules, for whoever explains them."""
+    every = (
+        rules_form.RULES, _CERTIFICATE_RULES, rules_path.RULES, rules_key.KEY_RULES,
+        rules_key.REQUEST_RULES, rules_crl.RULES, rules_tls.RULES, rules_tls.COMPANION_RULES,
+    )  # fmt: skip
+    for rules in every:
+        yield from (rule.code for rule in rules)
