@@ -34,17 +34,16 @@ def _prepared(context, identity):
             context.load_verify_locations(identity.read(name))
         except (ValueError, OSError) as error:
             raise KeyfobError("x509.bad-anchor", "%s: %s" % (name, error))
-    names = identity.names("cert")
-    try:
-        context.load_cert_chain(_read_chain(identity, names), identity.read("key.der"))
-    except (ValueError, OSError) as error:
-        code = "tls.bad-key" if "key" in str(error) else "x509.bad-certificate"
-        detail = str(error)
-        if len(names) > 1:
-            detail += "; with %d intermediates, which take an engine that reads PEM" % (
-                len(names) - 1
-            )
-        raise KeyfobError(code, detail)
+    key = identity.read("key.der")
+    for name in identity.names("cert"):
+        try:
+            # Of DER mbedTLS reads one certificate a call, and puts it behind those that it
+            # has: the end-entity first, then each intermediate. It wants the key every time.
+            context.load_cert_chain(identity.read(name), key)
+        except (ValueError, OSError) as error:
+            is_key = "key" in str(error)
+            code, file = ("tls.bad-key", "key.der") if is_key else ("x509.bad-certificate", name)
+            raise KeyfobError(code, "%s: %s" % (file, error))
     return context
 
 
@@ -59,19 +58,3 @@ def check_verifies(context) -> None:
     if required is None or seen != required:
         detail = "verify_mode reads %s, want %s" % (seen, required)
         raise KeyfobError("tls.cannot-verify", detail)
-
-
-def _read_chain(identity, names: list) -> bytes:
-    """The chain as `load_cert_chain` takes it: one DER, or PEM when there are several.
-
-    mbedTLS reads one certificate of DER and stops; of PEM it reads all.
-    """
-    if len(names) == 1:
-        return identity.read(names[0])
-    import binascii  # seldom needed: most chains are one certificate
-
-    text = b""
-    for name in names:
-        text += b"-----BEGIN CERTIFICATE-----\n" + binascii.b2a_base64(identity.read(name))
-        text += b"-----END CERTIFICATE-----\n"
-    return text
