@@ -1,6 +1,7 @@
 """Private keys: made, written as PEM, read back with their file's permissions checked.
 
-Keys are P-256 or RSA-2048, in PKCS#8. A key never appears in an error's evidence.
+Keys are P-256 or RSA, in PKCS#8, or in a PKCS#11 token. A key never appears in an
+error's evidence.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import read_bounded
 from keyfob_host.pki.pkcs8 import encrypted_pem
+from keyfob_host.pki.pkcs11_file import is_token_pem, read_token_pem, token_pem
+from keyfob_host.pki.pkcs11_key import TokenKey
+from keyfob_host.pki.pkcs11_token import Token
 
-KeyType = Literal["p256", "rsa2048"]
+KeyType = Literal["p256", "rsa2048", "rsa3072", "rsa4096"]
 KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -27,8 +31,9 @@ def generate_key(key_type: str) -> PrivateKey:
     """A new key of ``key_type``; error ``cert.key-type-unknown``."""
     if key_type == "p256":
         return ec.generate_private_key(ec.SECP256R1())
-    if key_type == "rsa2048":
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    if key_type in KEY_TYPES:
+        bits = int(key_type.removeprefix("rsa"))
+        return rsa.generate_private_key(public_exponent=65537, key_size=bits)
     raise KeyfobHostError(
         "cert.key-type-unknown",
         f"key type {key_type!r} is not one that boards and brokers share",
@@ -48,7 +53,12 @@ def describe_key(key: object) -> str:
 
 
 def key_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
-    """PKCS#8 PEM, encrypted (see `pkcs8`) when ``passphrase`` is given."""
+    """PKCS#8 PEM, encrypted (see `pkcs8`) when ``passphrase`` is given.
+
+    For a key in a token: where it is (see `pkcs11_file`); the passphrase is its PIN then.
+    """
+    if isinstance(key, TokenKey):
+        return token_pem(key)
     pkcs8, clear = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     if passphrase is None:
         return key.private_bytes(serialization.Encoding.PEM, pkcs8, clear)
@@ -59,10 +69,13 @@ def load_key(path: Path, what: str, *, passphrase: bytes | None = None) -> Priva
     """The key in PEM file ``path``; ``what`` names it in errors, e.g. ``"the CA key"``.
 
     Errors: ``cert.key-exposed`` (others may read the file), ``cert.key-unreadable``,
-    ``cert.passphrase-needed``, ``cert.passphrase-wrong``, ``file.*``.
+    ``cert.passphrase-needed``, ``cert.passphrase-wrong``, ``file.*``; for a key in a
+    token, whose PIN ``passphrase`` is then, those of `pkcs11_token`.
     """
     content = read_bounded(path, f"read {what}")
     _check_private(path, what)
+    if is_token_pem(content):
+        return Token(read_token_pem(content, str(path)), passphrase).find_key()
     try:
         key = serialization.load_pem_private_key(content, passphrase)
     except TypeError:
@@ -98,8 +111,14 @@ def load_key(path: Path, what: str, *, passphrase: bytes | None = None) -> Priva
 
 
 def is_encrypted(path: Path) -> bool:
-    """Whether the key in PEM file ``path`` needs a passphrase; errors ``file.*``."""
-    return b"ENCRYPTED" in read_bounded(path, "read the key")
+    """Whether the key in PEM file ``path`` needs a passphrase, or a PIN; errors ``file.*``."""
+    content = read_bounded(path, "read the key")
+    return b"ENCRYPTED" in content or is_token_pem(content)
+
+
+def is_in_token(path: Path) -> bool:
+    """Whether ``path`` says in which token the key is, and holds none; errors ``file.*``."""
+    return is_token_pem(read_bounded(path, "read the key"))
 
 
 def public_der(key: object) -> bytes:
