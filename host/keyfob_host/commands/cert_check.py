@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -86,11 +87,12 @@ def _paths_of(home: Home, text: str) -> list[Path]:
     if there:
         return there
     known = [one.name for one in sorted(home.certs_dir.glob("*/[!.]*")) if one.is_dir()]
+    near = difflib.get_close_matches(text, known, 1, 0.4)
     raise KeyfobHostError(
         "cert.unknown",
         f"there is no file and no identity {text!r}",
         evidence=f"{home.root} has: {', '.join(known) or 'none'}",
-        fix=f"keyfob cert check {known[0]}" if known else "keyfob cert check ./cert.pem",
+        fix=f"keyfob cert check {(near or known or ['./cert.pem'])[0]}",
         status=ExitStatus.INPUT,
     )
 
@@ -127,7 +129,7 @@ def _text(report: Report) -> str:
     """Findings as errors are shown, then what was looked at where nothing was wrong."""
     blocks = [_finding_text(finding) for finding in report.findings]
     wrong = {finding.file for finding in report.findings}
-    right = [f"ok     {file}: {what}" for file, what in report.checked if file not in wrong]
+    right = [f"ok       {file}: {what}" for file, what in report.checked if file not in wrong]
     if right:
         blocks.append("\n".join(right))
     return "\n\n".join([*blocks, _summary(report)])
@@ -142,7 +144,7 @@ def _finding_text(finding: Finding) -> str:
         ("seen", finding.evidence),
         ("fix", finding.fix),
     ]
-    return "\n".join(f"{label:<7}{value}" for label, value in rows if value)
+    return "\n".join(f"{label:<9}{value}" for label, value in rows if value)
 
 
 def _summary(report: Report) -> str:

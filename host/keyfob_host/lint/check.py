@@ -34,7 +34,7 @@ from keyfob_host.lint.paths import build
 from keyfob_host.lint.private_keys import read_key
 from keyfob_host.lint.reading import Item
 from keyfob_host.lint.rules_certificate import CLIENT_AUTH, SERVER_AUTH
-from keyfob_host.lint.sources import Group, Source, gather
+from keyfob_host.lint.sources import MISSING, UNREADABLE, Group, Source, gather
 from keyfob_host.lint.subjects import (
     CertificateSubject,
     ChainSubject,
@@ -320,7 +320,8 @@ class _Check:
         request = rules_key.load_request(item.der)
         title = "" if isinstance(request, str) else request.subject.rfc4514_string()
         kind = describe_key(rules_key.request_key(item.der))
-        self._tell(source, f"certificate request {title} ({kind})")
+        signed = ", signed with its own key" if rules_key.is_request_signed(request) else ""
+        self._tell(source, f"certificate request {title} ({kind}{signed})")
         subject = RequestSubject(str(source.read.path), title, None, self._context, item.der)
         self._report.findings += apply(rules_key.REQUEST_RULES, subject)
 
@@ -373,5 +374,6 @@ def all_codes() -> Iterator[str]:
         rules_form.RULES, _CERTIFICATE_RULES, rules_path.RULES, rules_key.KEY_RULES,
         rules_key.REQUEST_RULES, rules_crl.RULES, rules_tls.RULES, rules_tls.COMPANION_RULES,
     )  # fmt: skip
+    yield from (MISSING, UNREADABLE)
     for rules in every:
         yield from (rule.code for rule in rules)

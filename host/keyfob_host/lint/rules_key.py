@@ -105,13 +105,8 @@ def _request_broken(subject: RequestSubject) -> Iterator[str]:
 
 def _request_unsigned(subject: RequestSubject) -> Iterator[str]:
     request = load_request(subject.der)
-    if isinstance(request, str):
-        return
-    try:
-        if not request.is_signature_valid:
-            yield f"{request.subject.rfc4514_string()}: the signature is not of the key in it"
-    except (ValueError, UnsupportedAlgorithm) as error:
-        yield f"{request.subject.rfc4514_string()}: {error}"
+    if not isinstance(request, str) and not is_request_signed(request):
+        yield f"{request.subject.rfc4514_string()}: the signature is not of the key in it"
 
 
 def _request_nameless(subject: RequestSubject) -> Iterator[str]:
@@ -141,6 +136,14 @@ def load_request(der: bytes) -> x509.CertificateSigningRequest | str:
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         return (str(error).splitlines() or [type(error).__name__])[0][:160]
     return request
+
+
+def is_request_signed(request: x509.CertificateSigningRequest | str) -> bool:
+    """Whether a request is signed with the key in it (RFC 2986 section 3)."""
+    try:
+        return not isinstance(request, str) and request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm):
+        return False
 
 
 def request_key(der: bytes) -> object:

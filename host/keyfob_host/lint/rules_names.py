@@ -56,8 +56,10 @@ def _no_san_of_any(subject: Subject) -> Iterator[str]:
 
 
 def _no_san_of_device(subject: Subject) -> Iterator[str]:
-    if not subject.cert.extensions.sans and is_host_name(_common_name(subject)):
-        yield f"names: none; CN={_common_name(subject)}"
+    name = _common_name(subject)
+    # An id with an underscore can be no DNS name, and is not asked to be one.
+    if not subject.cert.extensions.sans and is_host_name(name) and "_" not in name:
+        yield f"names: none; CN={name}"
 
 
 def _address_not_in_san(subject: Subject) -> Iterator[str]:

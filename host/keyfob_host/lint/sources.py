@@ -31,6 +31,7 @@ _SUFFIXES = (
     ".pem", ".crt", ".cer", ".der", ".key", ".csr", ".req", ".crl", ".p8", ".pk8",
 )  # fmt: skip
 _CONF_SUFFIX = ".conf"
+MISSING, UNREADABLE = "lint.file-missing", "lint.file-unreadable"
 _MAX_DEPTH = 4
 _MAX_FILES = 5000
 
@@ -62,7 +63,7 @@ class Group:
         except KeyfobHostError as error:
             if must:
                 raise
-            code = "lint.file-missing" if error.code == "file.missing" else "lint.file-unreadable"
+            code = MISSING if error.code == "file.missing" else UNREADABLE
             self.unread.append(Finding(
                 code, Severity.ERROR, error.cause, printable(error.evidence), error.fix, str(path)
             ))  # fmt: skip
