@@ -9,6 +9,7 @@ import asyncio
 import json
 
 from apps.sensor_core import Sensor
+from keyfob import rotation_tasks
 from keyfob.client import Client
 from keyfob.events import emit
 
@@ -20,7 +21,9 @@ async def run(config: dict) -> None:
     wake = asyncio.Event()
     async with Client(config) as client:
         await asyncio.gather(
-            _publish_readings(client, sensor, prefix, wake), _obey(client, sensor, prefix, wake)
+            _publish_readings(client, sensor, prefix, wake),
+            _obey(client, sensor, prefix, wake),
+            rotation_tasks.serve(client),
         )
 
 

@@ -229,6 +229,7 @@ class BlockingClient:
 
         self._live_stream()
         self._acknowledge()
+        self._flush()  # behind DISCONNECT nobody reads it
         leave(self)
         self._flush()
         self.close()

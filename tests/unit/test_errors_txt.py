@@ -14,7 +14,7 @@ from keyfob_host.device_errors import load_device_errors
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIRMWARE = ROOT / "firmware"
-PLACES = ("wifi", "clock", "store", "x509", "tls", "mqtt", "config")
+PLACES = ("wifi", "clock", "store", "x509", "tls", "mqtt", "config", "rotate")
 CODE = re.compile(rf"(?:{'|'.join(PLACES)})\.[a-z0-9]+(?:-[a-z0-9]+)*")
 # Names of settings, events and topics have the same form.
 EVENTS = {"wifi.up", "wifi.down", "clock.set", "clock.kept", "store.loaded", "tls.up", "mqtt.up"}

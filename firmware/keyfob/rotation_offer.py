@@ -1,0 +1,173 @@
+"""An offer of a rotation: read strictly, judged, and its signature verified.
+
+The form is told in `keyfob.rotation`. A signature is one of ECDSA or RSA PKCS#1 v1.5 with
+SHA-256, by one of `keyfob.rotation_slot.signers`. What is signed begins with a text, so that
+no certificate and no handshake is ever the same bytes. Private keys are never part of an offer.
+
+Not checked: dates and usage of the trust anchors.
+"""
+
+import binascii
+import hashlib
+import json
+import sys
+
+from micropython import const
+
+from keyfob import drop
+from keyfob.errors import KeyfobError
+from keyfob.rotation_slot import MAX_OFFER_BYTES
+
+_CONTEXT = b"keyfob identity 1\n"
+_MAX_SIGNATURE = const(512)  # bytes: RSA-4096
+_MAX_FILE_BYTES = const(4096)
+_MAX_CERTIFICATES = const(4)
+_AHEAD_S = const(86_400)
+_RSA_PKCS1_SHA256 = const(0x0401)
+_ECDSA_SHA256 = const(0x0403)
+
+
+class Offer:
+    """``device_id``, ``created_s`` (Unix seconds), ``files`` (name to [size, SHA-256 in hex]);
+    ``signature`` and ``manifest`` as they came."""
+
+    def __init__(self, signature: bytes, manifest: bytes, fields: dict) -> None:
+        self.signature = signature
+        self.manifest = manifest
+        self.device_id = fields["device_id"]
+        self.created_s = fields["created_s"]
+        self.files = fields["files"]
+
+
+def read_offer(payload) -> Offer:
+    """Errors: rotate.malformed, rotate.too-large, rotate.key-sent, rotate.unknown-file."""
+    if len(payload) > MAX_OFFER_BYTES:
+        detail = "%d bytes, limit %d" % (len(payload), MAX_OFFER_BYTES)
+        raise KeyfobError("rotate.too-large", detail)
+    payload = bytes(payload)
+    end = payload.find(b"\n")
+    try:
+        if payload[:6] != b"offer " or end < 0 or payload[-1:] != b"}":
+            raise ValueError("want offer SIGNATURE, a new line, and an object")
+        signature = binascii.a2b_base64(payload[6:end])
+        fields = json.loads(payload[end + 1 :].decode())
+    except (ValueError, UnicodeError, RuntimeError) as error:  # RuntimeError: nested too deeply
+        raise KeyfobError("rotate.malformed", str(error)[:64])
+    _check_form(signature, fields)
+    for name in fields["files"]:
+        _check_file(name, fields["files"][name])
+    for stem in ("ca", "cert"):
+        _check_whole(stem, fields["files"])
+    return Offer(signature, payload[end + 1 :], fields)
+
+
+def _check_form(signature: bytes, fields) -> None:
+    is_right = isinstance(fields, dict) and len(fields) == 3 and len(signature) >= 8
+    is_right = is_right and len(signature) <= _MAX_SIGNATURE
+    is_right = is_right and isinstance(fields.get("device_id"), str)
+    is_right = is_right and _is_count(fields.get("created_s"))
+    is_right = is_right and isinstance(fields.get("files"), dict) and len(fields["files"]) > 0
+    if not is_right:
+        detail = "want a signature, device_id, created_s, files and nothing else"
+        raise KeyfobError("rotate.malformed", detail)
+
+
+def _check_file(name: str, given) -> None:
+    if name == "key.der":
+        raise KeyfobError("rotate.key-sent", "a private key stays where it was made")
+    names = ["update.der"]
+    for stem in ("ca", "cert"):
+        names += ["%s%s.der" % (stem, number or "") for number in range(_MAX_CERTIFICATES)]
+    if name not in names:
+        raise KeyfobError("rotate.unknown-file", name[:24])
+    if not isinstance(given, list) or len(given) != 2 or not _is_count(given[0]):
+        raise KeyfobError("rotate.malformed", "%s: want [size, SHA-256 in hex]" % name)
+    size, digest = given
+    if not 0 < size <= _MAX_FILE_BYTES:
+        raise KeyfobError("rotate.too-large", "%s: %d, limit %d" % (name, size, _MAX_FILE_BYTES))
+    is_hex = isinstance(digest, str) and len(digest) == 64
+    if not is_hex or any(character not in "0123456789abcdef" for character in digest):
+        raise KeyfobError("rotate.malformed", "%s: want [size, SHA-256 in hex]" % name)
+
+
+def _check_whole(stem: str, files: dict) -> None:
+    """A set has no gap: ca1.der comes with ca.der, and replaces all others."""
+    count = len([name for name in files if name[: -len(".der")].rstrip("0123456789") == stem])
+    for number in range(count):
+        name = "%s%s.der" % (stem, number or "")
+        if name not in files:
+            raise KeyfobError("rotate.malformed", "%d files %s, no %s" % (count, stem, name))
+
+
+def _is_count(value) -> bool:
+    # bool is an int to Python; a number of 40 bits is more than any here.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40
+
+
+def check_offer(offer: Offer, device_id: str, newest_s: int, now_s: int) -> None:
+    """Judge all but the signature. ``newest_s``: the latest ``created_s`` on the board.
+
+    Errors: rotate.wrong-device, rotate.replayed, rotate.from-the-future.
+    """
+    if offer.device_id != device_id:
+        detail = "%s, this is %s" % (offer.device_id[:64], device_id)
+        raise KeyfobError("rotate.wrong-device", detail)
+    if offer.created_s <= newest_s:
+        detail = "made at %d, the board has one of %d" % (offer.created_s, newest_s)
+        raise KeyfobError("rotate.replayed", detail)
+    if offer.created_s > now_s + _AHEAD_S:
+        detail = "made at %d, clock %d" % (offer.created_s, now_s)
+        raise KeyfobError("rotate.from-the-future", detail)
+
+
+def verify(offer: Offer, signers) -> None:
+    """The signature is that of one of ``signers``: see `keyfob.rotation_slot.signers`.
+
+    Errors: rotate.bad-signature, store.*
+    """
+    digest = hashlib.sha256(_CONTEXT + offer.manifest).digest()
+    tried = 0
+    kept = list(sys.modules)
+    for content, is_bare in signers:
+        key = _key_of(content, is_bare)
+        del content
+        _unload(kept)  # what reads, before the arithmetic is loaded
+        try:
+            if key and _is_signed(key, digest, offer.signature):
+                return
+        finally:
+            _unload(kept)
+        tried += 1
+    raise KeyfobError("rotate.bad-signature", "by none of %d keys that may sign" % tried)
+
+
+def _key_of(content: bytes, is_bare: bool):
+    """The public key of a certificate, or of a SubjectPublicKeyInfo; None of one that no
+    signature can be verified with here."""
+    from keyfob.pki.algorithms import read_public_key
+    from keyfob.pki.fields import Fields
+
+    try:
+        if is_bare:
+            fields = Fields()
+            fields.spki = memoryview(content)
+            fields.subject_name = memoryview(b"\x30\x00")  # for the texts of errors
+        else:
+            from keyfob.pki.reading import read
+
+            fields = read(content)
+        return read_public_key(fields)[1]
+    except KeyfobError:
+        return None
+
+
+def _is_signed(key, digest: bytes, signature: bytes) -> bool:
+    from keyfob.pki.signature import verify_signature
+
+    scheme = _RSA_PKCS1_SHA256 if isinstance(key, tuple) else _ECDSA_SHA256
+    return verify_signature(scheme, key, digest, signature)
+
+
+def _unload(kept: list) -> None:
+    names = [name for name in sys.modules if name not in kept]
+    drop(*[name[7:] for name in names if name[:7] == "keyfob."])

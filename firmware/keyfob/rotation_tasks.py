@@ -1,0 +1,85 @@
+"""`keyfob.rotation` for applications on asyncio: one task beside the application's own.
+
+``await asyncio.gather(application(client), rotation_tasks.serve(client))``, where
+``client`` is a `keyfob.client.Client`.
+"""
+
+import asyncio
+
+from micropython import const
+
+from keyfob import rotation
+from keyfob.connection import leave
+from keyfob.errors import KeyfobError
+from keyfob.events import emit_error
+from keyfob.rotation_work import topic, work
+
+_LOOK_MS = const(1_000)
+
+
+async def serve(client) -> None:
+    """Take offers, tell the state on each connection, renew the certificate when it is due."""
+    notes: dict = {}
+    inbox = client.messages(topic(client.config, "set"))
+    await asyncio.gather(_take(client, notes, inbox), _look(client, notes, inbox))
+
+
+async def _look(client, notes: dict, inbox) -> None:
+    told = None  # the connection on which the state was told
+    while True:
+        await client.connected()
+        now_s = client.clock.now_s()
+        if client.stream is not told:
+            told = client.stream
+            if not notes.get("todo"):
+                work(client.config, notes, now_s)
+            await _tell(client, notes, inbox)
+        elif now_s >= notes["renew_s"]:
+            notes["todo"] = notes.get("todo") or "renew"
+            await _tell(client, notes, inbox)
+        await asyncio.sleep_ms(_LOOK_MS)
+
+
+async def _take(client, notes: dict, inbox) -> None:
+    async for message in inbox:
+        if not notes:
+            work(client.config, notes, client.clock.now_s())
+        rotation.take(notes, message.payload)
+        await _tell(client, notes, inbox)
+
+
+async def _tell(client, notes: dict, inbox) -> None:
+    """Do what is to be done, here where there is room for it, and tell the host."""
+    is_last = notes.get("todo") == "finish"
+    if notes.get("todo"):
+        work(client.config, notes, client.clock.now_s())
+    if is_last and notes["slot"] != _slot():
+        await _try(client, inbox)
+        return
+    if "request" in notes:
+        await _publish(client, "request", notes.pop("request"))
+    await _publish(client, "state", rotation.state(notes))
+
+
+async def _try(client, inbox) -> None:
+    """End the connection; the next one is with the identity on trial."""
+    inbox.acknowledge()  # or the broker sends the message once more
+    try:
+        if client.is_connected():
+            await client.flush()  # behind DISCONNECT nobody reads it
+            leave(client)
+    except KeyfobError as error:
+        emit_error(error)  # it is over already
+    client.fail(KeyfobError("rotate.reconnecting", "finish"))
+
+
+async def _publish(client, name: str, payload: bytes) -> None:
+    try:
+        await client.publish(topic(client.config, name), payload, retain=True)
+    except KeyfobError as error:
+        emit_error(error)  # the application goes on
+
+
+def _slot() -> str:
+    with open("/id/active") as file:
+        return file.read(1)

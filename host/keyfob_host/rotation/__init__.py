@@ -1,0 +1,1 @@
+"""Rotation in the field: offers of new identities, brought to boards over MQTT."""

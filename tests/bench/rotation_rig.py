@@ -1,0 +1,130 @@
+"""A provisioned virtual board of either kind, its broker behind a relay, and its CA."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keyfob_host.boards import BoardRef, open_board
+from keyfob_host.broker import MosquittoBroker
+from keyfob_host.console import Console, Event
+from keyfob_host.flash.flashing import flash_board
+from keyfob_host.flash.images import default_image
+from keyfob_host.home import Home
+from keyfob_host.mqtt_host import HostClient
+from keyfob_host.ntp import NtpServer
+from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.identity import Identity
+from keyfob_host.provision.provisioning import provision_board
+from keyfob_host.provision.settings import Settings
+from keyfob_host.relay import TcpRelay
+from keyfob_host.rotation.delivery import Delivery
+from keyfob_host.rotation.offer import Offer, make_offer
+from keyfob_host.rotation.state import BoardState, read_state
+from keyfob_host.sync import sync_board
+from keyfob_host.virtual import VirtualBoard
+
+NAME = "broker.keyfob.test"
+DEVICE_ID = "sensor-01"
+WAIT_S = 60.0
+STATE = f"devices/{DEVICE_ID}/identity/state"
+SET = f"devices/{DEVICE_ID}/identity/set"
+
+
+@dataclass
+class Rig:
+    """``device``: the identity that the board was provisioned with."""
+
+    ref: BoardRef
+    virtual: VirtualBoard
+    broker: MosquittoBroker
+    relay: TcpRelay
+    ntp: NtpServer
+    authority: Authority
+    device: Identity
+    console: Console
+    client: HostClient
+
+    def offer(self, files: dict[str, bytes], **how: Any) -> Offer:
+        """An offer of ``files`` as the bench's CA signs it, made now."""
+        created_s = how.get("created_s", self.state().created_s + 1)
+        key = how.get("key", self.authority.key)
+        return make_offer(how.get("device_id", DEVICE_ID), files, key, created_s)
+
+    def state(self, fits: Callable[[BoardState], bool] = lambda _: True) -> BoardState:
+        """The next state of the board that fits; it is published on each connection."""
+        found: list[BoardState] = []
+
+        def take(message: Any) -> bool:
+            state = read_state(message.payload)
+            if state is None or not fits(state):
+                return False
+            found.append(state)
+            return True
+
+        self.client.wait_message(STATE, take, WAIT_S)
+        return found[0]
+
+    def send(self, payload: bytes) -> None:
+        self.client.publish(SET, payload)
+
+    def deliver(self, offer: Offer) -> Delivery:
+        """Bring ``offer`` to the board. Errors: those of `Delivery.next`."""
+        delivery = Delivery(offer)
+        self.send(offer.payload)
+        while not delivery.is_committed:
+            message = delivery.next(self.state())
+            if message is not None:
+                self.send(message)
+        return delivery
+
+    def event(self, name: str, **fields: Any) -> Event:
+        return self.console.wait_event(
+            name,
+            lambda one: all(one.get(key) == value for key, value in fields.items()),
+            timeout_s=WAIT_S,
+        )
+
+
+@contextlib.contextmanager
+def rotation_rig(
+    folder: Path, kind: str = "virtual-esp32", device: Identity | None = None
+) -> Iterator[Rig]:
+    """The board runs its application and is connected."""
+    authority = Authority.ephemeral(common_name="Bench CA")
+    (folder / "ca.pem").write_bytes(authority.cert_pem())
+    authority.issue_broker(NAME).write(folder / "id" / NAME)
+    authority.issue_host().write(folder / "id" / "keyfob-host")
+    identity = device or authority.issue_device(DEVICE_ID)
+    home = Home(folder / "home")
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(
+            MosquittoBroker(
+                folder / "run", identity_dir=folder / "id" / NAME,
+                ca_pem_path=folder / "ca.pem", host_identity_dir=folder / "id" / "keyfob-host",
+            )
+        )  # fmt: skip
+        relay = stack.enter_context(TcpRelay(("127.0.0.1", broker.port)))
+        ntp = stack.enter_context(NtpServer())
+        virtual = VirtualBoard.up(home, kind)
+        stack.callback(virtual.down)
+        ref = open_board(kind, home=home)
+        flash_board(ref, default_image(ref.kind, home))
+        sync_board(ref, reset=False)
+        settings = Settings(
+            broker=f"{NAME}:{relay.port}", ntp=[f"ntp.keyfob.test:{ntp.port}"],
+            app={"period_s": 1}, extra={"broker.keepalive_s": 5},
+        )  # fmt: skip
+        provision_board(ref, identity, settings, reset=False)
+        client = stack.enter_context(
+            HostClient(
+                "127.0.0.1", broker.port, folder / "id" / "keyfob-host", folder / "ca.pem", NAME
+            )
+        )
+        client.subscribe(f"devices/{DEVICE_ID}/identity/#")
+        console = stack.enter_context(Console(ref.stream_url))
+        virtual.reset()
+        yield Rig(ref, virtual, broker, relay, ntp, authority, identity, console, client)
