@@ -73,17 +73,20 @@ class Authority:
         common_name: str | None = None,
         force: bool = False,
         issuing: Profile | None = None,
+        key: PrivateKey | None = None,
     ) -> Authority:
         """Make a CA and write it to ``folder`` as one change.
 
         ``passphrase`` encrypts the key; None leaves it in clear. With ``issuing``, the
-        profile of an intermediate, that one is made too and returned. Errors:
+        profile of an intermediate, that one is made too and returned. ``key``: one that
+        is there already, in a token, instead of a new one of the profile's type. Errors:
         ``ca.exists`` without ``force``, ``ca.no-room-below``, ``cert.bad-common-name``,
         ``file.*``.
         """
         if not force:
             refuse_existing(folder)
-        made = root = _make(profile or load_profile("ca", kind="authority"), common_name)
+        chosen = profile or load_profile("ca", kind="authority")
+        made = root = _make(chosen, common_name, key=key)
         files = _files(root, passphrase)
         if issuing is not None:
             made = root.issue_intermediate(issuing)
@@ -345,10 +348,11 @@ def _make(
     common_name: str | None,
     dates: Dates | None = None,
     above: Authority | None = None,
+    key: PrivateKey | None = None,
 ) -> Authority:
     if common_name is not None:
         names.check_common_name(common_name)
-    key = generate_key(profile.key_type)
+    key = key or generate_key(profile.key_type)
     key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()[:8]
     issuer = above.cert if above else None
     subject = subject_name(profile.subject, {"key_id": key_id}, common_name=common_name)
