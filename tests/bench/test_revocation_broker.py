@@ -1,4 +1,4 @@
-"""Revocation with real mosquitto: who is refused, when, and what a stale CRL does."""
+"""Revocation and renewal with real mosquitto: who is refused, when, and what is served."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.broker_probe import connect_packet
@@ -215,3 +216,26 @@ def test_a_crl_that_cannot_be_read_again_is_told(bench: Bench) -> None:
     with pytest.raises(Exception, match=r"broker\.not-reloaded") as told:
         running.reload()
     assert "certificate revocation file" in getattr(told.value, "evidence", "")
+
+
+def test_a_renewed_broker_certificate_is_served_at_once(bench: Bench) -> None:
+    port = bench.ok("broker", "up", "--port", "0")["port"]
+    pid = bench.ok("broker", "status")["pid"]
+
+    def served() -> bytes:
+        link = bench.connect("s-1", port)
+        assert link is not None
+        with link:
+            return link.getpeercert(binary_form=True) or b""
+
+    assert served() == bench.broker.cert_der()
+    (renewed,) = bench.ok("cert", "renew", "b.test")["renewed"]
+    assert (renewed["key"], renewed["broker"]) == ("new key", "reloaded")
+    now = x509.load_der_x509_certificate(served())
+    assert now.serial_number != bench.broker.cert.serial_number
+    cert = (bench.home.certs_dir / "broker" / "b.test" / "cert.pem").read_bytes()
+    assert now == x509.load_pem_x509_certificate(cert)
+    assert bench.ok("broker", "status")["pid"] == pid
+    # A device's is nothing to the broker.
+    (renewed,) = bench.ok("cert", "renew", "s-1")["renewed"]
+    assert renewed["broker"] == "" and bench.let_in(port, "s-1") == ["s-1"]

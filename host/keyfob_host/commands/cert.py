@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("keyfob_host.commands.cert_export:export_command", "Write PEM, DER, p12, C, NVS."),
     "list": ("keyfob_host.commands.cert_list:list_", "List every certificate, and its state."),
     "expiring": ("keyfob_host.commands.cert_list:expiring", "Show what ends soon; for cron."),
+    "renew": ("keyfob_host.commands.cert_renew:renew", "Issue again what is in use."),
     "revoke": ("keyfob_host.commands.cert_revoke:revoke", "Revoke one, and sign the CRL."),
 }
 

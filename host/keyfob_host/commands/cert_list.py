@@ -105,7 +105,8 @@ def _table(shown: list[tuple[Record, str]]) -> Table:
     headings = ["kind", "name", "state", "until", "serial"]
     headings += ["board"] * with_board + ["revoked"] * with_reason
     for heading in headings:
-        table.add_column(heading, no_wrap=True)
+        # In a narrow terminal these two are wrapped, and nothing else.
+        table.add_column(heading, no_wrap=heading not in ("name", "revoked"))
     for record, state in shown:
         name = record.name
         if len(name) > _NAMES_SHOWN:

@@ -88,14 +88,14 @@ def _meant(inventory: Inventory, name: str, kind: str | None) -> list[Record]:
             evidence=", ".join(kinds),
             fix=f"keyfob cert revoke {name} --kind {kinds[0]}",
         )
-    if found and found[0].name != name and len(found) > 1:
+    if len(found) > 1 and not found[0].is_called(name):
         raise KeyfobHostError(
             "cert.which",
             f"several serial numbers begin with {name!r}",
             evidence=", ".join(one.serial for one in found[:4]),
             fix=f"keyfob cert revoke {found[0].serial}",
         )
-    if found and found[0].name == name:
+    if found and found[0].is_called(name):
         trusted = inventory.trusted_keys()
         ends = time.time()
         found = [

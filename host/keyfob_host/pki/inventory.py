@@ -120,6 +120,10 @@ class Record:
     revoked_s: int | None
     reason: str | None
 
+    def is_called(self, name: str) -> bool:
+        """Whether ``name`` is its common name or its folder's, which a profile can make differ."""
+        return name in (self.name, Path(self.folder).name)
+
     def state(self, trusted_keys: frozenset[str], now_s: float | None = None) -> str:
         """One of `STATES`. ``trusted_keys``: `Inventory.trusted_keys`."""
         moment = time.time() if now_s is None else now_s
@@ -223,11 +227,13 @@ class Inventory:
         return self._records(where, values)
 
     def named(self, name_or_serial: str) -> list[Record]:
-        """The certificates of that common name; else of that serial number in hex.
+        """The certificates of that common name or folder; else of that serial number in hex.
 
         Of a serial number its beginning is enough, from `MIN_SERIAL_DIGITS` on.
         """
-        found = self._records(" WHERE c.name = ?", (name_or_serial,))
+        folders = [f"certs/{kind}/{name_or_serial}" for kind in ("broker", "device")]
+        where = " WHERE c.name = ? OR c.folder IN (?, ?)"
+        found = self._records(where, (name_or_serial, *folders))
         digits = name_or_serial.replace(":", "").lower().lstrip("0")
         if found or len(digits) < MIN_SERIAL_DIGITS or not set(digits) <= set(hexdigits):
             return found

@@ -99,14 +99,19 @@ def recording(home: Home, folder: Path, *, kind: Kind, profile: str) -> Iterator
     inventory, _ = open_inventory(home)
     with inventory:
         yield
-        file = folder / (CERT_FILE if kind in ("ca", "intermediate") else _WHOLE)
-        cert = load_certs(file, "the certificate")[0]
-        row = certificate_row(
-            cert, kind, folder=folder_text(home, folder), stamp=Place(kind, file).stamp(),
-            profile=profile, issuer=find_issuer(cert, _authorities(home)),
-        )  # fmt: skip
+        row = row_of(home, folder, kind=kind, profile=profile)
         with inventory.writing():
             inventory.add([row])
+
+
+def row_of(home: Home, folder: Path, *, kind: Kind, profile: str) -> Row:
+    """The columns of the certificate that stands in ``folder``."""
+    file = folder / (CERT_FILE if kind in ("ca", "intermediate") else _WHOLE)
+    cert = load_certs(file, "the certificate")[0]
+    return certificate_row(
+        cert, kind, folder=folder_text(home, folder), stamp=Place(kind, file).stamp(),
+        profile=profile, issuer=find_issuer(cert, _authorities(home)),
+    )  # fmt: skip
 
 
 def record_board(home: Home, fingerprint: str, board: str) -> None:

@@ -1,0 +1,145 @@
+"""``keyfob cert renew``: what stays, what changes, who is left alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from test_pki_commands import Keyfob
+
+from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.identity import Identity, read_issued
+from keyfob_host.pki.request import read_request
+
+NOW = datetime.now(timezone.utc)
+_FROM_KEYS = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Keyfob]:
+    monkeypatch.setenv("KEYFOB_HOME", str(tmp_path / "home"))
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        made = Keyfob(tmp_path / "home", capsys)
+        Authority.create(made.home / "ca")
+        yield made
+
+
+def folder(bench: Keyfob, name: str, kind: str = "device") -> Path:
+    return bench.home / "certs" / kind / name
+
+
+def states(bench: Keyfob, name: str) -> list[str]:
+    rows = bench.json("cert", "list")["certificates"]
+    return [row["state"] for row in rows if row["name"] == name]
+
+
+def extensions(cert: x509.Certificate) -> list[tuple[object, bool]]:
+    return sorted(
+        ((one.value, one.critical) for one in cert.extensions
+         if not isinstance(one.value, _FROM_KEYS)),
+        key=repr,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("key_type", ["p256", "rsa2048"])
+def test_subject_names_usages_and_length_of_life_stay(bench: Keyfob, key_type: str) -> None:
+    bench.json(
+        "cert", "broker", "b.test", "--san", "192.0.2.7", "--days", "20", "--key-type", key_type
+    )
+    before = Identity.read(folder(bench, "b.test", "broker"))
+    bench.json("cert", "renew", "b.test")
+    after = Identity.read(folder(bench, "b.test", "broker"))
+    assert after.cert.subject == before.cert.subject
+    assert extensions(after.cert) == extensions(before.cert)
+    assert len(extensions(after.cert)) >= 4
+    assert after.cert.serial_number != before.cert.serial_number
+    assert after.cert.public_key() != before.cert.public_key()
+    for cert in (before.cert, after.cert):
+        assert (cert.not_valid_after_utc - NOW) // timedelta(days=1) in (19, 20)
+    done = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-CAfile", bench.home / "ca" / "ca.cert.pem",
+         "-purpose", "sslserver", folder(bench, "b.test", "broker") / "cert.pem"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.endswith(": OK\n"), done.stderr
+    assert states(bench, "b.test") == ["replaced", "valid"]
+
+
+def test_the_key_stays_when_asked_for_and_days_may_differ(bench: Keyfob) -> None:
+    bench.json("cert", "device", "s-1")
+    before = (folder(bench, "s-1") / "key.pem").read_bytes()
+    bench.json("cert", "renew", "s-1", "--keep-key", "--days", "7")
+    assert (folder(bench, "s-1") / "key.pem").read_bytes() == before
+    renewed = Identity.read(folder(bench, "s-1"))
+    assert (renewed.cert.not_valid_after_utc - NOW).days in (6, 7)
+    bench.json("cert", "renew", "s-1", "--new-key")
+    assert (folder(bench, "s-1") / "key.pem").read_bytes() != before
+
+
+def test_a_certificate_from_a_request_keeps_its_key(bench: Keyfob) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "s-1")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    pem = request.public_bytes(serialization.Encoding.PEM)
+    authority = Authority.load(bench.home / "ca")
+    authority.issue_from_request(read_request(pem, source="test")).write(folder(bench, "s-1"))
+    assert bench.error("cert", "renew", "s-1", "--new-key")["code"] == "cert.key-elsewhere"
+    (renewed,) = bench.json("cert", "renew", "s-1")["renewed"]
+    assert renewed["key"] == "key elsewhere"
+    cert = read_issued(folder(bench, "s-1")).cert
+    assert (
+        cert.public_key() == key.public_key() and f"{cert.serial_number:x}" != renewed["replaced"]
+    )
+    assert not (folder(bench, "s-1") / "key.pem").exists()
+
+
+def test_all_that_end_soon_are_renewed_and_others_left_alone(bench: Keyfob) -> None:
+    for name, days in (("soon-1", 9), ("soon-2", 12), ("late", 90)):
+        bench.json("cert", "device", name, "--days", str(days))
+    late = (folder(bench, "late") / "cert.pem").read_bytes()
+    renewed = bench.json("cert", "renew", "--expiring-within", "2w", "--days", "60")["renewed"]
+    assert [one["name"] for one in renewed] == ["soon-1", "soon-2"]
+    assert (folder(bench, "late") / "cert.pem").read_bytes() == late
+    assert bench.json("cert", "renew", "--expiring-within", "2w")["renewed"] == []
+    assert bench.run("cert", "expiring", "--within", "2w")[0] == 0
+
+
+def test_a_certificate_of_a_former_ca_is_renewed_by_the_present_one(bench: Keyfob) -> None:
+    bench.json("cert", "device", "s-1")
+    bench.json("ca", "init", "--no-passphrase", "--force")
+    bench.json("cert", "renew", "s-1")
+    assert states(bench, "s-1") == ["replaced", "valid"]
+
+
+def test_after_a_revocation_the_key_is_a_new_one(bench: Keyfob) -> None:
+    bench.json("cert", "device", "s-1")
+    before = (folder(bench, "s-1") / "key.pem").read_bytes()
+    bench.json("cert", "revoke", "s-1", "--reason", "keyCompromise")
+    assert bench.error("cert", "renew", "s-1", "--keep-key")["code"] == "cert.key-revoked"
+    bench.json("cert", "renew", "s-1")
+    assert (folder(bench, "s-1") / "key.pem").read_bytes() != before
+    assert states(bench, "s-1") == ["revoked", "valid"]
+
+
+def test_what_cannot_be_renewed_is_told(bench: Keyfob) -> None:
+    bench.json("cert", "device", "b.test")
+    bench.json("cert", "broker", "b.test")
+    assert bench.error("cert", "renew", "nobody")["code"] == "cert.unknown"
+    assert bench.error("cert", "renew", "b.test")["code"] == "cert.which"
+    assert bench.json("cert", "renew", "b.test", "--kind", "device")["renewed"]
+    assert bench.run("cert", "renew")[0] == 2
+    assert bench.run("cert", "renew", "b.test", "--expiring-within", "1d")[0] == 2
+    # The CA itself is none of it.
+    ca = bench.json("ca", "show")["subject"].removeprefix("CN=")
+    assert bench.error("cert", "renew", ca)["code"] == "cert.unknown"
