@@ -172,7 +172,11 @@ class Authority:
         return self.cert.public_bytes(Encoding.DER)
 
     def issue_intermediate(
-        self, profile: Profile | None = None, common_name: str | None = None
+        self,
+        profile: Profile | None = None,
+        *,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
     ) -> Authority:
         """A CA below this one. Errors: ``ca.no-room-below``, ``ca.expired``."""
         chosen = profile or load_profile("intermediate", kind="intermediate")
@@ -188,7 +192,7 @@ class Authority:
                 fix="make a CA with an intermediate from the start: keyfob ca init --intermediate",
                 status=ExitStatus.IDENTITY,
             )
-        return _make(chosen, common_name, above=self)
+        return _make(chosen, None, Dates(None, not_before, not_after), above=self)
 
     def write_issuing(self, folder: Path, passphrase: bytes | None, *, force: bool = False) -> None:
         """Write this intermediate below the root in ``folder``; error ``ca.issuing-exists``."""

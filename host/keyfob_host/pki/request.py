@@ -10,6 +10,7 @@ Not checked: that the requester is who it says; that is for whoever signs to kno
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,7 +197,9 @@ def _extension_text(extension: x509.Extension[x509.ExtensionType]) -> str:
 def _readable(source: str, size: int) -> Iterator[None]:
     """What the parser says against bytes that somebody else chose, as one error."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a country of three letters is not ours to mend
+            yield
     except (
         ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,

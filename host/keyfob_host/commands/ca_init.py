@@ -1,0 +1,177 @@
+"""``keyfob ca init``, ``intermediate`` and ``show``: make the authority, and look at it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from keyfob_host.commands.passphrase import (
+    ask_passphrase,
+    given_passphrase,
+    new_passphrase,
+    passphrase_options,
+)
+from keyfob_host.home import Home, find_home
+from keyfob_host.pki.authority import Authority, issuing_exists
+from keyfob_host.pki.ca_folder import (
+    ISSUING,
+    KEY_FILE,
+    load_ca_cert,
+    load_issuing_cert,
+    refuse_existing,
+    signing_folder,
+)
+from keyfob_host.pki.describe import describe, describe_text
+from keyfob_host.pki.inventory_disk import recording
+from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_encrypted
+from keyfob_host.pki.profiles import load_profile
+from keyfob_host.pki.variables import parse_variables
+from keyfob_host.ui import Ui
+
+_AWAY = "not on this machine"
+
+
+@click.command()
+@click.option("--profile", help="A profile of certs/, or a file.  [default: ca, or root]")
+@click.option(
+    "--intermediate", is_flag=True,
+    help="A root, and below it an intermediate that signs everything else.",
+)  # fmt: skip
+@click.option(
+    "--issuing-profile", default="intermediate", show_default=True,
+    help="The profile of the intermediate.",
+)  # fmt: skip
+@click.option(
+    "--var", "variables", multiple=True, metavar="NAME=VALUE",
+    help="A variable of the profile; may be given several times.",
+)  # fmt: skip
+@click.option("--common-name", help="The CA's name, instead of the profile's.")
+@click.option("--key-type", type=click.Choice(KEY_TYPES), help="Instead of the profile's.")
+@click.option("--days", type=click.IntRange(1, 36500), help="Validity, instead of the profile's.")
+@passphrase_options
+@click.option("--no-passphrase", is_flag=True, help="Leave the CA's key in clear.")
+@click.option("--force", is_flag=True, help="Replace the CA there is. Its key is lost.")
+@click.pass_obj
+def init(
+    ui: Ui,
+    profile: str | None,
+    intermediate: bool,
+    issuing_profile: str,
+    variables: tuple[str, ...],
+    common_name: str | None,
+    key_type: KeyType | None,
+    days: int | None,
+    passphrase_file: Path | None,
+    passphrase_env: str | None,
+    no_passphrase: bool,
+    force: bool,
+) -> None:
+    """Make the CA that signs this bench's brokers and devices.
+
+    With --intermediate, --common-name, --key-type and --days are the root's, and both
+    keys get the one passphrase. The root's key may be taken off this machine afterwards.
+    """
+    home = find_home()
+    if not force:
+        refuse_existing(home.ca_dir)
+    name = profile or ("root" if intermediate else "ca")
+    chosen = load_profile(name, kind="authority", variables=parse_variables(variables))
+    chosen = replace(chosen, days=days or chosen.days, key_type=key_type or chosen.key_type)
+    issuing = load_profile(issuing_profile, kind="intermediate") if intermediate else None
+    passphrase = new_passphrase(passphrase_file, passphrase_env, no_passphrase)
+    Authority.create(home.ensure().ca_dir, chosen, passphrase, common_name, force, issuing)
+    _show(ui, home, "keyfob cert broker broker.keyfob.test --san IP:127.0.0.1")
+
+
+@click.command()
+@click.option(
+    "--profile", default="intermediate", show_default=True, help="A profile of certs/, or a file."
+)
+@click.option(
+    "--var", "variables", multiple=True, metavar="NAME=VALUE",
+    help="A variable of the profile; may be given several times.",
+)  # fmt: skip
+@click.option("--days", type=click.IntRange(1, 36500), help="Validity, instead of the profile's.")
+@passphrase_options
+@click.option("--force", is_flag=True, help="Replace the intermediate there is. Its key is lost.")
+@click.pass_obj
+def intermediate(
+    ui: Ui,
+    profile: str,
+    variables: tuple[str, ...],
+    days: int | None,
+    passphrase_file: Path | None,
+    passphrase_env: str | None,
+    force: bool,
+) -> None:
+    """Sign a new intermediate with the root's key; it signs everything from then on.
+
+    The passphrase opens the root's key, and then protects the intermediate's. What the
+    old intermediate signed stays good until it ends.
+    """
+    home = find_home()
+    load_ca_cert(home.ca_dir)
+    if not force and load_issuing_cert(home.ca_dir) is not None:
+        raise issuing_exists(home.ca_dir)
+    chosen = load_profile(profile, kind="intermediate", variables=parse_variables(variables))
+    root, passphrase = _unlock_root(home, passphrase_file, passphrase_env)
+    made = root.issue_intermediate(replace(chosen, days=days or chosen.days))
+    with recording(home, home.ca_dir / ISSUING, kind="intermediate", profile=profile):
+        made.write_issuing(home.ca_dir, passphrase, force=force)
+    _show(ui, home, "keyfob broker down; keyfob broker up  # a running broker knows the old one")
+
+
+@click.command()
+@click.pass_obj
+def show(ui: Ui) -> None:
+    """Show the CA's certificate, and its intermediate's."""
+    _show(ui, find_home(), "")
+
+
+def _unlock_root(
+    home: Home, file: Path | None, variable: str | None
+) -> tuple[Authority, bytes | None]:
+    """The root, and the passphrase that its key has."""
+    path = home.ca_dir / KEY_FILE
+    passphrase = given_passphrase(file, variable)
+    if passphrase is None and path.exists() and is_encrypted(path):
+        passphrase = ask_passphrase("Passphrase of the root's key")
+    return Authority.load_root(home.ca_dir, passphrase), passphrase
+
+
+def _show(ui: Ui, home: Home, following: str) -> None:
+    folder = home.ca_dir
+    root, below = load_ca_cert(folder), load_issuing_cert(folder)
+    fields: dict[str, Any] = describe(root)
+    data = {**fields, "folder": str(folder), **_key_state(folder), "issuing": None}
+    lines = [describe_text(fields), f"files    {folder} (key {_key_text(folder)})"]
+    if below is not None:
+        where = signing_folder(folder)
+        of_below = describe(below)
+        data["issuing"] = {**of_below, "folder": str(where), **_key_state(where)}
+        lines += [
+            "", describe_text(of_below), f"files    {where} (key {_key_text(where)})", "",
+        ]  # fmt: skip
+        if (folder / KEY_FILE).exists():
+            lines.append(
+                "note     only a new intermediate needs the root's key: keep it elsewhere:\n"
+                f"         mv {folder / KEY_FILE} /media/offline/"
+            )
+    if following:
+        lines.append(f"next     {following}")
+    ui.result("\n".join(lines).rstrip(), data)
+
+
+def _key_state(folder: Path) -> dict[str, bool | None]:
+    path = folder / KEY_FILE
+    return {"key_encrypted": is_encrypted(path) if path.exists() else None}
+
+
+def _key_text(folder: Path) -> str:
+    encrypted = _key_state(folder)["key_encrypted"]
+    if encrypted is None:
+        return _AWAY
+    return "encrypted" if encrypted else "not encrypted, mode 0600"
