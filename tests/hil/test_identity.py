@@ -56,6 +56,22 @@ def both_slots(board) -> None:
 
 
 @pytest.fixture
+def on_trial(board, both_slots) -> Callable[[Identity], str]:
+    """``on_trial(identity)``: it is in the slot that is not active, and tried; that slot."""
+
+    def begin(identity: Identity) -> str:
+        board.provision(identity)
+        with board.repl() as repl:
+            slot = repl.read("/id/active").decode()
+            repl.write("/id/active", b"b" if slot == "a" else b"a")
+            repl.write("/id/trial", f"{slot}3".encode())
+        board.reset()
+        return slot
+
+    return begin
+
+
+@pytest.fixture
 def replaced(board, broker, both_slots) -> Callable[[Identity, str], dict]:
     """``replaced(identity, code)``: the board uses its other identity in the place of that
     one, and says so; what it said."""
@@ -149,6 +165,42 @@ def test_two_damaged_identities_are_told_and_nothing_is_sent(board, broker, both
     for slot in "ab":
         assert f"{slot}: store.hash-mismatch: /id/{slot}/cert.der" in error["detail"]
     assert len(broker.relay.connections) == connections
+
+
+def test_slot_on_trial_that_the_broker_takes_becomes_active(board, ca, on_trial) -> None:
+    slot = on_trial(ca.authority.issue_device(board.device_id))
+    board.wait_event("store.loaded", slot=slot, cert=board.fingerprint())
+    board.wait_event("store.committed", slot=slot)
+    board.wait_event("mqtt.up")
+    board.reset()
+    board.wait_event("store.loaded", slot=slot)
+    board.wait_event("mqtt.up")
+    assert board.events("store.committed") == []
+
+
+def test_slot_on_trial_that_the_broker_refuses_is_given_up(board, ca, on_trial) -> None:
+    foreign = ca.foreign.issue_device(board.device_id)
+    slot = on_trial(Identity(cert=foreign.cert, key=foreign.key, anchors=(ca.authority.cert,)))
+    told = board.wait_event("store.rolled-back", slot=slot)
+    assert told["code"] == "tls.alert-unknown-ca"
+    # The old one does not wait for a person to mend the new one.
+    assert board.wait_error("tls.alert-unknown-ca")["next_ms"] < 60_000
+    assert board.wait_event("store.loaded")["slot"] != slot
+    board.wait_event("mqtt.up")
+
+
+def test_slot_on_trial_without_a_broker_is_given_up_after_three_attempts(
+    board, broker, ca, on_trial
+) -> None:
+    broker.stop()
+    slot = on_trial(ca.authority.issue_device(board.device_id))
+    told = board.wait_event("store.rolled-back", slot=slot)
+    assert told["code"].startswith("tls.")
+    loaded = [one["slot"] == slot for one in board.events("store.loaded")]
+    assert loaded[:3] == [True] * 3 and True not in loaded[3:]
+    broker.start()
+    assert board.wait_event("store.loaded")["slot"] != slot
+    board.wait_event("mqtt.up")
 
 
 def test_board_may_write_only_below_its_own_id(board, broker, host_client) -> None:
