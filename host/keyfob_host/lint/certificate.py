@@ -99,8 +99,6 @@ def _read(walk: Walk, found: Certificate) -> None:
     if fields and fields[0].tag == _VERSION:
         (number,) = walk.children(fields.pop(0))[:1] or [tbs]
         found.version = walk.integer(number) + 1
-        if found.version not in (2, 3):
-            walk.note(number.start, f"version {found.version}, want 3")
     if len(fields) < 6:
         raise MalformedError(tbs.start, f"{len(fields)} fields, a certificate has 6 or more")
     found.serial = walk.content(fields[0])
@@ -152,7 +150,8 @@ def duplicates(found: Certificate) -> list[str]:
 
 def _ask_the_library(found: Certificate) -> None:
     """Keyfob loads certificates with `cryptography`: what that refuses is of no use to it."""
-    if duplicates(found) or found.not_before.wrong or found.not_after.wrong:
+    dates = found.not_before.wrong or found.not_after.wrong
+    if found.version != 3 or duplicates(found) or dates:
         return  # told by rules of their own, which it would only repeat
     try:
         loaded = x509.load_der_x509_certificate(found.der)
