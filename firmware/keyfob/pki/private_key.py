@@ -53,8 +53,8 @@ def load(der):
     try:
         # The board's own: no stock image has it.
         return __import__("keyfob_element").key(slot)
-    except ImportError:
-        raise KeyfobError("store.no-element", "slot %d, and no module keyfob_element" % slot)
+    except ImportError as error:
+        raise KeyfobError("store.no-element", "slot %d: %s" % (slot, error))
 
 
 def _load(reader: Reader):
