@@ -7,6 +7,7 @@ is is not judged.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -21,7 +22,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
 from keyfob_host.pki.authority import Authority, load_ca_cert
 from keyfob_host.pki.ca_folder import signing_key_path
-from keyfob_host.pki.keys import is_encrypted
+from keyfob_host.pki.keys import is_encrypted, is_in_token
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -96,8 +97,10 @@ def unlock(folder: Path, file: Path | None, variable: str | None) -> Authority:
     """The CA in ``folder``, its passphrase taken from the options or asked for if it has one."""
     load_ca_cert(folder)  # "no CA yet" comes before any question
     passphrase = given_passphrase(file, variable)
-    if passphrase is None and is_encrypted(signing_key_path(folder)):
-        passphrase = ask_passphrase("Passphrase of the CA's key")
+    path = signing_key_path(folder)
+    if passphrase is None and is_encrypted(path):
+        asked = "PIN of the CA's token" if is_in_token(path) else "Passphrase of the CA's key"
+        passphrase = ask_passphrase(asked)
     return Authority.load(folder, passphrase)
 
 
@@ -163,6 +166,8 @@ def _from_descriptor(number: int) -> bytes:
     """The first line of an open descriptor, which is closed then."""
     content = b""
     try:
+        if number in (1, 2):  # a terminal's could be read, and would then be closed
+            raise OSError(errno.EBADF, "the command writes to it")
         while b"\n" not in content and len(content) <= _MAX_BYTES:
             chunk = os.read(number, _MAX_BYTES + 2)
             if not chunk:
