@@ -13,7 +13,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509 import verification
 
 UNIT = Path(__file__).parent.parent / "unit"
 if str(UNIT) not in sys.path:
@@ -121,4 +123,16 @@ def device_says(chain: Sequence[Pair], anchors: Sequence[Pair], host: str = HOST
         device_path.verify(ders, [pair.der for pair in anchors], host, NOW_S)
     except KeyfobError as error:
         return str(error.code)
+    return ""
+
+
+def library_says(chain: Sequence[Pair], anchors: Sequence[Pair]) -> str:
+    """Why `cryptography` refuses a client; "" if it does not."""
+    store = verification.Store([pair.certificate for pair in anchors])
+    policy = verification.PolicyBuilder().store(store).time(NOW.replace(tzinfo=None))
+    try:
+        below = [pair.certificate for pair in chain[1:]]
+        policy.build_client_verifier().verify(chain[0].certificate, below)
+    except (verification.VerificationError, x509.InvalidVersion) as error:
+        return str(error)
     return ""

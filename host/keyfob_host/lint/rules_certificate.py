@@ -251,8 +251,8 @@ _REISSUE = "{reissue}"
 RULES: tuple[Rule[Subject], ...] = (
     Rule("lint.malformed", _E, "the certificate is damaged or wrongly encoded", _REISSUE,
          _malformed),
-    Rule("lint.not-v3", _E, "the certificate is not X.509 version 3, without which it says "
-         "neither for whom nor for what it is: boards and strict brokers refuse it", _REISSUE, _version),
+    Rule("lint.not-v3", _E, "the certificate is not X.509 version 3, so that it has no "
+         "extensions: boards and strict brokers refuse it", _REISSUE, _version),
     Rule("lint.serial", _E, "the serial number is none that RFC 5280 allows", _REISSUE,
          _serial_size),
     Rule("lint.serial-zero", _W, "the serial number is zero", _REISSUE, _serial_zero),
