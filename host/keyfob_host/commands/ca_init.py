@@ -8,10 +8,13 @@ from typing import Any
 
 import rich_click as click
 
+from keyfob_host.commands.ca_token import token_key, token_options
 from keyfob_host.commands.passphrase import (
     ask_passphrase,
+    given_new_passphrase,
     given_passphrase,
     new_passphrase,
+    new_passphrase_options,
     passphrase_options,
 )
 from keyfob_host.home import Home, find_home
@@ -26,7 +29,7 @@ from keyfob_host.pki.ca_folder import (
 )
 from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.inventory_disk import recording
-from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_encrypted
+from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_encrypted, is_in_token
 from keyfob_host.pki.profiles import load_profile
 from keyfob_host.pki.variables import parse_variables
 from keyfob_host.ui import Ui
@@ -53,6 +56,7 @@ _AWAY = "not on this machine"
 @click.option("--days", type=click.IntRange(1, 36500), help="Validity, instead of the profile's.")
 @passphrase_options
 @click.option("--no-passphrase", is_flag=True, help="Leave the CA's key in clear.")
+@token_options
 @click.option("--force", is_flag=True, help="Replace the CA there is. Its key is lost.")
 @click.pass_obj
 def init(
@@ -67,13 +71,23 @@ def init(
     passphrase_file: Path | None,
     passphrase_env: str | None,
     no_passphrase: bool,
+    pkcs11: str | None,
+    existing_key: bool,
     force: bool,
 ) -> None:
     """Make the CA that signs this bench's brokers and devices.
 
     With --intermediate, --common-name, --key-type and --days are the root's, and both
     keys get the one passphrase. The root's key may be taken off this machine afterwards.
+    With --pkcs11 the key is in a token and stays there; the passphrase is its PIN.
     """
+    if pkcs11 is None and existing_key:
+        raise click.UsageError("--existing-key is for --pkcs11.")
+    if pkcs11 is not None and (intermediate or no_passphrase):
+        raise click.UsageError(
+            "With --pkcs11 there is a PIN, and an intermediate comes after: "
+            "keyfob ca init --profile root --pkcs11 …, then keyfob ca intermediate."
+        )
     home = find_home()
     if not force:
         refuse_existing(home.ca_dir)
@@ -81,8 +95,13 @@ def init(
     chosen = load_profile(name, kind="authority", variables=parse_variables(variables))
     chosen = replace(chosen, days=days or chosen.days, key_type=key_type or chosen.key_type)
     issuing = load_profile(issuing_profile, kind="intermediate") if intermediate else None
-    passphrase = new_passphrase(passphrase_file, passphrase_env, no_passphrase)
-    Authority.create(home.ensure().ca_dir, chosen, passphrase, common_name, force, issuing)
+    if pkcs11 is not None:
+        pin = given_passphrase(passphrase_file, passphrase_env)
+        with token_key(ui, pkcs11, pin, chosen.key_type, existing=existing_key) as key:
+            Authority.create(home.ensure().ca_dir, chosen, None, common_name, force, key=key)
+    else:
+        passphrase = new_passphrase(passphrase_file, passphrase_env, no_passphrase)
+        Authority.create(home.ensure().ca_dir, chosen, passphrase, common_name, force, issuing)
     _show(ui, home, "keyfob cert broker broker.keyfob.test --san IP:127.0.0.1")
 
 
@@ -96,6 +115,8 @@ def init(
 )  # fmt: skip
 @click.option("--days", type=click.IntRange(1, 36500), help="Validity, instead of the profile's.")
 @passphrase_options
+@new_passphrase_options
+@click.option("--no-passphrase", is_flag=True, help="Leave the intermediate's key in clear.")
 @click.option("--force", is_flag=True, help="Replace the intermediate there is. Its key is lost.")
 @click.pass_obj
 def intermediate(
@@ -105,12 +126,16 @@ def intermediate(
     days: int | None,
     passphrase_file: Path | None,
     passphrase_env: str | None,
+    new_passphrase_file: Path | None,
+    new_passphrase_env: str | None,
+    no_passphrase: bool,
     force: bool,
 ) -> None:
     """Sign a new intermediate with the root's key; it signs everything from then on.
 
-    The passphrase opens the root's key, and then protects the intermediate's. What the
-    old intermediate signed stays good until it ends.
+    The passphrase opens the root's key, and then protects the intermediate's, unless
+    that gets a new one; after a token's PIN it has to. What the old intermediate signed
+    stays good until it ends.
     """
     home = find_home()
     load_ca_cert(home.ca_dir)
@@ -118,6 +143,13 @@ def intermediate(
         raise issuing_exists(home.ca_dir)
     chosen = load_profile(profile, kind="intermediate", variables=parse_variables(variables))
     root, passphrase = _unlock_root(home, passphrase_file, passphrase_env)
+    if no_passphrase or is_in_token(home.ca_dir / KEY_FILE):
+        passphrase = new_passphrase(
+            new_passphrase_file, new_passphrase_env, no_passphrase,
+            replacing=True, command="keyfob ca intermediate",
+        )  # fmt: skip
+    else:
+        passphrase = given_new_passphrase(new_passphrase_file, new_passphrase_env) or passphrase
     made = root.issue_intermediate(replace(chosen, days=days or chosen.days))
     with recording(home, home.ca_dir / ISSUING, kind="intermediate", profile=profile):
         made.write_issuing(home.ca_dir, passphrase, force=force)
@@ -138,7 +170,8 @@ def _unlock_root(
     path = home.ca_dir / KEY_FILE
     passphrase = given_passphrase(file, variable)
     if passphrase is None and path.exists() and is_encrypted(path):
-        passphrase = ask_passphrase("Passphrase of the root's key")
+        kind = "PIN of the root's token" if is_in_token(path) else "Passphrase of the root's key"
+        passphrase = ask_passphrase(kind)
     return Authority.load_root(home.ca_dir, passphrase), passphrase
 
 
@@ -155,7 +188,7 @@ def _show(ui: Ui, home: Home, following: str) -> None:
         lines += [
             "", describe_text(of_below), f"files    {where} (key {_key_text(where)})", "",
         ]  # fmt: skip
-        if (folder / KEY_FILE).exists():
+        if (folder / KEY_FILE).exists() and not is_in_token(folder / KEY_FILE):
             lines.append(
                 "note     only a new intermediate needs the root's key: keep it elsewhere:\n"
                 f"         mv {folder / KEY_FILE} /media/offline/"
@@ -167,11 +200,16 @@ def _show(ui: Ui, home: Home, following: str) -> None:
 
 def _key_state(folder: Path) -> dict[str, bool | None]:
     path = folder / KEY_FILE
-    return {"key_encrypted": is_encrypted(path) if path.exists() else None}
+    if not path.exists():
+        return {"key_encrypted": None, "key_in_token": None}
+    return {"key_encrypted": is_encrypted(path), "key_in_token": is_in_token(path)}
 
 
 def _key_text(folder: Path) -> str:
-    encrypted = _key_state(folder)["key_encrypted"]
+    state = _key_state(folder)
+    encrypted = state["key_encrypted"]
     if encrypted is None:
         return _AWAY
+    if state["key_in_token"]:
+        return "in a PKCS#11 token"
     return "encrypted" if encrypted else "not encrypted, mode 0600"

@@ -50,6 +50,11 @@ def given_passphrase(file: Path | None, variable: str | None) -> bytes | None:
     return _given(file, variable, _OLD)
 
 
+def given_new_passphrase(file: Path | None, variable: str | None) -> bytes | None:
+    """What `new_passphrase_options` say; None if they say nothing."""
+    return _given(file, variable, _NEW)
+
+
 def new_passphrase(
     file: Path | None,
     variable: str | None,
