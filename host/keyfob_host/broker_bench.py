@@ -86,6 +86,7 @@ def broker_rereads(home: Home, *, end_sessions: bool = False) -> str:
         crl = crl_path(home) if crl_path(home).exists() else None
         if end_sessions or running.crl_path != crl:
             running.crl_path = crl
+            running.ca_pem_path = clients_ca_path(home.ca_dir)
             running.restart()
             return "restarted"
         running.reload()

@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("keyfob_host.commands.ca_init:show", "Show the CA's certificate."),
     "passphrase": ("keyfob_host.commands.ca_passphrase:passphrase", "Change its passphrase."),
     "trust": ("keyfob_host.commands.ca_trust:trust", "Let this machine's programs trust it."),
+    "rollover": ("keyfob_host.commands.ca_rollover:rollover", "Go over to a new CA."),
     "crl": ("keyfob_host.commands.ca_crl:crl", "Sign the certificate revocation lists."),
 }
 

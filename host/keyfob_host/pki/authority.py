@@ -28,6 +28,7 @@ from keyfob_host.pki.ca_folder import (
     load_ca_cert,
     load_issuing_cert,
     refuse_existing,
+    trusted_certs,
 )
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.identity import Identity, Requested, certs_pem, issued_by
@@ -57,12 +58,14 @@ __all__ = ["CERT_FILE", "KEY_FILE", "Authority", "load_ca_cert", "refuse_existin
 class Authority:
     """A CA certificate and its key. Make one with `create`, `load` or `ephemeral`.
 
-    ``root``: the trust anchor that issued an intermediate; None for a root.
+    ``root``: the trust anchor that issued an intermediate; None for a root. ``others``:
+    anchors of another CA, trusted as well during a rollover.
     """
 
     cert: x509.Certificate
     key: PrivateKey
     root: x509.Certificate | None = None
+    others: tuple[x509.Certificate, ...] = ()
 
     @classmethod
     def create(
@@ -106,11 +109,11 @@ class Authority:
         ``cert.passphrase-needed``, ``cert.passphrase-wrong``, ``cert.key-exposed``,
         ``cert.unreadable``, ``file.*``.
         """
-        root = load_ca_cert(folder)
+        root, *others = trusted_certs(folder)
         issuing = load_issuing_cert(folder)
         if issuing is None:
             key = _load_key(folder, root, "the CA key", passphrase)
-            return cls(cert=root, key=key)
+            return cls(cert=root, key=key, others=tuple(others))
         if not issued_by(issuing, root):
             raise KeyfobHostError(
                 "ca.issuing-mismatch",
@@ -122,7 +125,7 @@ class Authority:
                 status=ExitStatus.IDENTITY,
             )
         key = _load_key(folder / ISSUING, issuing, "the issuing CA's key", passphrase)
-        return cls(cert=issuing, key=key, root=root)
+        return cls(cert=issuing, key=key, root=root, others=tuple(others))
 
     @classmethod
     def load_root(cls, folder: Path, passphrase: bytes | None = None) -> Authority:
@@ -158,7 +161,7 @@ class Authority:
     @property
     def anchors(self) -> tuple[x509.Certificate, ...]:
         """What whoever gets a certificate from here trusts."""
-        return (self.root or self.cert,)
+        return (self.root or self.cert, *self.others)
 
     @property
     def intermediates(self) -> tuple[x509.Certificate, ...]:

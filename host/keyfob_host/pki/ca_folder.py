@@ -4,6 +4,9 @@
 are the root's. With an intermediate, ``issuing/`` has the same two of the CA that signs,
 and ``chain.pem``: its certificate, then the root's. The root's key may then be taken
 away: nothing but a new intermediate needs it.
+
+While the bench goes over to another CA (`pki.rollover`), ``next/`` or ``previous/`` has all
+that of the other one, and ``clients.pem`` the certificates of both.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ CERT_FILE = "ca.cert.pem"
 KEY_FILE = "ca.key.pem"
 CHAIN_FILE = "chain.pem"
 ISSUING = "issuing"
+NEXT = "next"
+PREVIOUS = "previous"
+CLIENTS_FILE = "clients.pem"
 
 
 def signing_folder(folder: Path) -> Path:
@@ -36,8 +42,14 @@ def signing_key_path(folder: Path) -> Path:
 def clients_ca_path(folder: Path) -> Path:
     """What a broker checks its clients against: the root, and the intermediate if there is one.
 
-    Boards send their chain. A client that does not is let in all the same.
+    Boards send their chain. A client that does not is let in all the same, and OpenSSL adds
+    to the broker's own chain what that lacks. During a
+    rollover it is all that of two CAs.
     """
+    both = folder / CLIENTS_FILE
+    with explain_os_error(both, "look for the CA"):
+        if both.exists():
+            return both
     below = signing_folder(folder)
     return folder / CERT_FILE if below == folder else below / CHAIN_FILE
 
@@ -64,6 +76,26 @@ def load_ca_cert(folder: Path) -> x509.Certificate:
             status=ExitStatus.IDENTITY,
         )
     return load_certs(path, "the CA certificate")[0]
+
+
+def trusted_certs(folder: Path) -> tuple[x509.Certificate, ...]:
+    """The trust anchors: the root's certificate, and during a rollover the other root's."""
+    return load_ca_cert(folder), *(load_ca_cert(other) for other in _others(folder))
+
+
+def authority_certs(folder: Path) -> list[x509.Certificate]:
+    """The certificate of every CA that is kept here, those that sign before their roots."""
+    found = []
+    for part in (folder, *_others(folder)):
+        issuing = load_issuing_cert(part)
+        found += [load_ca_cert(part)] if issuing is None else [issuing, load_ca_cert(part)]
+    return found
+
+
+def _others(folder: Path) -> list[Path]:
+    """The folder of the other CA during a rollover."""
+    with explain_os_error(folder, "look for another CA"):
+        return [folder / name for name in (NEXT, PREVIOUS) if (folder / name / CERT_FILE).exists()]
 
 
 def load_issuing_cert(folder: Path) -> x509.Certificate | None:

@@ -38,7 +38,7 @@ def write_folder(
     doing = f"write {path.name}"
     with explain_os_error(path, doing):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_remains(path)
+        remove_remains(path)
         prefix = f".{path.name}.{os.getpid()}-"
         temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     try:
@@ -46,20 +46,20 @@ def write_folder(
             for name, (content, mode) in files.items():
                 _write(temporary / name, content, mode)
             for folder in {(temporary / name).parent for name in files} | {temporary}:
-                _sync_folder(folder)
+                sync_folder(folder)
         if not _rename_new(temporary, path, doing):
             if not replace:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
             with explain_os_error(path, doing):
                 _exchange(temporary, path)
         with explain_os_error(path, doing):
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         # Holds the old set after an exchange, or what there was of a new one.
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _remove_remains(path: Path) -> None:
+def remove_remains(path: Path) -> None:
     """Remove what writers of ``path`` left that were killed: there may be keys in it."""
     for remains in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
         pid = remains.name.removeprefix(f".{path.name}.").partition("-")[0]
@@ -78,7 +78,7 @@ def _runs(pid: int) -> bool:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # O_CREAT with the final mode: a key is never readable by others, even for a moment.
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as file:
@@ -127,7 +127,8 @@ def _exchange_at_once(one: Path, other: Path) -> bool:
         return False
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """The names in ``path`` are on the disk afterwards."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -18,7 +18,7 @@ from cryptography import x509
 
 from keyfob_host.errors import KeyfobHostError, explain_os_error
 from keyfob_host.home import Home
-from keyfob_host.pki.ca_folder import CERT_FILE, ISSUING
+from keyfob_host.pki.ca_folder import CERT_FILE, ISSUING, NEXT, PREVIOUS
 from keyfob_host.pki.crl import crl_issuer_key, crl_number, crl_path, entry_facts, read_crls
 from keyfob_host.pki.identity import load_certs
 from keyfob_host.pki.inventory import (
@@ -123,8 +123,7 @@ def record_board(home: Home, fingerprint: str, board: str) -> None:
 
 def places(home: Home) -> Iterator[Place]:
     """Where this bench's certificates in use stand, authorities first."""
-    yield Place("ca", home.ca_dir / CERT_FILE)
-    yield Place("intermediate", home.ca_dir / ISSUING / CERT_FILE)
+    yield from _authority_places(home)
     for kind in ("broker", "device"):
         for name in _folders(home.certs_dir / kind):
             is_host = kind == "device" and name == HOST_ID
@@ -177,11 +176,17 @@ def _folders(parent: Path) -> list[str]:
     return sorted(name for name in found if not name.startswith("."))
 
 
+def _authority_places(home: Home) -> Iterator[Place]:
+    for folder in (home.ca_dir, home.ca_dir / NEXT, home.ca_dir / PREVIOUS):
+        yield Place("ca", folder / CERT_FILE)
+        yield Place("intermediate", folder / ISSUING / CERT_FILE)
+
+
 def _authorities(home: Home) -> list[x509.Certificate]:
     found: list[x509.Certificate] = []
-    for file in (home.ca_dir / CERT_FILE, home.ca_dir / ISSUING / CERT_FILE):
+    for place in _authority_places(home):
         try:
-            found += load_certs(file, "the CA certificate")[:1]
+            found += load_certs(place.file, "the CA certificate")[:1]
         except KeyfobHostError:
             continue  # none, or told as one of the places
     return found

@@ -23,7 +23,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import PUBLIC_MODE, write_atomic
 from keyfob_host.home import Home
 from keyfob_host.pki.authority import Authority
-from keyfob_host.pki.ca_folder import load_ca_cert, load_issuing_cert
+from keyfob_host.pki.ca_folder import authority_certs, load_ca_cert, load_issuing_cert
 from keyfob_host.pki.crl import (
     BACKDATE,
     crl_number,
@@ -81,7 +81,7 @@ def crl_states(home: Home, signed_with: Iterable[Authority] = ()) -> list[CrlSta
     """The CRLs there are; empty before the first."""
     path = crl_path(home)
     new = {key_id(one.cert) for one in signed_with}
-    issuers = _issuers(home)
+    issuers = authority_certs(home.ca_dir)
     found = []
     for crl in read_crls(path) if path.exists() else []:
         signer = next((one for one in issuers if is_signed_by(crl, one)), None)
@@ -131,7 +131,7 @@ def sign_crls(
     signers = {key_id(one.cert): one for one in authorities}
     revoked = inventory.revoked_keys()
     after: list[Crl] = []
-    for cert in _issuers(home):
+    for cert in authority_certs(home.ca_dir):
         key = key_id(cert)
         own = [crl for crl in before if is_signed_by(crl, cert)]
         for entry in (entry for crl in own for entry in crl):
@@ -228,12 +228,6 @@ def _sign(
         this_update=this_update_after(max((crl.last_update_utc for crl in own), default=None), now),
         next_update=min(now + lifetime, cert.not_valid_after_utc),
     )
-
-
-def _issuers(home: Home) -> list[x509.Certificate]:
-    issuing = load_issuing_cert(home.ca_dir)
-    root = load_ca_cert(home.ca_dir)
-    return [root] if issuing is None else [issuing, root]
 
 
 def _check_revocable(record: Record, able: set[str]) -> None:

@@ -1,0 +1,172 @@
+"""``keyfob ca rollover``: from one CA to the next, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import rich_click as click
+from cryptography.hazmat.primitives import hashes
+
+from keyfob_host.broker_bench import broker_rereads
+from keyfob_host.command_table import command_group
+from keyfob_host.commands.passphrase import new_passphrase, passphrase_options, unlock
+from keyfob_host.home import Home, find_home
+from keyfob_host.pki import bench
+from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.ca_folder import NEXT, PREVIOUS, authority_certs, load_issuing_cert
+from keyfob_host.pki.crl import crl_path
+from keyfob_host.pki.describe import describe
+from keyfob_host.pki.inventory_disk import open_inventory
+from keyfob_host.pki.keys import KEY_TYPES, KeyType
+from keyfob_host.pki.profiles import load_profile
+from keyfob_host.pki.revocation import sign_crls
+from keyfob_host.pki.rollover import Rollover, begin, finish, rollover_state, switch
+from keyfob_host.ui import Ui
+
+_THIS = "keyfob_host.commands.ca_rollover"
+COMMANDS: dict[str, tuple[str, str]] = {
+    "begin": (f"{_THIS}:begin_command", "Make the next CA; trust both, the present one signs."),
+    "switch": (f"{_THIS}:switch_command", "The next CA signs; both are trusted still."),
+    "finish": (f"{_THIS}:finish_command", "Trust the former CA no more."),
+    "status": (f"{_THIS}:status_command", "How far it is, and what comes next."),
+}
+_NEXT = {
+    "none": "keyfob ca rollover begin",
+    "begun": "every board gets both anchors: keyfob rotate ID --anchors\n"
+    "         then: keyfob ca rollover switch",
+    "switched": "the broker, then every board: keyfob cert renew BROKER; keyfob rotate ID\n"
+    "         then: keyfob ca rollover finish",
+}
+
+
+@command_group(COMMANDS)
+def rollover() -> None:
+    """Go over to a new CA, with an overlap in which both are trusted."""
+
+
+@click.command()
+@click.option("--profile", help="A profile of certs/, or a file.  [default: ca, or root]")
+@click.option("--common-name", help="The next CA's name, instead of the profile's.")
+@click.option("--key-type", type=click.Choice(KEY_TYPES), help="Instead of the profile's.")
+@click.option("--days", type=click.IntRange(1, 36500), help="Validity, instead of the profile's.")
+@passphrase_options
+@click.option("--no-passphrase", is_flag=True, help="Leave the next CA's key in clear.")
+@click.pass_obj
+def begin_command(
+    ui: Ui,
+    profile: str | None,
+    common_name: str | None,
+    key_type: KeyType | None,
+    days: int | None,
+    passphrase_file: Path | None,
+    passphrase_env: str | None,
+    no_passphrase: bool,
+) -> None:
+    """Make the next CA (with an intermediate if the present one has one).
+
+    The passphrase is the next CA's. The running broker is restarted, so that it trusts both.
+    """
+    home = find_home()
+    has_issuing = load_issuing_cert(home.ca_dir) is not None
+    name = profile or ("root" if has_issuing else "ca")
+    chosen = load_profile(name, kind="authority")
+    chosen = replace(chosen, days=days or chosen.days, key_type=key_type or chosen.key_type)
+    issuing = load_profile("intermediate", kind="intermediate") if has_issuing else None
+    passphrase = None
+    if rollover_state(home).phase == "none":
+        passphrase = new_passphrase(
+            passphrase_file, passphrase_env, no_passphrase, command="keyfob ca rollover begin"
+        )
+    begin(home, chosen, passphrase, common_name, issuing)
+    _take_in(home)
+    _show(ui, home, broker_rereads(home, end_sessions=True))
+
+
+@click.command()
+@passphrase_options
+@click.pass_obj
+def switch_command(ui: Ui, passphrase_file: Path | None, passphrase_env: str | None) -> None:
+    """Let the next CA sign; the passphrase is its own, and only asked for if it signs a CRL.
+
+    Do it when every board has both anchors: boards that have not are to be provisioned
+    over their serial port.
+    """
+    home = find_home()
+    authority: Authority | None = None
+    if crl_path(home).exists() and rollover_state(home).phase == "begun":
+        # A broker with a CRL refuses everybody whose issuer has none.
+        authority = unlock(home.ca_dir / NEXT, passphrase_file, passphrase_env)
+    switch(home)
+    inventory, _ = open_inventory(home)
+    with inventory, inventory.writing():
+        if authority is not None:
+            sign_crls(home, inventory, [authority], None)
+    _show(ui, home, broker_rereads(home, end_sessions=True))
+
+
+@click.command()
+@passphrase_options
+@click.option("--force", is_flag=True, help="Also while certificates of the former CA are in use.")
+@click.pass_obj
+def finish_command(
+    ui: Ui, passphrase_file: Path | None, passphrase_env: str | None, force: bool
+) -> None:
+    """End the overlap: the former CA and its key are removed, and nobody trusts it any more."""
+    home = find_home()
+    if not bench.host_identity_fits(home) and rollover_state(home).phase == "switched":
+        bench.renew_host_identity(home, unlock(home.ca_dir, passphrase_file, passphrase_env))
+    folder = home.ca_dir / PREVIOUS
+    former = authority_certs(folder) if folder.is_dir() else []
+    finish(home, force=force)
+    inventory, _ = open_inventory(home)
+    with inventory, inventory.writing():
+        for cert in former:
+            inventory.set_replaced(cert.fingerprint(hashes.SHA256()).hex())
+    _show(ui, home, broker_rereads(home, end_sessions=True))
+
+
+@click.command()
+@click.pass_obj
+def status_command(ui: Ui) -> None:
+    """How far the rollover is, what is left, and what comes next."""
+    _show(ui, find_home(), "")
+
+
+def _take_in(home: Home) -> None:
+    inventory, _ = open_inventory(home)
+    with inventory:
+        pass  # opening it records what is on disk now
+
+
+def _show(ui: Ui, home: Home, broker: str) -> None:
+    state = rollover_state(home)
+    lines = [f"rollover {'not under way' if state.phase == 'none' else state.phase}"]
+    lines.append(f"signs    {_line(describe(state.current))}")
+    if state.other is not None:
+        folder = NEXT if state.phase == "begun" else PREVIOUS
+        lines.append(f"{folder:9}{_line(describe(state.other))}")
+    if state.left:
+        lines.append(f"left     {len(state.left)} of the former CA: {_some(state)}")
+    if broker:
+        lines.append(f"broker   {broker}")
+    is_ready = state.phase == "switched" and not state.left
+    lines.append(f"next     {'keyfob ca rollover finish' if is_ready else _NEXT[state.phase]}")
+    ui.result(
+        "\n".join(lines),
+        {
+            "phase": state.phase,
+            "current": describe(state.current),
+            "other": None if state.other is None else describe(state.other),
+            "left": list(state.left),
+            "broker": broker,
+        },
+    )
+
+
+def _line(fields: dict[str, str]) -> str:
+    return f"{fields['subject']}, until {fields['not_after'][:10]}"
+
+
+def _some(state: Rollover) -> str:
+    return " ".join(state.left[:10]) + (" …" if len(state.left) > 10 else "")
