@@ -259,7 +259,8 @@ def check_proof(row: Row, chain, anchors, folder: Path) -> None:
     elif how == "openssl":
         assert openssl_verify(folder, chain, anchors, *rest.split(), purpose="sslclient")
     elif how == "library":
-        assert "version" in library_says(chain, anchors)
+        said = library_says(chain, anchors)
+        assert "X509v3" in said or "version" in said
 
 
 @pytest.mark.parametrize(

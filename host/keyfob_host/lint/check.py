@@ -110,6 +110,7 @@ class _Check:
         self._placed = [
             _Placed(source, item, read_certificate(item.der))
             for source in group.sources
+            if source.use not in ("key", "crl")
             for item in source.read.of_kind("certificate")
         ]
 

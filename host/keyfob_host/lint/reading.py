@@ -89,7 +89,8 @@ def take_apart(content: bytes, found: FileRead) -> None:
         return
     for mark, name in _BOMS.items():
         if content.startswith(mark):
-            found.troubles.append(("lint.bom", f"begins with {mark.hex()}, the mark of {name}"))
+            code = "lint.bom" if name == "UTF-8" else "lint.utf-16"
+            found.troubles.append((code, f"begins with {mark.hex()}, the mark of {name}"))
             content = _without_mark(content, name)
             break
     # DER begins with a SEQUENCE; that byte is the digit 0 of no PEM file.

@@ -109,8 +109,13 @@ RULES: tuple[Rule[FileSubject], ...] = (
         "look at it: head -c 200 {file} | xxd", _trouble("lint.not-pem-or-der"),
     ),
     Rule(
-        "lint.bom", _E, "a byte order mark stands in front, so that OpenSSL finds no BEGIN line",
-        "save it as plain ASCII: sed -i '1s/^\\xEF\\xBB\\xBF//' {file}", _trouble("lint.bom"),
+        "lint.bom", _W, "a byte order mark stands in front, which some boards' TLS refuses",
+        "sed -i '1s/^\\xEF\\xBB\\xBF//' {file}", _trouble("lint.bom"),
+    ),
+    Rule(
+        "lint.utf-16", _E, "the text is in UTF-16, in which nobody finds a BEGIN line",
+        "iconv -f UTF-16 -t ASCII {file} > {file}.new && mv {file}.new {file}",
+        _trouble("lint.utf-16"),
     ),
     Rule(
         "lint.crlf", _W, "lines end as on Windows, which some boards' TLS refuses",
