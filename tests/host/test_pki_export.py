@@ -1,5 +1,6 @@
 """Exports judged by who takes them: openssl, C and C++ compilers, ESP-IDF's NVS generator."""
 
+# ruff: noqa: F811 (fixtures of another file)
 from __future__ import annotations
 
 import json
@@ -275,7 +276,7 @@ def mode_of(path: Path) -> int:
 
 
 @pytest.fixture
-def bench(with_ca: Keyfob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keyfob:  # noqa: F811
+def bench(with_ca: Keyfob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keyfob:
     with_ca.json("cert", "device", "sensor-01")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -317,6 +318,30 @@ def test_a_second_export_needs_force_and_leaves_other_files_alone(bench: Keyfob)
     assert Path("out/notes.txt").read_text() == "mine" and mode_of(Path("out/key.der")) == 0o600
 
 
+def test_a_folder_of_the_name_does_not_hide_the_identity(bench: Keyfob) -> None:
+    for name in ("sensor-01", "ca"):
+        Path(name).mkdir()
+        made = bench.json("cert", "export", name, "--format", "c-header", "--out", "a.h", "--force")
+        assert made["name"] == name and f"Made by keyfob: {name}." in Path("a.h").read_text()
+
+
+def test_an_intermediate_is_in_the_chain_and_the_root_alone_is_trusted(
+    keyfob: Keyfob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keyfob.json("ca", "init", "--no-passphrase", "--intermediate")
+    keyfob.json("cert", "device", "a")
+    keyfob.json("cert", "export", "a", "--format", "der", "--out", "a")
+    assert sorted(path.name for path in Path("a").iterdir()) == ["ca.der", "cert.der", "cert1.der"]
+    ca = x509.load_der_x509_certificate(Path("a/ca.der").read_bytes())
+    issuing = x509.load_der_x509_certificate(Path("a/cert1.der").read_bytes())
+    issuing.verify_directly_issued_by(ca)
+    keyfob.json("cert", "export", "ca", "--format", "der", "--out", "b")
+    assert Path("b/ca.der").read_bytes() == Path("a/ca.der").read_bytes()
+    keyfob.json("cert", "export", keyfob.home / "ca" / "issuing", "--format", "pem", "--out", "c")
+    assert sorted(path.name for path in Path("c").iterdir()) == ["ca.pem", "cert.pem", "chain.pem"]
+
+
 def test_exports_that_make_no_sense_are_told(bench: Keyfob) -> None:
     for arguments, code in (
         (("ca", "--format", "pem", "--with-key"), "export.ca-key"),
@@ -327,6 +352,11 @@ def test_exports_that_make_no_sense_are_told(bench: Keyfob) -> None:
     ):
         assert bench.error("cert", "export", *arguments)["code"] == code, arguments
     assert list(Path().iterdir()) == []
+
+
+def test_without_a_ca_the_command_that_makes_one_is_told(keyfob: Keyfob) -> None:
+    error = keyfob.error("cert", "export", "ca", "--format", "pem")
+    assert (error["code"], error["fix"]) == ("ca.missing", "keyfob ca init")
 
 
 def test_standard_output_takes_one_file_and_nothing_else(bench: Keyfob) -> None:

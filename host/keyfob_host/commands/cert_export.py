@@ -16,7 +16,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import KEY_MODE, write_atomic
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki import bench
-from keyfob_host.pki.authority import CERT_FILE
+from keyfob_host.pki.authority import CERT_FILE, load_ca_cert
 from keyfob_host.pki.export import FORMATS, Bundle, Files, Format, export, pem_bundle
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.identity import Identity, issued_by, load_certs
@@ -90,20 +90,21 @@ def export_command(
 def _find(home: Home, name_or_path: str, with_key: bool) -> Bundle:
     """What is meant; a key is opened only if it is asked for."""
     given = Path(name_or_path)
-    folder = given
-    if not given.exists() and len(given.parts) == 1:
-        for folder in (home.certs_dir / "device" / given, home.certs_dir / "broker" / given):
-            if (folder / "cert.pem").exists():
-                break
-    if (folder / "cert.pem").exists():
+    folders = [given]
+    if len(given.parts) == 1 and not given.is_file():
+        folders += [home.certs_dir / kind / given for kind in ("device", "broker")]
+    folder = next((one for one in folders if (one / "cert.pem").exists()), None)
+    if folder is not None:
         if with_key:
             return Bundle.of(Identity.read(folder))
         chain = tuple(load_certs(folder / "chain.pem", "the certificate chain"))
         trusted = tuple(load_certs(folder / "ca.pem", "the trust anchors"))
         return Bundle(folder.resolve().name, chain, trusted)
-    # Says what there is where nothing fits.
-    certs = tuple(bench.find_certs(home, name_or_path))
-    is_ca = (name_or_path == "ca" and not given.exists()) or (given / CERT_FILE).exists()
+    is_ca = (given / CERT_FILE).exists()
+    if name_or_path == "ca" and not is_ca and not given.is_file():
+        is_ca, certs = True, [load_ca_cert(home.ca_dir)]
+    else:  # says what there is where nothing fits
+        certs = bench.find_certs(home, name_or_path)
     if with_key and is_ca:
         raise KeyfobHostError(
             "export.ca-key",
@@ -114,7 +115,7 @@ def _find(home: Home, name_or_path: str, with_key: bool) -> Bundle:
             status=ExitStatus.IDENTITY,
         )
     name = "ca" if is_ca else given.stem if given.is_file() else common_name(certs[0].subject)
-    anchors = tuple(cert for cert in certs if is_ca or issued_by(cert, cert))
+    anchors = tuple(cert for cert in certs if issued_by(cert, cert))
     return Bundle(name, tuple(cert for cert in certs if cert not in anchors), anchors)
 
 

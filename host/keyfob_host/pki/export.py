@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import KEY_MODE, PUBLIC_MODE
-from keyfob_host.pki.identity import Identity, certs_pem
+from keyfob_host.pki.identity import Identity, Issued, certs_pem
 from keyfob_host.pki.keys import PrivateKey, key_pem
 from keyfob_host.pki.template import common_name
 
@@ -67,14 +67,15 @@ class Bundle:
         return re.sub(r"[^A-Za-z0-9._-]", "_", self.name).lstrip(".") or "certificate"
 
     @classmethod
-    def of(cls, identity: Identity) -> Bundle:
-        """An identity, with its key."""
-        chain = (identity.cert, *identity.intermediates)
-        return cls(identity.name, chain, identity.anchors, identity.key)
+    def of(cls, issued: Issued) -> Bundle:
+        """What was issued, with its key where that is here."""
+        chain = (issued.cert, *issued.intermediates)
+        key = issued.key if isinstance(issued, Identity) else None
+        return cls(issued.name, chain, issued.anchors, key)
 
 
 def export(
-    issued: Bundle | Identity,
+    issued: Bundle | Issued,
     form: Format,
     *,
     with_key: bool = False,
