@@ -18,7 +18,11 @@ _WANTED: dict[Use, str] = {
     "key": "key", "crl": "crl", "request": "request",
 }  # fmt: skip
 _MINGLED: dict[Use, tuple[str, ...]] = {"chain": ("key",), "key": ("certificate",)}
-_ENDS = {"certificate": ("cert", "crt", "chain", "ca"), "key": ("key",), "request": ("csr", "req")}
+_SUFFIXES = {
+    ".crt": "certificate", ".cer": "certificate", ".key": "key", ".p8": "key", ".pk8": "key",
+    ".csr": "request", ".req": "request", ".crl": "crl",
+}  # fmt: skip
+_STEMS = {"certificate": ("cert", "chain"), "key": ("key",), "request": ("csr",), "crl": ("crl",)}
 
 
 def _trouble(code: str) -> Callable[[FileSubject], Iterator[str]]:
@@ -48,13 +52,13 @@ def _mingled(subject: FileSubject) -> Iterator[str]:
 def _misleading_name(subject: FileSubject) -> Iterator[str]:
     """Where nothing but its name says what a file is for."""
     kinds = {item.kind for item in subject.read.items}
-    stem = subject.read.path.stem.lower()
-    suffix = subject.read.path.suffix.lower().lstrip(".")
-    for kind, ends in _ENDS.items():
-        if subject.use == "any" and kinds and (suffix in ends or stem.endswith(ends)):
-            if kind not in kinds:
-                yield f"by its name it is {_article(kind)}; it holds {_counted(sorted(kinds))}"
-            return
+    path = subject.read.path
+    wanted = _SUFFIXES.get(path.suffix.lower())
+    for kind, ends in _STEMS.items():
+        if wanted is None and path.stem.lower().endswith(ends):
+            wanted = kind
+    if subject.use == "any" and kinds and wanted and wanted not in kinds:
+        yield f"by its name it is {_article(wanted)}; it holds {_counted(sorted(kinds))}"
 
 
 def _several(subject: FileSubject) -> Iterator[str]:

@@ -140,6 +140,16 @@ def _key_ids_differ(subject: Subject) -> Iterator[str]:
 
 
 def _same_subject(subject: Subject) -> Iterator[str]:
+    if subject.path[0].extensions.authority_key_id is None:
+        yield from _shared_names(subject)
+
+
+def _same_subject_with_ids(subject: Subject) -> Iterator[str]:
+    if subject.path[0].extensions.authority_key_id is not None:
+        yield from _shared_names(subject)
+
+
+def _shared_names(subject: Subject) -> Iterator[str]:
     first = subject.path[0]
     if first.is_self_issued and not first.is_self_signed and not first.is_ca:
         yield f"subject and issuer: {first.subject}"
@@ -257,6 +267,8 @@ RULES: tuple[Rule[Subject], ...] = (
          "finds no issuer", _REISSUE, _key_ids_differ),
     Rule("lint.same-subject", _E, "the end-entity has its CA's name, so that verifiers take it for "
          "self-signed", _REISSUE, _same_subject),
+    Rule("lint.same-subject", _W, "the end-entity has its CA's name, and verifiers that look at "
+         "no key identifier take it for self-signed", _REISSUE, _same_subject_with_ids),
     Rule("lint.self-signed", _E, "the broker signed its certificate itself, and boards take no "
          "server's certificate as trust anchor", _REISSUE, _self_signed, ("broker",)),
     Rule("lint.self-signed", _W, "the certificate is self-signed; a broker would need it as CA "

@@ -122,18 +122,21 @@ def _of_folder(folder: Path, depth: int) -> Iterator[Group]:
     files = {one.name: one for one in entries if one.is_file()}
     if len(files) > _MAX_FILES:
         raise _too_many(folder)
+    configured = [
+        group for path in files.values() if path.suffix == _CONF_SUFFIX for group in _of_conf(path)
+    ]  # fmt: skip
+    named = {source.read.path.absolute() for group in configured for source in group.sources}
     group = _group_of(folder, files)
     known = _uses(group.kind, files)
     for name, use in known.items():
         group.add(files[name], use)
     for name, path in files.items():
-        if name not in known and path.suffix.lower() in _SUFFIXES:
+        is_told = name in known or path.absolute() in named
+        if not is_told and path.suffix.lower() in _SUFFIXES:
             group.add(path, "any")
     if group.sources or group.unread:
         yield group
-    for path in files.values():
-        if path.suffix == _CONF_SUFFIX:
-            yield from _of_conf(path)
+    yield from configured
     for entry in entries:
         if depth < _MAX_DEPTH and entry.is_dir() and not entry.is_symlink():
             yield from _of_folder(entry, depth + 1)
