@@ -232,7 +232,9 @@ def _find_token(api: Any, uri: TokenUri) -> Any:
     except api.PKCS11Error as error:
         # Without a text it is an answer of the module's, not the system's on loading it.
         if str(error):
-            raise _no_module(uri, str(error)[:200]) from None
+            path = uri.module_path
+            said = str(error).removeprefix(f"OS exception while loading {path}: ")
+            raise _no_module(uri, said.removeprefix(f"{path}: ")[:200]) from None
         raise _failed("start the module", error, uri) from None
     try:
         tokens = [slot.get_token() for slot in library.get_slots(token_present=True)]
