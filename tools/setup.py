@@ -4,7 +4,8 @@
 Needs Python 3.10 and nothing else; every make target runs it first. It does only
 what is missing, says what it does, and can be interrupted and run again, or run
 twice at once. It installs system packages with apt only (with sudo if not root);
-elsewhere it says which command to type.
+elsewhere it says which command to type. SoftHSM, which tests alone use, is installed
+where that needs no question, and otherwise left out.
 """
 
 import fcntl
@@ -32,7 +33,7 @@ def main():
         )
     with open(ROOT / ".setup.lock", "w") as lock:  # noqa: PTH123 (two at once wait here)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = [step() for step in (virtual_environment, packages, mosquitto)]
+        done = [step() for step in (virtual_environment, packages, mosquitto, softhsm)]
     if any(done):
         say(f"set up in {time.monotonic() - started:.0f} s")
 
@@ -90,6 +91,22 @@ def mosquitto():
     if shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"):
         return False
     apt_install("mosquitto", "the broker mosquitto is missing")
+    return True
+
+
+def softhsm():
+    """Try once to install the token of the PKCS#11 tests, which are skipped without it."""
+    tried = VENV / ".keyfob-softhsm"
+    if tried.exists() or shutil.which("softhsm2-util") or not shutil.which("apt-get"):
+        return False
+    tried.touch()
+    sudo = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+    if sudo and not shutil.which("sudo"):
+        return False
+    install = [*sudo, "apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run([*install, "softhsm2"], capture_output=True, env=environment)
+    say(f"SoftHSM for the PKCS#11 tests: {'no, they are skipped' if done.returncode else 'yes'}")
     return True
 
 

@@ -36,3 +36,24 @@ def test_make_alone_prints_help():
     run = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("demo", "test", "flash", "provision", "monitor", "hil", "certs"):
         assert f"make {target} " in run.stdout
+
+
+def test_softhsm_is_tried_once_and_its_absence_stops_nothing(tmp_path):
+    # An apt-get that fails, and nothing else on the search path.
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\necho tried >>{tmp_path}/calls\nexit 100\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    code = (
+        "import os, pathlib, setup; os.geteuid = lambda: 0; "
+        f"setup.VENV = pathlib.Path({str(tmp_path)!r}); setup.softhsm(); setup.softhsm()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "tools",
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0
+    assert run.stderr == "setup  SoftHSM for the PKCS#11 tests: no, they are skipped\n"
+    assert (tmp_path / "calls").read_text() == "tried\n"
