@@ -33,6 +33,7 @@ from x509_forge import (
     common_name,
     constraints,
     key,
+    resign,
 )
 
 HOUR = datetime.timedelta(hours=1)
@@ -362,6 +363,12 @@ def test_a_list_that_cannot_be_read_or_never_ends_is_told(tmp_path: Path) -> Non
     der = x509.load_pem_x509_crl(crl()).public_bytes(serialization.Encoding.DER)
     write(tmp_path / "ca.crl", pem([der[:-10] + bytes(1)], "X509 CRL"))
     assert codes(conf) == ["lint.crl-unreadable"]
+
+    def without_next_update(tbs: Node) -> None:
+        del tbs[1][4]
+
+    write(tmp_path / "ca.crl", pem([resign(der, CA.key, without_next_update)], "X509 CRL"))
+    assert codes(conf) == ["lint.crl-endless"]
 
 
 def test_a_name_of_two_cas_takes_the_one_that_signed(tmp_path: Path) -> None:

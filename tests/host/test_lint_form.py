@@ -35,7 +35,7 @@ def openssl_reads(path: Path, *command: str) -> bool:
         ("c.pem", b"", "lint.empty", "0 bytes"),
         ("c.pem", b" \n\n", "lint.empty", "3 bytes"),
         ("c.pem", b"hello, world\n", "lint.not-pem-or-der", "'hello, world"),
-        ("c.der", bytes(range(128, 200)), "lint.not-pem-or-der", "8081"),
+        ("c.der", bytes(range(128, 200)), "lint.not-pem-or-der", "72 bytes"),
         ("c.pem", CERT.decode().encode("utf-16"), "lint.utf-16", "UTF-16"),
         ("c.pem", CERT[:300], "lint.truncated", "line 1: BEGIN CERTIFICATE without its END"),
         ("c.pem", CERT[:300] + b"\n" + CERT, "lint.truncated", "line 1"),
@@ -179,6 +179,23 @@ def test_a_damaged_or_weak_key_is_told(tmp_path: Path) -> None:
     assert not openssl_reads(broken, "pkey", "-check")
     weak = write(tmp_path / "w.key", key_pem(key("rsa1024")), 0o600)
     assert codes(weak) == ["lint.key-weak"]
+
+
+def test_no_piece_of_a_key_is_ever_shown(tmp_path: Path) -> None:
+    secret = key_pem(key("p256"))
+    der = key_der(key("p256"))
+    body = b"".join(secret.splitlines()[1:-1])
+    pieces = {body[at : at + 8].decode() for at in range(len(body) - 8)}
+    pieces |= {der[at : at + 4].hex() for at in range(40, len(der) - 4)}
+    for number, content in enumerate((
+        secret, secret.split(b"\n", 1)[1], secret[:-30], secret[:100], body, b"x " + body,
+        secret.replace(b"BEGIN", b"BEGIM"), secret.replace(b"\n", b"\n*", 2), secret + body,
+        der[36:], der[:-9], der[:40] + der, b"\xff" + der, der.hex().encode(),
+    )):  # fmt: skip
+        path = write(tmp_path / f"{number}.key", content, 0o600)
+        for one in findings(path, role="device", board="virtual-esp8266"):
+            told = f"{one.evidence} {one.fix} {one.item}"
+            assert not any(piece in told for piece in pieces), told
 
 
 def test_a_board_is_told_the_types_of_key_that_it_takes(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ _IGNORED_LABELS = ("EC PARAMETERS", "DH PARAMETERS")
 _BEGIN = re.compile(rb"-----BEGIN ([^\r\n-]{1,60})-----")
 _BOMS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _HEADER_LINE = re.compile(rb"[A-Za-z-]+:.*")
+_MAX_WORD = 12
 _MAX_BLOCKS = 500
 
 
@@ -122,8 +123,7 @@ def _take_pem(content: bytes, found: FileRead) -> None:
         at = _take_block(content, begin, found)
     outside = (outside + content[at:]).strip()
     if outside:
-        line = outside.splitlines()[0][:60].decode("latin-1")
-        found.troubles.append(("lint.text-outside", f"{len(outside)} bytes: {line!r}"))
+        found.troubles.append(("lint.text-outside", _shown(outside)))
 
 
 def _take_block(content: bytes, begin: re.Match[bytes], found: FileRead) -> int:
@@ -163,6 +163,15 @@ def _split_header(body: bytes) -> tuple[bytes, bytes]:
     return b"\n".join(lines[:count]), b"\n".join(lines[count:])
 
 
+def _shown(content: bytes) -> str:
+    """How it begins, if that is prose: anything else may be a piece of a key."""
+    line = content.split(b"\n", 1)[0].strip()[:60]
+    words = line.split()
+    if line.isascii() and len(words) > 1 and max(map(len, words)) <= _MAX_WORD:
+        return f"{len(content)} bytes, beginning with {line.decode()!r}"
+    return f"{len(content)} bytes"
+
+
 def _take_der(content: bytes, found: FileRead) -> None:
     walk = Walk(content)
     try:
@@ -171,9 +180,7 @@ def _take_der(content: bytes, found: FileRead) -> None:
         if content[:1] == b"\x30" and len(content) > 1 and content[1] & 0x80:
             found.troubles.append(("lint.truncated", str(error.defect)))
         else:
-            shown = content[:24]
-            text = shown.decode() if shown.isascii() else shown.hex()
-            found.troubles.append(("lint.not-pem-or-der", f"begins with {text!r}"))
+            found.troubles.append(("lint.not-pem-or-der", _shown(content)))
         return
     der, rest = content[: top.end], content[top.end :]
     if rest.strip(b"\r\n") or len(rest) > 2:
