@@ -294,6 +294,8 @@ def test_names_paths_and_the_ca_are_exported_into_this_folder(bench: Keyfob) -> 
     assert bench.json("cert", "export", "ca", "--format", "der", "--out", "ca.der")["files"] == [
         "ca.der"
     ]
+    made = bench.json("cert", "export", "ca", "--format", "nvs-csv", "--out", "new/")
+    assert made["files"] == ["new/ca.csv"]
     made = bench.json("cert", "export", "ca.der", "--format", "pem", "--out", "again.pem")
     assert made["files"] == ["again.pem"] and not made["with_key"]
     assert Path("again.pem").read_bytes() == identity.ca_pem()

@@ -119,6 +119,10 @@ def _find(home: Home, name_or_path: str, with_key: bool) -> Bundle:
     return Bundle(name, tuple(cert for cert in certs if cert not in anchors), anchors)
 
 
+def _is_folder(out: str) -> bool:
+    return out.endswith("/") or Path(out).is_dir()
+
+
 def _to_stdout(ui: Ui, files: Files, form: Format) -> None:
     if ui.as_json:
         raise click.UsageError("With --json standard output is taken: give --out FILE.")
@@ -146,7 +150,7 @@ def _write(files: Files, bundle: Bundle, form: Format, out: str | None, force: b
     several = form in ("pem", "der")
     if out is None and several:
         folder = Path(f"{bundle.stem}-{form}")
-    elif out is not None and not folder.is_dir() and (not several or folder.suffix in _FILES):
+    elif out is not None and not _is_folder(out) and (not several or folder.suffix in _FILES):
         files, folder = {folder.name: _as_one(files, form)}, folder.parent
     paths = [folder / name for name in files]
     if not folder.exists():
