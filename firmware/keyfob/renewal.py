@@ -71,6 +71,11 @@ def _new_key(root: str):
     return own_key(content)
 
 
+def stored_key(root: str) -> bytes:
+    """The key that waits for its certificate, b"" if none does."""
+    return _stored(root + KEY_NEW)
+
+
 def tidy(root: str, identity) -> None:
     """Remove key and request once ``identity``, the active one, has that key."""
     content = _stored(root + KEY_NEW)

@@ -47,8 +47,8 @@ def take(notes: dict, payload) -> None:
     """A message of ``set`` came: what it wants done is in ``todo``, what is wrong with it in
     the next `state`."""
     try:
-        if len(payload) > notes["chunk"]:
-            detail = "%d bytes, want at most %d" % (len(payload), notes["chunk"])
+        if len(payload) > notes["message"]:
+            detail = "%d bytes, want at most %d" % (len(payload), notes["message"])
             raise KeyfobError("rotate.too-large", detail)
         kind = bytes(payload[:6])
         if kind == b"offer ":
@@ -118,7 +118,8 @@ def tell(notes: dict, result: str, created_s: int, code: str, detail: str) -> No
 def state(notes: dict) -> bytes:
     """The payload of ``state``: JSON with ``slot``, ``cert`` (16 hex digits of the
     certificate's SHA-256), ``created_s`` and ``not_after_s`` of the active identity, or
-    ``damaged``, what is wrong with it; ``chunk``, the most bytes that a message may have;
+    ``damaged``, what is wrong with it; ``message``, the most bytes that a message may have, and
+    ``chunk``, the most of a chunk;
     ``todo``, what is about to be done without a connection; ``offer``, {``created_s``,
     ``had``: name to bytes} if one is under way; ``outcome``, {``result``: "refused" or
     "rolled-back", ``created_s``, ``code``, ``detail``} of the last one that failed."""

@@ -1,20 +1,17 @@
-"""An offer of a rotation: read strictly, judged, and its signature verified.
+"""An offer of a rotation: read strictly, and judged but for its signature.
 
-The form is told in `keyfob.rotation`. A signature is one of ECDSA or RSA PKCS#1 v1.5 with
-SHA-256, by one of `keyfob.rotation_slot.signers`. What is signed begins with a text, so that
-no certificate and no handshake is ever the same bytes. Private keys are never part of an offer.
+The form is told in `keyfob.rotation`. What is signed begins with a text, so that no
+certificate and no handshake is ever the same bytes. Private keys are never part of an offer.
 
-Not checked: dates and usage of the trust anchors.
+Not checked here: the signature, which is `keyfob.rotation_verify`'s matter.
 """
 
 import binascii
 import hashlib
 import json
-import sys
 
 from micropython import const
 
-from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.rotation_slot import MAX_OFFER_BYTES
 
@@ -23,17 +20,15 @@ _MAX_SIGNATURE = const(512)  # bytes: RSA-4096
 _MAX_FILE_BYTES = const(4096)
 _MAX_CERTIFICATES = const(4)
 _AHEAD_S = const(86_400)
-_RSA_PKCS1_SHA256 = const(0x0401)
-_ECDSA_SHA256 = const(0x0403)
 
 
 class Offer:
     """``device_id``, ``created_s`` (Unix seconds), ``files`` (name to [size, SHA-256 in hex]);
-    ``signature`` and ``manifest`` as they came."""
+    ``signature``; ``digest``: SHA-256 of what it signs."""
 
-    def __init__(self, signature: bytes, manifest: bytes, fields: dict) -> None:
+    def __init__(self, signature: bytes, digest: bytes, fields: dict) -> None:
         self.signature = signature
-        self.manifest = manifest
+        self.digest = digest
         self.device_id = fields["device_id"]
         self.created_s = fields["created_s"]
         self.files = fields["files"]
@@ -44,7 +39,6 @@ def read_offer(payload) -> Offer:
     if len(payload) > MAX_OFFER_BYTES:
         detail = "%d bytes, limit %d" % (len(payload), MAX_OFFER_BYTES)
         raise KeyfobError("rotate.too-large", detail)
-    payload = bytes(payload)
     end = payload.find(b"\n")
     try:
         if payload[:6] != b"offer " or end < 0 or payload[-1:] != b"}":
@@ -58,7 +52,9 @@ def read_offer(payload) -> Offer:
         _check_file(name, fields["files"][name])
     for stem in ("ca", "cert"):
         _check_whole(stem, fields["files"])
-    return Offer(signature, payload[end + 1 :], fields)
+    hashed = hashlib.sha256(_CONTEXT)
+    hashed.update(memoryview(payload)[end + 1 :])
+    return Offer(signature, hashed.digest(), fields)
 
 
 def _check_form(signature: bytes, fields) -> None:
@@ -118,56 +114,3 @@ def check_offer(offer: Offer, device_id: str, newest_s: int, now_s: int) -> None
     if offer.created_s > now_s + _AHEAD_S:
         detail = "made at %d, clock %d" % (offer.created_s, now_s)
         raise KeyfobError("rotate.from-the-future", detail)
-
-
-def verify(offer: Offer, signers) -> None:
-    """The signature is that of one of ``signers``: see `keyfob.rotation_slot.signers`.
-
-    Errors: rotate.bad-signature, store.*
-    """
-    digest = hashlib.sha256(_CONTEXT + offer.manifest).digest()
-    tried = 0
-    kept = list(sys.modules)
-    for content, is_bare in signers:
-        key = _key_of(content, is_bare)
-        del content
-        _unload(kept)  # what reads, before the arithmetic is loaded
-        try:
-            if key and _is_signed(key, digest, offer.signature):
-                return
-        finally:
-            _unload(kept)
-        tried += 1
-    raise KeyfobError("rotate.bad-signature", "by none of %d keys that may sign" % tried)
-
-
-def _key_of(content: bytes, is_bare: bool):
-    """The public key of a certificate, or of a SubjectPublicKeyInfo; None of one that no
-    signature can be verified with here."""
-    from keyfob.pki.algorithms import read_public_key
-    from keyfob.pki.fields import Fields
-
-    try:
-        if is_bare:
-            fields = Fields()
-            fields.spki = memoryview(content)
-            fields.subject_name = memoryview(b"\x30\x00")  # for the texts of errors
-        else:
-            from keyfob.pki.reading import read
-
-            fields = read(content)
-        return read_public_key(fields)[1]
-    except KeyfobError:
-        return None
-
-
-def _is_signed(key, digest: bytes, signature: bytes) -> bool:
-    from keyfob.pki.signature import verify_signature
-
-    scheme = _RSA_PKCS1_SHA256 if isinstance(key, tuple) else _ECDSA_SHA256
-    return verify_signature(scheme, key, digest, signature)
-
-
-def _unload(kept: list) -> None:
-    names = [name for name in sys.modules if name not in kept]
-    drop(*[name[7:] for name in names if name[:7] == "keyfob."])

@@ -56,15 +56,15 @@ def slot_on_trial(root: str) -> str:
     return text[:1] if text[:1] in ("a", "b") and text[1:] != "0" else ""
 
 
-def signers(root: str):
-    """(content, whether it is a bare key) of each file whose key may sign offers: trust
-    anchors of the active identity, CAs below them in its chain, and its update key.
+def signer(root: str, number: int) -> tuple:
+    """(name, content) of that file whose key may sign offers: trust anchors of the active
+    identity, CAs below them in its chain, its update key. ("", b"") behind the last.
     Errors: store.*"""
     identity = load_active(root)
-    for name in identity.names("ca") + identity.names("cert")[1:]:
-        yield identity.read(name), False
-    for name in names_in(root, identity, "update"):
-        yield identity.read(name), True
+    names = identity.names("ca") + identity.names("cert")[1:] + names_in(root, identity, "update")
+    if number >= len(names):
+        return "", b""
+    return names[number], identity.read(names[number])
 
 
 def names_in(root: str, identity: Identity, stem: str) -> list:

@@ -7,7 +7,7 @@ a small board only while there is no connection, since it takes most of the heap
 ``todo``       "judge" (the offer in ``offer``), "finish" (its files are all there), "renew",
                "clear" (the flash failed), "look" (the slots may have changed); "" or none
 ``state``      what `keyfob.rotation.state` begins with, as text
-``chunk``      bytes that a message may have at most
+``message``    bytes that a message may have at most; ``chunk``: those of a chunk
 ``plan``       the offer under way: (created_s, folder, {name: [size, bytes had]}), or None
 ``created_s``  of the newest identity on the board
 ``outcome``    of the last offer that failed, JSON; ``refused``: SHA-256 of that offer
@@ -27,18 +27,57 @@ from micropython import const
 from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.events import emit
-from keyfob.rotation import refuse, tell
+from keyfob.rotation_memory import unload
 
 ROOT = "/id"
-_MAX_CHUNK_BYTES = const(1024)  # of a message, whatever the buffer takes
+_MAX_MESSAGE_BYTES = const(1024)  # whatever the buffer takes
+_SMALL_BYTES = const(2048)  # a buffer of less: beside it there is little room for a copy
+_SMALL_CHUNK_BYTES = const(512)
 _PACKET_BYTES = const(16)  # of a PUBLISH, beside topic and payload, and some to spare
 _DAY_S = const(86_400)
+_PARTIAL = const(1)
+_COMPLETE = const(2)
 _MAX_DAMAGE = const(96)  # characters
 
 
 def topic(config: dict, name: str) -> str:
     """Of ``set``, ``state`` or ``request``."""
     return "devices/%s/identity/%s" % (config["device_id"], name)
+
+
+def work_between(client, notes: dict) -> None:
+    """`work`, for a `keyfob.blocking.BlockingClient` between two connections, if there is
+    anything to do."""
+    if notes and not notes.get("todo"):
+        return
+    # What the connection took, and the next one will take again.
+    drop(
+        "backoff", "connection", "mqtt.connect", "mqtt.subscribe", "mqtt.session",
+        "mqtt.session5", "mqtt.properties", "mqtt.publish", "mqtt.acks",
+        "rotation_blocking", "rotation",
+    )  # fmt: skip
+    try:
+        if not notes:
+            _warm_up()
+        work(client.config, notes, client.clock.now_s() if notes else 0)
+    except MemoryError as error:
+        # The application goes on, and connects; only its identity stays as it is.
+        emit("identity.refused", created_s=0, code="rotate.no-memory", detail=str(error))
+    drop("rotation_work", "rotation_memory")
+    for name in notes:
+        # Where what is dropped now was, it would be in the way of TLS's buffers.
+        if isinstance(notes[name], str):
+            notes[name] = "".join(notes[name].split("\n"))
+
+
+def _warm_up() -> None:
+    """Import everything once, while the heap is still in one piece: the names in a module stay
+    on it for ever, wherever they come to lie."""
+    kept = list(sys.modules)
+    from keyfob import renewal, rotation, rotation_finish, rotation_offer, rotation_verify
+
+    del renewal, rotation, rotation_finish, rotation_offer, rotation_verify
+    unload(kept)
 
 
 def work(config: dict, notes: dict, now_s: int, root: str = ROOT) -> None:
@@ -50,8 +89,13 @@ def work(config: dict, notes: dict, now_s: int, root: str = ROOT) -> None:
     todo = notes.pop("todo", "")
     offer = notes.pop("offer", b"")
     kept = list(sys.modules)
-    room = config["limits"]["rx_bytes"] - len(topic(config, "set")) - _PACKET_BYTES
-    notes["chunk"] = min(room, _MAX_CHUNK_BYTES)
+    room = config["limits"]["rx_bytes"]
+    most = min(room - len(topic(config, "set")) - _PACKET_BYTES, _MAX_MESSAGE_BYTES)
+    notes["message"] = most
+    notes["chunk"] = most if room >= _SMALL_BYTES else min(most, _SMALL_CHUNK_BYTES)
+    for name, value in (("created_s", 0), ("renew_s", 1 << 40), ("slot", ""), ("plan", None)):
+        notes.setdefault(name, value)
+    notes.setdefault("state", _text({"damaged": "not looked at"}, notes))
     try:
         gc.collect()
         if todo == "judge":
@@ -67,52 +111,76 @@ def work(config: dict, notes: dict, now_s: int, root: str = ROOT) -> None:
             from keyfob import rotation_slot
 
             rotation_slot.clear(root)
-    except KeyfobError as error:
-        refuse(notes, error, offer)
-    except OSError as error:
-        refuse(notes, KeyfobError("rotate.not-kept", str(error)), offer)
-    except MemoryError as error:
-        refuse(notes, KeyfobError("rotate.no-memory", "%s: %s" % (todo, error)), offer)
-    _unload(kept)
+    except (KeyfobError, OSError, MemoryError) as error:
+        unload(kept)
+        _refuse(notes, error, offer, todo)
+    unload(kept)
     try:
         _look(notes, root)
     except (KeyfobError, OSError) as error:
         # The store tells the same of each attempt to connect.
         notes["state"] = _text({"damaged": str(error)[:_MAX_DAMAGE]}, notes)
     finally:
-        _unload(kept)
+        unload(kept)
 
 
 def _judge(device_id: str, notes: dict, payload, now_s: int, root: str) -> None:
-    from keyfob import rotation_slot as slots
-    from keyfob.rotation_offer import check_offer, read_offer, verify
-
-    slots.check_free(root)
-    if payload == slots.stored_offer(root):
-        if slots.is_complete(root, payload):
+    kept = list(sys.modules)
+    goes_on = _goes_on(payload, root)
+    if goes_on:
+        if goes_on == _COMPLETE:
             _finish(device_id, notes, now_s, root)
-        return  # otherwise it goes on where it was
-    offer = read_offer(payload)
-    check_offer(offer, device_id, slots.newest_s(root), now_s)
-    verify(offer, slots.signers(root))
+        return
+    digest, signature = _read(device_id, payload, now_s, root)
+    unload(kept)
+    from keyfob.rotation_verify import verify
+
+    verify(root, digest, signature)
+    del verify
+    unload(kept)
+    from keyfob import rotation_slot as slots
+
     # Where the active identity is damaged, the slot to be written is the one in use.
     slots.load_active(root).check()
     slots.begin(root, payload)
-    emit("identity.offer", created_s=offer.created_s, files=sorted(offer.files))
+    emit("identity.offer", created_s=slots.created_in(payload))
+
+
+def _goes_on(payload, root: str) -> int:
+    """Whether the offer is under way already, and complete."""
+    from keyfob import rotation_slot as slots
+
+    slots.check_free(root)
+    if payload != slots.stored_offer(root):
+        return 0
+    return _COMPLETE if slots.is_complete(root, payload) else _PARTIAL
+
+
+def _read(device_id: str, payload, now_s: int, root: str) -> tuple:
+    from keyfob.rotation_offer import check_offer, read_offer
+    from keyfob.rotation_slot import newest_s
+
+    offer = read_offer(payload)
+    check_offer(offer, device_id, newest_s(root), now_s)
+    return offer.digest, offer.signature
 
 
 def _finish(device_id: str, notes: dict, now_s: int, root: str) -> None:
+    kept = list(sys.modules)
+    try:
+        from keyfob.rotation_finish import finish
+
+        finish(root, device_id, now_s)
+    except (KeyfobError, OSError, MemoryError) as error:
+        failed = error
+    else:
+        return
+    unload(kept)
     from keyfob import rotation_slot as slots
-    from keyfob.rotation_finish import finish
 
     offer = slots.stored_offer(root)
-    try:
-        finish(root, device_id, now_s)
-    except (KeyfobError, OSError) as error:
-        slots.clear(root)
-        if isinstance(error, OSError):
-            error = KeyfobError("rotate.not-kept", str(error))
-        refuse(notes, error, offer)
+    slots.clear(root)
+    _refuse(notes, failed, offer, "finish")
 
 
 def _look(notes: dict, root: str) -> None:
@@ -123,18 +191,22 @@ def _look(notes: dict, root: str) -> None:
     report = trial.take_report(root)
     if report:
         created_s = slots.created_s(root, report.get("slot"))
+        from keyfob.rotation import tell
+
         tell(notes, "rolled-back", created_s, report.get("code"), report.get("detail"))
     notes["plan"] = None
     tried = slots.slot_on_trial(root)
-    notes["slot"] = slot = tried or slots.active(root)
+    slot = tried or slots.active(root)
     notes["created_s"] = slots.newest_s(root)
     identity = slots.load(root, slot)
     offer = slots.stored_offer(root)
     if offer and not tried:
         notes["plan"] = slots.plan(root, offer)
     begins_s, ends_s = renewal.life(identity)
-    if notes.get("renew_s", 0) < ends_s - (ends_s - begins_s) // 3:
-        notes["renew_s"] = ends_s - (ends_s - begins_s) // 3
+    due_s = ends_s - (ends_s - begins_s) // 3
+    if notes["renew_s"] < due_s or not notes["slot"]:
+        notes["renew_s"] = due_s
+    notes["slot"] = slot
     if not tried:
         renewal.tidy(root, identity)
     told = {"slot": slot, "cert": identity.cert_sha256(), "not_after_s": ends_s}
@@ -142,12 +214,16 @@ def _look(notes: dict, root: str) -> None:
     notes["state"] = _text(told, notes)
 
 
+def _refuse(notes: dict, error, payload, doing: str = "") -> None:
+    from keyfob.rotation import refuse
+
+    if isinstance(error, OSError):
+        error = KeyfobError("rotate.not-kept", str(error))
+    elif isinstance(error, MemoryError):
+        error = KeyfobError("rotate.no-memory", "%s: %s" % (doing, error))
+    refuse(notes, error, payload)
+
+
 def _text(told: dict, notes: dict) -> str:
-    told["chunk"] = notes["chunk"]
+    told["message"], told["chunk"] = notes["message"], notes["chunk"]
     return json.dumps(told, separators=(",", ":"))[:-1]
-
-
-def _unload(kept: list) -> None:
-    """Drop what came since then; what stood before, a connection may need."""
-    names = [name for name in sys.modules if name not in kept]
-    drop(*[name[7:] for name in names if name[:7] == "keyfob."])

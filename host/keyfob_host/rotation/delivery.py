@@ -56,7 +56,7 @@ class Delivery:
                 had = state.had.get(name, 0)
                 if had < len(content):
                     return self._send(offer.chunk(name, had, state.chunk))
-        if len(offer.payload) > state.chunk:
+        if len(offer.payload) > state.message:
             raise self._too_large(state)
         self._offers += 1
         if self._offers > _MOST_OFFERS:
@@ -109,7 +109,7 @@ class Delivery:
             "rotate.offer-too-large",
             "the offer is larger than a message that the board takes",
             evidence=f"{len(self.offer.payload)} bytes for {len(self.offer.files)} files, "
-            f"the board takes {state.chunk}",
+            f"the board takes {state.message}",
             fix="send trust anchors and certificate one after the other, or fewer anchors",
             status=ExitStatus.INPUT,
         )

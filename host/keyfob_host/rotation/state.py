@@ -16,16 +16,18 @@ _LEAST_CHUNK, _MOST_CHUNK = 128, 65536
 
 @dataclass(frozen=True)
 class BoardState:
-    """``cert``: 16 hex digits. ``offer_s`` and ``had``: the offer under way, 0 if none is.
+    """``message``: most bytes of one; ``chunk``: of one with a chunk. ``cert``: 16 hex digits.
+    ``offer_s`` and ``had``: the offer under way, 0 if none is.
 
-    ``outcome``: of the offer ``outcome_s``, "refused" or "rolled-back", "" if nothing
-    failed; ``code`` and ``detail`` say why. ``damaged``: the code of what is wrong with
-    the active identity, "" if nothing is.
+     ``outcome``: of the offer ``outcome_s``, "refused" or "rolled-back", "" if nothing
+     failed; ``code`` and ``detail`` say why. ``damaged``: the code of what is wrong with
+     the active identity, "" if nothing is.
     """
 
     slot: str
     cert: str
     created_s: int
+    message: int
     chunk: int
     not_after_s: int = 0
     todo: str = ""
@@ -50,6 +52,7 @@ def read_state(payload: bytes) -> BoardState | None:
             slot=_text(told, "slot"),
             cert=_text(told, "cert"),
             created_s=_count(told.get("created_s", 0)),
+            message=_count(told.get("message", 0)),
             chunk=_count(told.get("chunk", 0)),
             not_after_s=_count(told.get("not_after_s", 0)),
             todo=_text(told, "todo"),
@@ -63,7 +66,7 @@ def read_state(payload: bytes) -> BoardState | None:
         )
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return state if _LEAST_CHUNK <= state.chunk <= _MOST_CHUNK else None
+    return state if _LEAST_CHUNK <= state.chunk <= state.message <= _MOST_CHUNK else None
 
 
 def _text(fields: dict[str, Any], name: str) -> str:
