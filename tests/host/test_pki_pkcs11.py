@@ -253,6 +253,12 @@ def test_a_key_in_a_token_has_no_passphrase_to_change(
     assert error["code"] == "pkcs11.own-pin" and "--change-pin" in error["fix"]
 
 
+def test_the_file_passes_the_lint(keyfob: Keyfob, pin: tuple[str, Path]) -> None:
+    keyfob.json("ca", "init", "--pkcs11", uri("lint"), *pin)
+    status, out, _ = keyfob.run("cert", "check", "ca")
+    assert status == 0 and "in a PKCS#11 token" in out and "nothing wrong" in out
+
+
 @pytest.mark.parametrize("kept", [slice(60), slice(90), slice(0, 300, 2)])
 def test_a_damaged_file_is_told(keyfob: Keyfob, pin: tuple[str, Path], kept: slice) -> None:
     keyfob.json("ca", "init", "--pkcs11", uri(f"damaged-{os.urandom(4).hex()}"), *pin)

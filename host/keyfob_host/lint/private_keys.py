@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from keyfob_host.lint.der import INTEGER, OCTET_STRING, SEQUENCE, MalformedError, Walk
 from keyfob_host.pki.keys import describe_key
 
+# The form of a key that is not in the file: see `keyfob_host.pki.pkcs11_file`.
+IN_TOKEN = "in a PKCS#11 token"  # noqa: S105 (no password)
+
 _ENCRYPTED_PEM = b"Proc-Type: 4,ENCRYPTED"
 
 
@@ -52,6 +55,8 @@ def form_of(der: bytes) -> str:
 def read_key(der: bytes, *, header: bytes = b"", pem_form: str = "") -> KeyFacts:
     """The facts of ``der``. ``header``: a PEM block's own lines, where an old form says that
     it is encrypted. ``pem_form``: what its label says it is."""
+    if pem_form == IN_TOKEN:
+        return KeyFacts(IN_TOKEN)
     form = form_of(der) or pem_form
     if _ENCRYPTED_PEM in header or form == "PKCS#8, encrypted":
         return KeyFacts(form.partition(",")[0], is_encrypted=True)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from keyfob_host.files import read_bounded
 from keyfob_host.lint.der import BIT_STRING, INTEGER, SEQUENCE, MalformedError, Walk
-from keyfob_host.lint.private_keys import form_of
+from keyfob_host.lint.private_keys import IN_TOKEN, form_of
 
 Kind = Literal["certificate", "key", "request", "crl", "public key", "other"]
 _LABELS: dict[str, tuple[Kind, str]] = {
@@ -30,6 +30,7 @@ _LABELS: dict[str, tuple[Kind, str]] = {
     "ENCRYPTED PRIVATE KEY": ("key", "PKCS#8, encrypted"),
     "EC PRIVATE KEY": ("key", "SEC 1"),
     "RSA PRIVATE KEY": ("key", "PKCS#1"),
+    "PKCS#11 PROVIDER URI": ("key", IN_TOKEN),
     "PUBLIC KEY": ("public key", ""),
 }
 _IGNORED_LABELS = ("EC PARAMETERS", "DH PARAMETERS")
