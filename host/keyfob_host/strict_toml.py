@@ -119,10 +119,15 @@ class _Reader:
 
     def _line(self, dotted: str) -> int:
         """The line of a field; of the table it belongs to where the file lacks it."""
-        names = re.sub(r"\[\d+\]", "", dotted)
-        while names and names not in self._lines:
+        names = dotted
+        while names:
+            # With the number of a table in an array of them; without that of an item.
+            for pattern in (r"$^", r"\[\d+\]$", r"\[\d+\]"):
+                line = self._lines.get(re.sub(pattern, "", names))
+                if line is not None:
+                    return line
             names = names.rpartition(".")[0]
-        return self._lines.get(names, 1)
+        return 1
 
     def table(self, data: dict[str, Any], schema: type[Any], prefix: str) -> Any:
         """``data`` as an instance of ``schema``; ``prefix`` is its dotted name and a dot."""
@@ -198,8 +203,12 @@ def _describe(hint: Any) -> str:
 
 
 def _locate(text: str) -> dict[str, int]:
-    """Line number of each dotted name in TOML that is known to parse; the first of each wins."""
+    """Line number of each dotted name in TOML that is known to parse; the first of each wins.
+
+    A table of an array (``[[x]]``) is there as ``x[0]``, ``x[1]`` … and, the first, as ``x``.
+    """
     lines: dict[str, int] = {}
+    counts: dict[str, int] = {}
     table = ""
     fence: str | None = None  # inside a multi-line string: what ends it
     for number, line in enumerate(text.splitlines(), start=1):
@@ -208,6 +217,10 @@ def _locate(text: str) -> dict[str, int]:
             if header:
                 table = _plain(header[2])
                 lines.setdefault(table, number)
+                if header[1] == "[[":
+                    counts[table] = counts.get(table, -1) + 1
+                    table = f"{table}[{counts[table]}]"
+                    lines[table] = number
             elif assignment:
                 name = _plain(assignment[1])
                 lines.setdefault(f"{table}.{name}" if table else name, number)

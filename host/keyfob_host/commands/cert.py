@@ -7,6 +7,7 @@ from keyfob_host.command_table import command_group
 COMMANDS: dict[str, tuple[str, str]] = {
     "broker": ("keyfob_host.commands.cert_issue:broker", "Issue a broker's certificate."),
     "device": ("keyfob_host.commands.cert_issue:device", "Issue a device's identity."),
+    "make": ("keyfob_host.commands.cert_make:make_command", "Make all that a plan names."),
     "show": ("keyfob_host.commands.cert_show:show", "Show the certificates of a file or identity."),
     "check": ("keyfob_host.commands.cert_check:check", "Check files for boards and brokers."),
     "export": ("keyfob_host.commands.cert_export:export_command", "Write PEM, DER, p12, C, NVS."),

@@ -43,6 +43,7 @@ def describe(cert: x509.Certificate, *, now: datetime | None = None) -> dict[str
         "sans": [san_text(name) for name in san] if san else [],
         "extended_key_usage": [_USAGE_NAMES.get(oid, oid.dotted_string) for oid in extended or ()],
         "key_usage": [name for name in _KEY_USAGES if usage is not None and getattr(usage, name)],
+        "crl_distribution_points": _crl_urls(cert),
         "sha256": cert.fingerprint(hashes.SHA256()).hex(),
     }
 
@@ -62,10 +63,16 @@ def describe_text(fields: dict[str, Any]) -> str:
         ("key", fields["key_type"]),
         ("names", ", ".join(fields["sans"])),
         ("usage", ", ".join([*fields["extended_key_usage"], *fields["key_usage"]])),
+        ("crl", ", ".join(fields["crl_distribution_points"])),
         ("serial", fields["serial"]),
         ("sha256", fields["sha256"]),
     ]
     return "\n".join(f"{label:<8} {value}" for label, value in rows if value)
+
+
+def _crl_urls(cert: x509.Certificate) -> list[str]:
+    points = _extension(cert, x509.CRLDistributionPoints) or ()
+    return [str(name.value) for point in points for name in point.full_name or ()]
 
 
 def _extension(cert: x509.Certificate, kind: type[Any]) -> Any:

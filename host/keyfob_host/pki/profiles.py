@@ -101,7 +101,7 @@ def load_profile(
     ``file.*``.
     """
     path, profile, used = _read(name_or_path, kind, variables or {})
-    templates.refuse_unused(path, variables or {}, used, [_BUILT_IN[profile.kind]])
+    templates.refuse_unused(path, variables or {}, used)
     return profile
 
 
@@ -117,14 +117,14 @@ def _read(
     name_or_path: str | Path, kind: Kind | None, given: Mapping[str, str]
 ) -> tuple[Path, Profile, set[str]]:
     path = _find(name_or_path)
-    profile = read_strict(path, Profile, what=_WHAT)
+    profile = _read_file(path)
     _check(path, profile, kind)
     built_in = [_BUILT_IN[profile.kind]]
     texts = list(_templates(profile))
     values = {**profile.variables, **given}
     used = templates.check_templates(path, texts, values, built_in, what=_WHAT)
     for name, default in profile.variables.items():
-        if name not in used or name in built_in:
+        if name not in used:
             raise refuse_field(
                 path, f"variables.{name}", default, "a variable that a field uses", what=_WHAT
             )
@@ -132,6 +132,22 @@ def _read(
     filled = _filled(profile, values)
     _check_filled(path, filled, texts)
     return path, filled, used
+
+
+def _read_file(path: Path) -> Profile:
+    try:
+        return read_strict(path, Profile, what=_WHAT)
+    except KeyfobHostError as error:
+        if error.code == "toml.unknown-field" and any(
+            f": {table} is no field" in error.cause for table in ("ca", "broker")
+        ):
+            raise KeyfobHostError(
+                "cert.profile-is-plan",
+                f"{path.name} is a plan, of several certificates, and no profile",
+                evidence=f"{path} has tables of a plan",
+                fix=f"keyfob cert make {path}",
+            ) from None
+        raise
 
 
 def _find(name_or_path: str | Path) -> Path:

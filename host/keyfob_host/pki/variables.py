@@ -15,6 +15,10 @@ from pathlib import Path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.strict_toml import refuse_field
 
+# What templates have without anybody giving it: the broker's name or device's id, and the
+# beginning of an authority's key identifier.
+BUILT_IN = ("name", "key_id")
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _BRACES = re.compile(r"\{([^{}]*)\}|[{}]")
 _MAX_VALUE = 253  # a DNS name; what a field takes is checked where it is used
@@ -35,6 +39,8 @@ def parse_variables(texts: Iterable[str]) -> dict[str, str]:
 
 def check_value(name: str, value: str) -> str:
     """``value``, unless no template can take it: error ``cert.variable-bad``."""
+    if name in BUILT_IN:
+        raise _bad(f"{name}={value[:80]!r}: {{{name}}} is filled by keyfob itself", name)
     is_text = value.isprintable() and value.strip() == value and not set("{}") & set(value)
     if is_text and 0 < len(value) <= _MAX_VALUE:
         return value
@@ -79,28 +85,19 @@ def check_templates(
     return used
 
 
-def refuse_unused(
-    path: Path, given: Mapping[str, str], used: Iterable[str], built_in: Iterable[str]
-) -> None:
+def refuse_unused(path: Path, given: Mapping[str, str], used: Iterable[str]) -> None:
     """Raise ``cert.variable-unknown`` for the first of ``given`` that is not ``used``."""
     there = sorted(used)
     for name, value in given.items():
         if name in there:
             continue
         near = difflib.get_close_matches(name, there, 1)
-        if name in built_in:
-            why, fix = "Keyfob fills this one itself", f"run it again without --var {name}={value}"
-        elif near:
-            why = f"it uses: {', '.join(there)}"
-            fix = f"run it again with --var {near[0]}={value}"
-        else:
-            why = f"it uses: {', '.join(there) or 'none'}"
-            fix = f"run it again without --var {name}={value}"
+        instead = f"with --var {near[0]}={value}" if near else f"without --var {name}={value}"
         raise KeyfobHostError(
             "cert.variable-unknown",
             f"nothing in {path.name} uses the variable {name}",
-            evidence=f"{path}: --var {name}={value}; {why}",
-            fix=fix,
+            evidence=f"{path}: --var {name}={value}; it uses: {', '.join(there) or 'none'}",
+            fix=f"run it again {instead}",
             status=ExitStatus.USAGE,
         )
 
@@ -124,7 +121,7 @@ def _missing(
 
 
 def _bad(evidence: str, name: str) -> KeyfobHostError:
-    shown = name if _NAME.fullmatch(name) else "org"
+    shown = name if _NAME.fullmatch(name) and name not in BUILT_IN else "org"
     return KeyfobHostError(
         "cert.variable-bad",
         "this is no variable",
