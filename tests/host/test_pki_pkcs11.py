@@ -203,6 +203,7 @@ def test_what_is_not_there_is_told_with_what_is(
 
     missing = error(uri("ca", token="other"), *pin)
     assert missing["code"] == "pkcs11.token-missing" and "'keyfob'" in missing["evidence"]
+    assert f"SOFTHSM2_CONF {os.environ['SOFTHSM2_CONF']}" in missing["evidence"]
     twins = error(uri("ca", token="twin"), *pin)
     assert twins["code"] == "pkcs11.several-tokens" and "serial=" in twins["fix"]
     assert error(uri("ca"))["code"] == "pkcs11.pin-needed"
@@ -225,6 +226,46 @@ def test_a_private_key_without_its_public_key_is_told(
     session.close()
     error = keyfob.error("ca", "init", "--pkcs11", uri("half"), "--existing-key", *pin)
     assert error["code"] == "pkcs11.no-public-key" and "--id 68" in error["fix"]
+
+
+def test_two_keys_of_one_name_are_told_apart_by_their_ids(
+    keyfob: Keyfob, pin: tuple[str, Path], tokens: Any
+) -> None:
+    session = opened(tokens, tokens.lib(MODULE).get_token(token_label="keyfob"), rw=True)
+    curve = {tokens.Attribute.EC_PARAMS: tokens.ec.encode_named_curve_parameters("secp256r1")}
+    parameters = session.create_domain_parameters(tokens.KeyType.EC, curve, local=True)
+    for key_id in (b"one", b"two"):
+        parameters.generate_keypair(store=True, label="pair", id=key_id)
+    session.close()
+    error = keyfob.error("ca", "init", "--pkcs11", uri("pair"), "--existing-key", *pin)
+    assert error["code"] == "pkcs11.several-keys" and b"two".hex() in error["evidence"]
+    chosen = uri("pair").replace("?", ";id=two?")
+    assert keyfob.json("ca", "init", "--pkcs11", chosen, "--existing-key", *pin)["key_in_token"]
+
+
+def test_a_key_that_the_token_would_give_away_is_noted(
+    keyfob: Keyfob, pin: tuple[str, Path], tokens: Any
+) -> None:
+    session = opened(tokens, tokens.lib(MODULE).get_token(token_label="keyfob"), rw=True)
+    session.generate_keypair(
+        tokens.KeyType.RSA, 2048, store=True, label="open", id=b"open",
+        private_template={tokens.Attribute.EXTRACTABLE: True},
+    )  # fmt: skip
+    session.close()
+    arguments = ("ca", "init", "--pkcs11", uri("open"), "--existing-key", *pin)
+    assert "CKA_EXTRACTABLE" in keyfob.run(*arguments)[2]
+    assert "CKA_EXTRACTABLE" not in keyfob.run("ca", "init", "--pkcs11", uri("shut"), *pin)[2]
+
+
+def test_a_module_that_does_not_start_is_told(tokens: Any, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "keyfob_host", "--json", "ca", "init", "--pkcs11", uri("x"),
+         "--passphrase-fd", "0"],
+        input=PIN, capture_output=True, text=True,
+        env={**os.environ, "KEYFOB_HOME": str(tmp_path), "SOFTHSM2_CONF": "/nowhere/conf"},
+    )  # fmt: skip
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "pkcs11.failed" and "SOFTHSM2_CONF /nowhere/conf" in error["evidence"]
 
 
 def test_a_wrong_pin_is_told_and_nothing_of_it_shown(

@@ -262,7 +262,7 @@ def _find_token(api: Any, uri: TokenUri) -> Any:
     raise KeyfobHostError(
         "pkcs11.token-missing",
         "there is no such token: not plugged in, or under another label",
-        evidence=f"{uri}; tokens here: {seen or 'none'}",
+        evidence=f"{uri}; tokens here: {seen or 'none'}{_where(uri)}",
         fix="plug it in, or correct token=…; for a token in software: "
         f"softhsm2-util --init-token --free --label {uri.token or 'keyfob'}",
         status=ExitStatus.IDENTITY,
@@ -331,10 +331,17 @@ def _failed(doing: str, error: Exception, uri: TokenUri) -> KeyfobHostError:
     return KeyfobHostError(
         "pkcs11.failed",
         f"the token could not {doing}",
-        evidence=f"{uri}: {said[:200]}",
+        evidence=f"{uri}: {said[:200]}{_where(uri)}",
         fix=f"see what it says of itself: pkcs11-tool --module {uri.module_path} -L -O",
         status=ExitStatus.IDENTITY,
     )
+
+
+def _where(uri: TokenUri) -> str:
+    """SoftHSM's tokens are where a variable says, which cron and sudo do not pass on."""
+    if "softhsm" not in Path(uri.module_path).name:
+        return ""
+    return f"; SOFTHSM2_CONF {os.environ.get('SOFTHSM2_CONF', 'is not set')}"
 
 
 def _serial(token: Any) -> str:
