@@ -17,8 +17,8 @@ from x509_forge import HOST, key
 
 from keyfob_host.cli import main
 from keyfob_host.errors import ExitStatus
-from keyfob_host.lint.check import all_codes
 from keyfob_host.lint.reading import FileRead, take_apart
+from keyfob_host.lint.rules import all_codes
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -69,6 +69,30 @@ def test_errors_have_cause_evidence_fix_and_a_status_of_their_own(run: Run) -> N
     # The fix can be pasted, and it is one.
     assert run(*fix[1].split())[0] == 0
     assert run("cert", "check", "broker.keyfob.test", "--host", "192.0.2.9")[0] == 0
+
+
+def test_a_bench_is_told_what_its_ca_revoked(run: Run) -> None:
+    bench(run)
+    assert run("cert", "revoke", "sensor-01")[0] == 0
+    for what in (["sensor-01"], []):
+        status, out, _ = run("cert", "check", *what)
+        assert status == ExitStatus.IDENTITY and out.count("lint.revoked") == 1
+        assert "chain.pem: CN=sensor-01\n" in out and "keyfob cert device sensor-01" in out
+    assert run("cert", "check", "broker.keyfob.test")[0] == 0
+
+
+def test_a_bench_with_an_intermediate_is_clean(run: Run) -> None:
+    for arguments in (
+        ["ca", "init", "--profile", "root", "--no-passphrase"],
+        ["ca", "intermediate", "--no-passphrase"],
+        ["cert", "broker", "broker.keyfob.test", "--san", "127.0.0.1"],
+        ["cert", "device", "sensor-01"],
+        ["ca", "crl"],
+    ):
+        assert run(*arguments)[0] == 0, arguments
+    for board in (["--board", "virtual-esp8266"], ["--board", "esp32"], []):
+        status, out, _ = run("cert", "check", *board)
+        assert status == 0 and "nothing wrong" in out
 
 
 def test_warnings_are_no_failure(run: Run, tmp_path: Path) -> None:
@@ -192,6 +216,7 @@ def test_mutated_files_only_ever_have_findings(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(2, 6))
 def test_many_mutated_files_only_ever_have_findings(seed: int, tmp_path: Path) -> None:
     assert fuzz(tmp_path, 5000, seed) > 5000

@@ -13,6 +13,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home, find_home
 from keyfob_host.lint import Context, Finding, Report, Role, Severity, examine
 from keyfob_host.lint.names import address_of, is_host_name
+from keyfob_host.pki.crl import crl_path
 from keyfob_host.ui import Ui
 
 _KINDS = ("device", "broker")
@@ -85,7 +86,9 @@ def _paths_of(home: Home, text: str) -> list[Path]:
         found.append(home.ca_dir)
     there = [path for path in found if path.is_dir()]
     if there:
-        return there
+        # Whether it is revoked is said in the CA's list.
+        crl = crl_path(home)
+        return [*there, crl] if crl.exists() and text != "ca" else there
     known = [one.name for one in sorted(home.certs_dir.glob("*/[!.]*")) if one.is_dir()]
     near = difflib.get_close_matches(text, known, 1, 0.4)
     raise KeyfobHostError(

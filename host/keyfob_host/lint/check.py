@@ -7,46 +7,42 @@ OCSP, certificate policies, Certificate Transparency.
 
 from __future__ import annotations
 
-import re
-import shlex
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from cryptography.utils import CryptographyDeprecationWarning
 
 from keyfob_host.lint import (
-    rules_algorithms,
     rules_certificate,
     rules_crl,
     rules_form,
     rules_key,
-    rules_names,
     rules_path,
     rules_tls,
 )
 from keyfob_host.lint.certificate import Certificate, read_certificate
-from keyfob_host.lint.extensions import KEY_CERT_SIGN
 from keyfob_host.lint.finding import Context, Finding, Role, Severity, apply
-from keyfob_host.lint.names import DNS, IP, address_of, general_name_text, is_host_name
+from keyfob_host.lint.fixes import reissue
 from keyfob_host.lint.paths import build
 from keyfob_host.lint.private_keys import read_key
 from keyfob_host.lint.reading import Item
-from keyfob_host.lint.rules_certificate import CLIENT_AUTH, SERVER_AUTH
-from keyfob_host.lint.sources import MISSING, UNREADABLE, Group, Source, gather
+from keyfob_host.lint.roles import looks_like_ca, role_by_usage
+from keyfob_host.lint.rules import CERTIFICATE_RULES
+from keyfob_host.lint.sources import Group, Source, gather
 from keyfob_host.lint.subjects import (
     CertificateSubject,
     ChainSubject,
     CrlSubject,
     FileSubject,
     KeySubject,
+    ListedSubject,
     RequestSubject,
 )
 from keyfob_host.pki.keys import describe_key
 
-_CERTIFICATE_RULES = (*rules_certificate.RULES, *rules_names.RULES, *rules_algorithms.RULES)
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
@@ -81,9 +77,12 @@ def examine(paths: Iterable[Path], context: Context, role: Role | None = None) -
         # What the library warns of is a finding here.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         warnings.simplefilter("ignore", UserWarning)
-        for group in gather(paths):
-            _Check(group, context, role, report, known).run()
-    report.findings.sort(key=lambda finding: _RANK[finding.severity])
+        checks = [_Check(group, context, role, report, known) for group in gather(paths)]
+        for one in checks:
+            one.run(checks)
+    found = dict.fromkeys(report.findings)
+    report.findings = sorted(found, key=lambda finding: _RANK[finding.severity])
+    report.checked = list(dict.fromkeys(report.checked))
     return report
 
 
@@ -107,15 +106,15 @@ class _Check:
         self._role = role
         self._report = report
         self._known = known
-        self._placed = [
+        self.placed = [
             _Placed(source, item, read_certificate(item.der))
             for source in group.sources
             if source.use not in ("key", "crl")
             for item in source.read.of_kind("certificate")
         ]
 
-    def run(self) -> None:
-        """Add to the report."""
+    def run(self, every: Sequence[_Check]) -> None:
+        """Add to the report. ``every``: those of all groups, this one included."""
         self._report.findings += self._group.unread
         if self._group.listener is not None:
             subject = rules_tls.ListenerSubject(
@@ -125,15 +124,15 @@ class _Check:
             self._report.findings += apply(rules_tls.RULES, subject)
         for source in self._group.sources:
             self._check_file(source)
-        ends = self._end_entities()
-        for placed in self._placed:
+        ends = self.ends
+        for placed in self.placed:
             self._check_certificate(placed, ends)
         for end in ends:
             if end.cert.is_readable:
                 self._check_chain(end)
         for source in self._group.sources:
             for item in source.read.items:
-                self._check_item(source, item, ends)
+                self._check_item(source, item, ends, every)
 
     def _is_new(self, *what: object) -> bool:
         is_new = what not in self._known
@@ -153,13 +152,14 @@ class _Check:
 
     # Who is what
 
-    def _end_entities(self) -> list[_Placed]:
+    @cached_property
+    def ends(self) -> list[_Placed]:
         """The first certificate of each chain; of loose files, each file's that is no CA's."""
         if self._group.kind == "ca" or self._role == "ca":
             return []
         found: list[_Placed] = []
         for source in self._group.sources:
-            placed = [one for one in self._placed if one.source is source]
+            placed = [one for one in self.placed if one.source is source]
             if source.use in ("chain", "certificate"):
                 if self._group.kind == "slot" and found:
                     continue
@@ -169,29 +169,15 @@ class _Check:
                 found += ends[:1]
         if not found and self._role in ("broker", "device"):
             # Whoever says that it is a broker's shall be told that it is a CA's.
-            found = self._placed[:1]
+            found = self.placed[:1]
         return found
 
     def _looks_like_ca(self, cert: Certificate) -> bool:
-        if not cert.is_readable or cert.extensions.is_ca is not None:
-            return cert.is_ca
-        if KEY_CERT_SIGN in (cert.extensions.key_usage or ()):
-            return True
-        is_bare = cert.extensions.purposes is None and not cert.extensions.sans
-        issued = any(
-            other.cert.der != cert.der and other.cert.issuer.is_like(cert.subject)
-            for other in self._placed
-        )
-        return is_bare and (cert.is_self_issued or issued)
+        return looks_like_ca(cert, [one.cert for one in self.placed])
 
     def _role_of(self, cert: Certificate) -> Role | None:
         """Of an end-entity: as said, as its place says, or as its usages do."""
-        if self._group.role or self._role:
-            return self._group.role or self._role
-        purposes = cert.extensions.purposes or ()
-        if SERVER_AUTH in purposes:
-            return "broker"
-        return "device" if CLIENT_AUTH in purposes else None
+        return self._group.role or self._role or role_by_usage(cert)
 
     def _roles(self, ends: Sequence[_Placed]) -> set[Role | None]:
         return {self._role_of(end.cert) for end in ends}
@@ -211,7 +197,7 @@ class _Check:
             str(placed.source.read.path), self._item(placed), role, self._context, cert, is_anchor,
             fixes=self._fixes(cert, role),
         )  # fmt: skip
-        rules = _CERTIFICATE_RULES if cert.is_readable else rules_certificate.RULES[:1]
+        rules = CERTIFICATE_RULES if cert.is_readable else rules_certificate.RULES[:1]
         self._report.findings += apply(rules, subject)
 
     def _is_aside(self, placed: _Placed, ends: Sequence[_Placed]) -> bool:
@@ -237,10 +223,10 @@ class _Check:
 
     def _anchors(self) -> list[Certificate]:
         """Trust anchors: as the place says, or of loose files the CAs that are self-signed."""
-        listed = [one.cert for one in self._placed if one.source.use == "anchors"]
+        listed = [one.cert for one in self.placed if one.source.use == "anchors"]
         if self._group.kind == "loose":
             listed = [
-                one.cert for one in self._placed
+                one.cert for one in self.placed
                 if one.cert.is_readable and self._looks_like_ca(one.cert)
                 and one.cert.is_self_issued
             ]  # fmt: skip
@@ -249,11 +235,11 @@ class _Check:
     def _sent(self, end: _Placed) -> list[_Placed]:
         """The certificates that go with an end-entity, in the order of its file (or files)."""
         if self._group.kind == "slot":
-            return [one for one in self._placed if one.source.use == "chain"]
-        return [one for one in self._placed if one.source is end.source]
+            return [one for one in self.placed if one.source.use == "chain"]
+        return [one for one in self.placed if one.source is end.source]
 
     def _path(self, end: _Placed) -> tuple[Certificate, ...]:
-        others = [one.cert for one in self._placed if one.cert.is_readable]
+        others = [one.cert for one in self.placed if one.cert.is_readable]
         own = [one.cert for one in self._sent(end) if one.cert.is_readable]
         return build(end.cert, self._anchors(), [*own, *others], self._context.at)
 
@@ -271,7 +257,7 @@ class _Check:
         subject = ChainSubject(
             str(end.source.read.path), f"chain of {end.cert.title}", role, self._context,
             sent, path, is_complete, anchors,
-            tuple(one.cert for one in self._placed if one.cert.is_readable),
+            tuple(one.cert for one in self.placed if one.cert.is_readable),
             bool(anchors) and self._group.kind != "mosquitto",
             self._group.kind in ("identity", "slot"),
             fixes=self._fixes(end.cert, role),
@@ -280,7 +266,7 @@ class _Check:
 
     def _check_companion(self, end: _Placed) -> None:
         """cert.pem, which must be the first of chain.pem."""
-        chains = [one for one in self._placed if one.source.use == "chain"]
+        chains = [one for one in self.placed if one.source.use == "chain"]
         if chains and chains[0].cert.der != end.cert.der:
             subject = rules_tls.CompanionSubject(
                 str(end.source.read.path), self._item(end), self._role_of(end.cert),
@@ -291,15 +277,19 @@ class _Check:
 
     # Keys, requests, revocation lists
 
-    def _check_item(self, source: Source, item: Item, ends: Sequence[_Placed]) -> None:
-        if not self._is_new(item.kind, source.read.path.absolute(), item.number, item.der):
+    def _check_item(
+        self, source: Source, item: Item, ends: Sequence[_Placed], every: Sequence[_Check]
+    ) -> None:
+        # What a list must be signed by depends on the configuration that names it.
+        place = self._group.path if item.kind == "crl" else None
+        if not self._is_new(item.kind, source.read.path.absolute(), item.number, place):
             return
         if item.kind == "key":
             self._check_key(source, item, ends)
         elif item.kind == "request":
             self._check_request(source, item)
         elif item.kind == "crl":
-            self._check_crl(source, item, ends)
+            self._check_crl(source, item, every)
 
     def _check_key(self, source: Source, item: Item, ends: Sequence[_Placed]) -> None:
         key = read_key(item.der, header=item.header, pem_form=item.form)
@@ -309,7 +299,7 @@ class _Check:
         role = roles.pop() if len(roles) == 1 else self._group.role or self._role
         belongs = [end.cert for end in ends]
         if self._group.kind in ("loose", "ca"):
-            belongs = [one.cert for one in self._placed]
+            belongs = [one.cert for one in self.placed]
         cert = belongs[0] if belongs else Certificate(b"")
         subject = KeySubject(
             str(source.read.path), "", role, self._context, key, source.read.mode,
@@ -326,19 +316,32 @@ class _Check:
         subject = RequestSubject(str(source.read.path), title, None, self._context, item.der)
         self._report.findings += apply(rules_key.REQUEST_RULES, subject)
 
-    def _check_crl(self, source: Source, item: Item, ends: Sequence[_Placed]) -> None:
+    def _check_crl(self, source: Source, item: Item, every: Sequence[_Check]) -> None:
         found = rules_crl.load_crl(item.der)
         title = "" if isinstance(found, str) else f" of {found.issuer.rfc4514_string()}"
         count = 0 if isinstance(found, str) else len(found)
         self._tell(source, f"revocation list{title} ({count} revoked)")
-        certs = tuple(end.cert for end in ends)
-        authorities = tuple(one.cert for one in self._placed if one not in ends)
-        first = certs[0] if certs else Certificate(b"")
+        ends: dict[bytes, tuple[_Check, _Placed]] = {}
+        authorities: dict[bytes, Certificate] = {}
+        for one in every:
+            for placed in one.placed:
+                if placed in one.ends:
+                    ends.setdefault(placed.cert.der, (one, placed))
+                elif one is self or self._group.kind != "mosquitto":
+                    # A broker has the CAs of its configuration only.
+                    authorities[placed.cert.der] = placed.cert
         subject = CrlSubject(
-            str(source.read.path), "", self._group.role, self._context, item.der, authorities,
-            certs, fixes=self._fixes(first, self._role_of(first)),
+            str(source.read.path), "", self._group.role, self._context, item.der,
+            tuple(authorities.values()),
         )  # fmt: skip
         self._report.findings += apply(rules_crl.RULES, subject)
+        for one, end in ends.values():
+            role = one._role_of(end.cert)
+            listed = ListedSubject(
+                str(end.source.read.path), one._item(end), role, self._context, item.der, end.cert,
+                fixes=self._fixes(end.cert, role),
+            )  # fmt: skip
+            self._report.findings += apply(rules_crl.LISTED_RULES, listed)
 
     # Fixes
 
@@ -347,34 +350,3 @@ class _Check:
         anew = reissue(cert, role, self._context.host)
         key_type = board.tls.keys[0] if board else "p256"
         return {"reissue": anew, "reissue_key": f"{anew} --key-type {key_type}"}
-
-
-def reissue(cert: Certificate, role: Role | None, host: str | None = None) -> str:
-    """The command that issues such a certificate as it should be."""
-    if role == "ca":
-        return "keyfob ca init --force"
-    name = cert.subject.common_name
-    names = [
-        general_name_text(tag, content) for tag, content in cert.extensions.sans or ()
-        if (tag == DNS and is_host_name(content.decode("latin-1").removeprefix("*.")))
-        or (tag == IP and len(content) in (4, 16))
-    ]  # fmt: skip
-    if role != "broker":
-        return f"keyfob cert device {name if _ID.fullmatch(name) else 'sensor-01'} --force"
-    for one in (host, name):
-        if one and (address_of(one) is not None or ("." in one and is_host_name(one))):
-            names.append(f"{'IP' if address_of(one) is not None else 'DNS'}:{one}")
-    name = name if _ID.fullmatch(name) else "broker.example.org"
-    options = "".join(f" --san {shlex.quote(one)}" for one in dict.fromkeys(names))
-    return f"keyfob cert broker {name}{options} --force"
-
-
-def all_codes() -> Iterator[str]:
-    """The codes of all rules, for whoever explains them."""
-    every = (
-        rules_form.RULES, _CERTIFICATE_RULES, rules_path.RULES, rules_key.KEY_RULES,
-        rules_key.REQUEST_RULES, rules_crl.RULES, rules_tls.RULES, rules_tls.COMPANION_RULES,
-    )  # fmt: skip
-    yield from (MISSING, UNREADABLE)
-    for rules in every:
-        yield from (rule.code for rule in rules)

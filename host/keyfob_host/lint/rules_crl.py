@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from keyfob_host.lint.certificate import Certificate
 from keyfob_host.lint.finding import Rule, Severity
 from keyfob_host.lint.subjects import CrlSubject as Subject
+from keyfob_host.lint.subjects import ListedSubject
 
 _E, _W = Severity.ERROR, Severity.WARNING
 
@@ -90,18 +91,14 @@ def _is_signed(found: x509.CertificateRevocationList, issuer: Certificate) -> bo
         return False
 
 
-def _revokes(subject: Subject) -> Iterator[str]:
-    found = load_crl(subject.der)
-    if isinstance(found, str):
+def _revokes(subject: ListedSubject) -> Iterator[str]:
+    found, cert = load_crl(subject.der), subject.cert
+    serial = int.from_bytes(cert.serial, "big")
+    if isinstance(found, str) or not serial or cert.issuer.der != found.issuer.public_bytes():
         return
-    name = found.issuer.public_bytes()
-    for cert in subject.certificates:
-        serial = int.from_bytes(cert.serial, "big")
-        if cert.is_readable and cert.issuer.der == name and serial:
-            entry = found.get_revoked_certificate_by_serial_number(serial)
-            if entry is not None:
-                when = f"{entry.revocation_date_utc:%Y-%m-%d}"
-                yield f"{cert.title}, serial {cert.serial.hex()}, revoked on {when}"
+    entry = found.get_revoked_certificate_by_serial_number(serial)
+    if entry is not None:
+        yield f"serial {cert.serial.hex()}, revoked on {entry.revocation_date_utc:%Y-%m-%d}"
 
 
 _RESIGN = "sign it anew with its CA, then reload the broker: kill -HUP $(pidof mosquitto)"
@@ -120,5 +117,8 @@ RULES: tuple[Rule[Subject], ...] = (
          "-noout -issuer", _other_issuer),
     Rule("lint.crl-signature", _E, "the revocation list is not signed by its issuer", _RESIGN,
          _unsigned),
-    Rule("lint.revoked", _E, "a certificate at hand is revoked", "{reissue}", _revokes),
+)  # fmt: skip
+LISTED_RULES: tuple[Rule[ListedSubject], ...] = (
+    Rule("lint.revoked", _E, "the certificate is revoked, by its CA's list", "issue it anew, and "
+         "bring it to where it is used: {reissue}", _revokes),
 )  # fmt: skip

@@ -73,4 +73,11 @@ class CrlSubject(Judged):
 
     der: bytes
     authorities: tuple[Certificate, ...]
-    certificates: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True)
+class ListedSubject(Judged):
+    """A certificate, and a revocation list that may have it."""
+
+    der: bytes
+    cert: Certificate
