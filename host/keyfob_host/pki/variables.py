@@ -109,6 +109,9 @@ def _missing(
     if not _NAME.fullmatch(name):
         wanted = f"names in braces ({_NAME_RULE})" + (f", for example {own}" if own else "")
         return refuse_field(path, dotted, template, wanted, what=what)
+    if name in BUILT_IN:
+        wanted = f"{own or 'a variable'}: there is no {{{name}}} here"
+        return refuse_field(path, dotted, template, wanted, what=what)
     wanted = f"a value for {{{name}}}" + (f"; without one there is {own}" if own else "")
     seen = refuse_field(path, dotted, template, wanted, what=what)
     return KeyfobHostError(
