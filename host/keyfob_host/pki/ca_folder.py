@@ -43,8 +43,7 @@ def clients_ca_path(folder: Path) -> Path:
     """What a broker checks its clients against: the root, and the intermediate if there is one.
 
     Boards send their chain. A client that does not is let in all the same, and OpenSSL adds
-    to the broker's own chain what that lacks. During a
-    rollover it is all that of two CAs.
+    to the broker's own chain what that lacks. During a rollover it is all that of two CAs.
     """
     both = folder / CLIENTS_FILE
     with explain_os_error(both, "look for the CA"):
