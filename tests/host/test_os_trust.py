@@ -7,6 +7,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from filelock import FileLock
 from test_pki_commands import Keyfob, keyfob, with_ca  # noqa: F401 (fixtures)
 
 from keyfob_host.errors import KeyfobHostError
@@ -54,7 +56,16 @@ def state() -> dict[str, str]:
 
 
 @pytest.fixture
-def store_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def store_alone() -> Iterator[None]:
+    """Nobody else of these tests looks at the system's store or changes it meanwhile."""
+    with FileLock(Path(tempfile.gettempdir()) / f"keyfob-trust-store-{os.getuid()}.lock"):
+        yield
+
+
+@pytest.fixture
+def store_as_it_was(
+    store_alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
     """The system's store; what a test leaves changed of it is put back, file by file."""
     for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(variable, raising=False)
@@ -283,7 +294,7 @@ def below(authority: Authority) -> Authority:
     return Authority(cert=builder.sign(authority.key, hashes.SHA256()), key=made.key)
 
 
-def test_a_dry_run_shows_the_commands_and_does_nothing(with_ca: Keyfob) -> None:
+def test_a_dry_run_shows_the_commands_and_does_nothing(with_ca: Keyfob, store_alone: None) -> None:
     before = state() if LOCAL.exists() and SYSTEM.exists() else {}
     for verb in ("install", "remove"):
         status, out, err = with_ca.run("ca", "trust", verb, "--dry-run")
