@@ -146,6 +146,10 @@ def _elliptic() -> list[Primitive]:
                 known = {"SECRET": secret, "POINT": point, "DIGEST": digest}
                 known = {word: value for word, value in known.items() if word in call}
                 found.append(Primitive(f"{curve.name}, {label}", module.format(name), call, known))
+            made = module.format("p256_make")
+            found.append(Primitive(f"{curve.name}, new key, tried", made, "p256_make.make()", {}))
+            label = f"{curve.name}, its certificate request"
+            found.append(Primitive(label, f"{made}\n{_REQUEST}", "request.make(key, 'x' * 12)", {}))
     for label, call in (
         ("key generation", "public_key(S)"),
         ("shared secret", "shared_secret(S, S)"),
@@ -155,6 +159,12 @@ def _elliptic() -> list[Primitive]:
             Primitive(f"x25519, {label}", module.format("x25519"), f"x25519.{call}", values)
         )
     return found
+
+
+_REQUEST = """\
+from keyfob.pki import request
+from keyfob.pki.private_key_ec import own_key
+key = own_key(p256_make.make())"""
 
 
 def _rsa() -> list[Primitive]:

@@ -2,6 +2,7 @@
 
     start("b", "sensor-01")    a new key for slot b; its certificate request
     start("b", "sensor-01", 2) the key in slot 2 of the board's secure element
+    keep("b", "sensor-01")     the same with the active slot's key
     waiting("b", "sensor-01")  the same, of the key that waits there for its certificate
     check("b", "sensor-01")    slot b, complete, loaded as it will be at the next start
 
@@ -28,7 +29,8 @@ ROOT = "/id"
 _KEY = "/key.der"
 _INTEGER = const(0x02)  # DER: what a key.der holds that names a slot of a secure element
 _OWN_BYTES = const(121)  # those of `keyfob.crypto.p256_make`
-_MAX_BYTES = const(4096)
+# Of a file that is read: one more than those. A larger limit would take a buffer of its size.
+_MAX_BYTES = const(122)
 
 
 def start(slot: str, subject: str, element: int = -1, is_new: bool = False, root: str = ROOT):
@@ -48,20 +50,17 @@ def start(slot: str, subject: str, element: int = -1, is_new: bool = False, root
         content = bytes((_INTEGER, 1, element))
         other = "b" if slot == "a" else "a"
         key = _element_key(content, is_new, active and _read(root + "/" + other + _KEY))
-    from keyfob.pki import request
+    return _put(slot, content, key, subject, root)
 
-    made = request.make(key, subject)
-    folder = root + "/" + slot
-    _empty(folder, root)
-    path = folder + _KEY
-    try:
-        with open(path + ".new", "wb") as file:
-            file.write(content)
-        os.rename(path + ".new", path)
-    except OSError:
-        _remove(path + ".new")
-        raise
-    return made, hashlib.sha256(_read(path)).digest()
+
+def keep(slot: str, subject: str, root: str = ROOT):
+    """As `start`, with the key of the active slot, which is to have another certificate.
+    Errors: tls.bad-key where no board made that, store.no-element."""
+    other = "b" if slot == "a" else "a"
+    content = _read(root + "/" + other + _KEY)
+    if _read(root + "/active") != other.encode() or not _is_own(content):
+        raise KeyfobError("tls.bad-key", "slot %s is not active with a key of the board" % other)
+    return _put(slot, content, _read_key(content), subject, root)
 
 
 def waiting(slot: str, subject: str, root: str = ROOT):
@@ -69,9 +68,7 @@ def waiting(slot: str, subject: str, root: str = ROOT):
     None where none does. Errors: store.no-element."""
     folder = root + "/" + slot
     content = _read(folder + _KEY)
-    if not content or _read(folder + "/manifest.json"):
-        return None
-    if content[0] != _INTEGER and len(content) != _OWN_BYTES:
+    if not _is_own(content) or _read(folder + "/manifest.json"):
         return None
     from keyfob.pki import request
 
@@ -91,6 +88,29 @@ def check(slot: str, device_id: str, root: str = ROOT) -> None:
     spki = Certificate(identity.read("cert.der")).spki
     if bytes(spki[-len(point) :]) != point:
         raise KeyfobError("store.key-mismatch", "cert.der is for another key than key.der has")
+
+
+def _put(slot: str, content: bytes, key, subject: str, root: str) -> tuple:
+    """(request, digest) of ``key``; its file alone in ``slot``."""
+    from keyfob.pki import request
+
+    made = request.make(key, subject)
+    folder = root + "/" + slot
+    _empty(folder, root)
+    path = folder + _KEY
+    try:
+        with open(path + ".new", "wb") as file:
+            file.write(content)
+        os.rename(path + ".new", path)
+    except OSError:
+        _remove(path + ".new")
+        raise
+    return made, hashlib.sha256(_read(path)).digest()
+
+
+def _is_own(content: bytes) -> bool:
+    """Whether a key.der is one of `start`'s."""
+    return len(content) == _OWN_BYTES or (len(content) == 3 and content[0] == _INTEGER)
 
 
 def _make() -> tuple:
@@ -156,7 +176,7 @@ def _empty(folder: str, root: str) -> None:
 
 
 def _read(path: str) -> bytes:
-    """A small file's bytes; none where there is no such file."""
+    """The first bytes of a file; none where there is no such file."""
     try:
         with open(path, "rb") as file:
             return file.read(_MAX_BYTES)

@@ -71,7 +71,7 @@ PUBLIC = {
         "Message topic payload qos retain properties Inbox topic_filter get acknowledge close run"
     ),
     # What the host calls, and what a driver of a secure element has and may use.
-    "keyfob.key_maker": "start waiting check key make",
+    "keyfob.key_maker": "start keep waiting check key make",
     "keyfob.outbox": "Outbox put count size",
     "keyfob.pki.private_key_ec": "kind slot public_key sign is_locked encode_signature",
     "keyfob.streamed": "StreamedMessage size",

@@ -118,6 +118,21 @@ def test_without_randomness_the_slot_stays_as_it_was():
     with_root(check)
 
 
+def test_key_in_use_is_kept_for_another_certificate():
+    def check(root):
+        _, digest = key_maker.start("a", "sensor-01", root=root)
+        refused = (key_maker.keep, "b", "sensor-01", root)
+        assert code_of(*refused) == "tls.bad-key"
+        write(root + "/active", "a")
+        request, same = key_maker.keep("b", "sensor-01", root)
+        assert same == digest and os.listdir(root + "/b") == ["key.der"]
+        assert read(root + "/b/key.der") == read(root + "/a/key.der")
+        assert private_key.load(read(root + "/a/key.der")).public_key() in request
+        assert code_of(key_maker.keep, "a", "sensor-01", root) == "tls.bad-key"
+
+    with_root(check)
+
+
 def test_every_start_makes_another_key():
     def check(root):
         found = [key_maker.start("a", "sensor-01", root=root)[1] for _ in range(3)]

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.pki.authority import load_ca_cert
 from keyfob_host.pki.bench import device_dir
@@ -123,9 +125,11 @@ def provision_on_board(
 ) -> OnBoardReport:
     """Make a key on the board the key of its identity.
 
-    ``source``: who signs the request of a new key (one that was interrupted behind the
-    signing is gone on with, if nothing has changed since), or the certificate for the
-    key that waits since `make_request`. Errors: ``provision.no-key-waiting``,
+    ``source``: who signs the request of a new key, or the certificate for the key that
+    waits since `make_request`. Before a key is made, a certificate of the bench's CA that
+    is kept here and not on the board yet goes to its key: one that waits since a run that
+    was interrupted, or the one in use, whose certificate was renewed. Errors:
+    ``provision.no-key-waiting``,
     ``provision.other-key`` and more ``provision.*``, ``cert.*``, ``board.*``, and the
     board's own.
     """
@@ -144,9 +148,8 @@ def provision_on_board(
             request=key.request,
         )  # fmt: skip
     else:
-        key, issued = _interrupted(board, slot, name, home) or _signed(
-            board, slot, name, choice, source, on_step
-        )
+        found = _kept_here(board, before, slot, name, home)
+        key, issued = found or _signed(board, slot, name, choice, source, on_step)
     _check_pair(key, issued)
     _check_issued(issued, name)
     report = _report(key, issued, text, before, folder, choice)
@@ -195,10 +198,11 @@ def _signed(
     return key, sign(key.request)
 
 
-def _interrupted(
-    board: Transport, slot: str, name: str, home: Home
+def _kept_here(
+    board: Transport, before: str | None, slot: str, name: str, home: Home
 ) -> tuple[BoardKey, Issued] | None:
-    """The key that waits on the board and the certificate kept here for it, if both are."""
+    """The certificate kept here and its key on the board: one that waits, or the one in use
+    for which this is a new certificate."""
     folder = device_dir(home, name)
     if not (folder / REQUEST_FILE).exists() or (folder / KEY_FILE).exists():
         return None
@@ -206,9 +210,22 @@ def _interrupted(
     if not _is_current(issued, name, home):
         return None
     key = board_key.waiting_key(board, slot, name)
-    if key is None or public_der(key.request.public_key) != public_der(issued.cert.public_key()):
+    if key is not None and _is_for(issued, key.request.public_key):
+        return key, issued
+    if before is None or board.hash(f"/id/{before}/cert.der") is None:
         return None
-    return key, issued
+    der = board.read(f"/id/{before}/cert.der")
+    try:
+        in_use = x509.load_der_x509_certificate(der).public_key()
+    except ValueError:  # damaged: there is nothing in it to keep
+        return None
+    if der == issued.cert_der() or not _is_for(issued, in_use):
+        return None
+    return board_key.keep_key(board, slot, name), issued
+
+
+def _is_for(issued: Issued, key: object) -> bool:
+    return public_der(issued.cert.public_key()) == public_der(key)
 
 
 def _is_current(issued: Issued, name: str, home: Home) -> bool:
@@ -246,7 +263,7 @@ def _check_issued(issued: Issued, name: str) -> None:
 
 
 def _check_pair(key: BoardKey, issued: Issued) -> None:
-    if public_der(issued.cert.public_key()) == public_der(key.request.public_key):
+    if _is_for(issued, key.request.public_key):
         return
     raise KeyfobHostError(
         "provision.other-key", "the certificate is not for the key that waits on the board",
