@@ -105,8 +105,15 @@ def _take_waiting() -> None:
     """
     try:
         with open(_ID + "/active") as file:
-            slot = file.read(1)
-        os.rename("%s/%s/keyfob.json" % (_ID, slot), PATH)
+            path = "%s/%s/keyfob.json" % (_ID, file.read(1))
+        with open(path) as file:
+            text = file.read()
+        # Not by a rename out of the folder: cut short, it would leave LittleFS 2.11 hiding
+        # another file there until something is written.
+        with open(PATH + ".new", "w") as file:
+            file.write(text)
+        os.rename(PATH + ".new", PATH)
+        os.remove(path)
     except (OSError, UnicodeError):
         pass  # none are waiting, as nearly always
 
