@@ -13,21 +13,16 @@ def run(config: dict) -> None:
     sensor = Sensor(config["app"])
     prefix = "devices/" + config["device_id"]
     client = BlockingClient(config)
-    notes: dict = {}  # of `keyfob.rotation`
     for name in ("app", "wifi", "ntp", "outbox"):
         config.pop(name, None)  # nobody asks for them again, and a handshake wants the room
-    _work(client, notes)
-    while not client.run_once(lambda client: _serve(client, sensor, prefix, notes)):
-        _work(client, notes)
+    while not client.run_once(lambda client: _serve(client, sensor, prefix)):
+        pass
 
 
-def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:
+def _serve(client: BlockingClient, sensor: Sensor, prefix: str) -> None:
     """One connection's life. Errors: what ends it."""
     client.subscribe(prefix + "/command")
-    _attend(client, notes)
     while True:
-        if client.clock.now_s() >= notes["renew_s"]:
-            _attend(client, notes)
         reading = sensor.read(client.clock.now_s())
         if reading:
             _publish(client, prefix + "/reading", reading)
@@ -35,9 +30,7 @@ def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> 
         left_ms = sensor.state["period_s"] * 1000
         while left_ms > 0:
             message = client.receive(left_ms)
-            if message and message.topic != prefix + "/command":
-                _attend(client, notes, message)
-            elif message:
+            if message:
                 is_due = sensor.obey(message)
                 if is_due is not None:
                     _publish(client, prefix + "/state", sensor.state, retain=True)
@@ -45,21 +38,6 @@ def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> 
                     break
             spent_ms = time.ticks_diff(time.ticks_ms(), started_ms)
             left_ms = sensor.state["period_s"] * 1000 - spent_ms
-
-
-def _work(client: BlockingClient, notes: dict) -> None:
-    """What a new identity wants done without a connection; see `keyfob.rotation`."""
-    if notes.get("todo") or not notes:
-        from keyfob.rotation_work import work_between
-
-        work_between(client, notes)
-
-
-def _attend(client: BlockingClient, notes: dict, message=None) -> None:
-    """New identities; see `keyfob.rotation`."""
-    from keyfob.rotation_blocking import attend
-
-    attend(client, notes, message)
 
 
 def _publish(client: BlockingClient, topic: str, fields: dict, retain: bool = False) -> None:
