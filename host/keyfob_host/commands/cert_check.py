@@ -16,6 +16,7 @@ from keyfob_host.lint.names import address_of, is_host_name
 from keyfob_host.pki.crl import crl_path
 from keyfob_host.ui import Ui
 
+_SHOWN = 40  # of what is right; of what is wrong, all
 _KINDS = ("device", "broker")
 
 
@@ -134,7 +135,8 @@ def _text(report: Report) -> str:
     wrong = {finding.file for finding in report.findings}
     right = [f"ok       {file}: {what}" for file, what in report.checked if file not in wrong]
     if right:
-        blocks.append("\n".join(right))
+        more = [f"ok       … and {len(right) - _SHOWN} more"] if len(right) > _SHOWN else []
+        blocks.append("\n".join([*right[:_SHOWN], *more]))
     return "\n\n".join([*blocks, _summary(report)])
 
 

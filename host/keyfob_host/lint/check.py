@@ -173,7 +173,7 @@ class _Check:
         return found
 
     def _looks_like_ca(self, cert: Certificate) -> bool:
-        return looks_like_ca(cert, [one.cert for one in self.placed])
+        return looks_like_ca(cert, (one.cert for one in self.placed))
 
     def _role_of(self, cert: Certificate) -> Role | None:
         """Of an end-entity: as said, as its place says, or as its usages do."""
@@ -221,6 +221,7 @@ class _Check:
 
     # Chains
 
+    @cached_property
     def _anchors(self) -> list[Certificate]:
         """Trust anchors: as the place says, or of loose files the CAs that are self-signed."""
         listed = [one.cert for one in self.placed if one.source.use == "anchors"]
@@ -241,14 +242,14 @@ class _Check:
     def _path(self, end: _Placed) -> tuple[Certificate, ...]:
         others = [one.cert for one in self.placed if one.cert.is_readable]
         own = [one.cert for one in self._sent(end) if one.cert.is_readable]
-        return build(end.cert, self._anchors(), [*own, *others], self._context.at)
+        return build(end.cert, self._anchors, [*own, *others], self._context.at)
 
     def _check_chain(self, end: _Placed) -> None:
         sent = tuple(one.cert for one in self._sent(end) if one.cert.is_readable)
         if end.source.use == "certificate":
             self._check_companion(end)
             return  # chain.pem beside it is what is sent
-        anchors, path = tuple(self._anchors()), self._path(end)
+        anchors, path = tuple(self._anchors), self._path(end)
         known = {anchor.der for anchor in anchors}
         is_complete = len(path) > 1 and (path[-1].der in known or path[-1].is_self_signed)
         if not self._is_new("chain", tuple(one.der for one in (*sent, *path)), is_complete):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,6 +21,7 @@ from keyfob_host.lint.subjects import ListedSubject
 _E, _W = Severity.ERROR, Severity.WARNING
 
 
+@lru_cache(maxsize=8)
 def load_crl(der: bytes) -> x509.CertificateRevocationList | str:
     """The list, or why it cannot be read."""
     try:

@@ -33,7 +33,7 @@ _SUFFIXES = (
 _CONF_SUFFIX = ".conf"
 MISSING, UNREADABLE = "lint.file-missing", "lint.file-unreadable"
 _MAX_DEPTH = 4
-_MAX_FILES = 5000
+_MAX_FILES = 100_000
 
 
 @dataclass(frozen=True)
