@@ -30,8 +30,8 @@ from keyfob_host.pki.ca_folder import (
 from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.inventory_disk import recording
 from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_encrypted, is_in_token
-from keyfob_host.pki.profiles import load_profile
-from keyfob_host.pki.variables import parse_variables
+from keyfob_host.pki.profiles import load_profile, load_profile_of_plan
+from keyfob_host.pki.variables import parse_variables, refuse_unused
 from keyfob_host.ui import Ui
 
 _AWAY = "not on this machine"
@@ -92,9 +92,14 @@ def init(
     if not force:
         refuse_existing(home.ca_dir)
     name = profile or ("root" if intermediate else "ca")
-    chosen = load_profile(name, kind="authority", variables=parse_variables(variables))
+    given = parse_variables(variables)
+    chosen, used = load_profile_of_plan(name, "authority", given)
     chosen = replace(chosen, days=days or chosen.days, key_type=key_type or chosen.key_type)
-    issuing = load_profile(issuing_profile, kind="intermediate") if intermediate else None
+    issuing = None
+    if intermediate:
+        issuing, more = load_profile_of_plan(issuing_profile, "intermediate", given)
+        used |= more
+    refuse_unused(Path(name), given, used)
     if pkcs11 is not None:
         pin = given_passphrase(passphrase_file, passphrase_env)
         with token_key(ui, pkcs11, pin, chosen.key_type, existing=existing_key) as key:

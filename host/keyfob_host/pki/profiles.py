@@ -108,7 +108,7 @@ def load_profile(
 def load_profile_of_plan(
     name_or_path: str | Path, kind: Kind, variables: Mapping[str, str]
 ) -> tuple[Profile, set[str]]:
-    """As `load_profile`, and which of ``variables`` it uses: a plan's are for all its profiles."""
+    """As `load_profile`, and which of ``variables`` it uses, where those are for several."""
     _, profile, used = _read(name_or_path, kind, variables)
     return profile, used
 

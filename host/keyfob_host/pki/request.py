@@ -18,7 +18,7 @@ from typing import cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
@@ -133,7 +133,9 @@ def _parse(content: bytes, source: str) -> x509.CertificateSigningRequest:
     if any("PRIVATE KEY" in label for label in labels):
         raise _refused(
             "unreadable", "this file has a private key in it, which nobody but its owner may see",
-            f"{source}: {', '.join(labels)}", "give the request alone: it ends where its END is",
+            f"{source}: {', '.join(labels)}",
+            f"make a request with it, and give that: openssl req -new -key {source} "
+            "-subj /CN=sensor-01 -out request.pem",
         )  # fmt: skip
     if labels and (len(labels) > 1 or not labels[0].endswith("CERTIFICATE REQUEST")):
         raise _refused(
@@ -153,10 +155,7 @@ def _public_key(csr: x509.CertificateSigningRequest, source: str) -> PublicKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _bad_key(source, _first_line(error)) from None
     if describe_key(key) not in KEY_TYPES or not isinstance(key, PublicKey):
-        seen = describe_key(key)
-        if isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-            seen += f" ({key.key_size} bits)"
-        raise _bad_key(source, seen)
+        raise _bad_key(source, describe_key(key))
     if isinstance(key, rsa.RSAPublicKey) and key.public_numbers().e < _LEAST_EXPONENT:
         raise _bad_key(source, f"RSA with the exponent {key.public_numbers().e}")
     return key
