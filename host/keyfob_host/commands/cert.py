@@ -8,6 +8,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "broker": ("keyfob_host.commands.cert_issue:broker", "Issue a broker's certificate."),
     "device": ("keyfob_host.commands.cert_issue:device", "Issue a device's identity."),
     "make": ("keyfob_host.commands.cert_make:make_command", "Make all that a plan names."),
+    "devices": ("keyfob_host.commands.cert_batch:devices", "Issue thousands of identities."),
     "show": ("keyfob_host.commands.cert_show:show", "Show the certificates of a file or identity."),
     "check": ("keyfob_host.commands.cert_check:check", "Check files for boards and brokers."),
     "export": ("keyfob_host.commands.cert_export:export_command", "Write PEM, DER, p12, C, NVS."),
