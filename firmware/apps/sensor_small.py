@@ -4,6 +4,7 @@ import json
 import time
 
 from apps.sensor_core import Sensor
+from keyfob import drop
 from keyfob.blocking import BlockingClient
 from keyfob.events import emit
 
@@ -13,16 +14,21 @@ def run(config: dict) -> None:
     sensor = Sensor(config["app"])
     prefix = "devices/" + config["device_id"]
     client = BlockingClient(config)
+    notes: dict = {}  # of `keyfob.rotation`
     for name in ("app", "wifi", "ntp", "outbox"):
         config.pop(name, None)  # nobody asks for them again, and a handshake wants the room
-    while not client.run_once(lambda client: _serve(client, sensor, prefix)):
-        pass
+    _work(client, notes)
+    while not client.run_once(lambda client: _serve(client, sensor, prefix, notes)):
+        _work(client, notes)
 
 
-def _serve(client: BlockingClient, sensor: Sensor, prefix: str) -> None:
+def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:
     """One connection's life. Errors: what ends it."""
     client.subscribe(prefix + "/command")
+    _attend(client, notes)
     while True:
+        if client.clock.now_s() >= notes["renew_s"]:
+            _attend(client, notes)
         reading = sensor.read(client.clock.now_s())
         if reading:
             _publish(client, prefix + "/reading", reading)
@@ -30,7 +36,9 @@ def _serve(client: BlockingClient, sensor: Sensor, prefix: str) -> None:
         left_ms = sensor.state["period_s"] * 1000
         while left_ms > 0:
             message = client.receive(left_ms)
-            if message:
+            if message and message.topic != prefix + "/command":
+                _attend(client, notes, message)
+            elif message:
                 is_due = sensor.obey(message)
                 if is_due is not None:
                     _publish(client, prefix + "/state", sensor.state, retain=True)
@@ -38,6 +46,27 @@ def _serve(client: BlockingClient, sensor: Sensor, prefix: str) -> None:
                     break
             spent_ms = time.ticks_diff(time.ticks_ms(), started_ms)
             left_ms = sensor.state["period_s"] * 1000 - spent_ms
+
+
+def _work(client: BlockingClient, notes: dict) -> None:
+    """What a new identity wants done without a connection; see `keyfob.rotation`."""
+    if notes.get("todo") or not notes:
+        from keyfob.rotation_work import work_between
+
+        work_between(client, notes)
+        del work_between
+        drop("rotation_work", "rotation_memory", empties=True)
+
+
+def _attend(client: BlockingClient, notes: dict, message=None) -> None:
+    """New identities; see `keyfob.rotation`."""
+    from keyfob.rotation_blocking import attend
+
+    try:
+        attend(client, notes, message)
+    finally:
+        del attend
+        drop("rotation_blocking", empties=True)
 
 
 def _publish(client: BlockingClient, topic: str, fields: dict, retain: bool = False) -> None:

@@ -7,8 +7,10 @@
 
 where ``work_between`` is that of `keyfob.rotation_work`, and ``serve`` calls `attend` at its
 start, for each message of the topic ``devices/<id>/identity/set``, and from the time
-``notes["renew_s"]`` on.
+``notes["renew_s"]`` on. Whoever imports either drops its module again, emptied.
 """
+
+import gc
 
 from keyfob import drop
 from keyfob.errors import KeyfobError
@@ -25,13 +27,14 @@ def attend(client, notes: dict, message=None) -> None:
         notes["todo"] = "renew"
     elif not message and notes["slot"] and notes["slot"] != _slot():
         notes["todo"] = "look"  # the trial ended
+    gc.collect()  # so that what stays of this does not come to lie behind what goes
     try:
         _attend(client, notes, message)
     except MemoryError as error:
         # The application goes on, and is connected; only its identity stays as it is.
         emit_error(KeyfobError("rotate.no-memory", str(error)))
     finally:
-        drop("rotation_blocking", "rotation")
+        drop("rotation", empties=True)
     if notes.get("todo"):
         client.disconnect()
         raise KeyfobError("rotate.reconnecting", notes["todo"])

@@ -6,6 +6,6 @@ from keyfob import drop
 
 
 def unload(kept: list) -> None:
-    """Drop what came since ``kept``, the names of all modules, was taken."""
+    """Drop what came since ``kept``, the names of all modules, was taken, and runs no more."""
     names = [name for name in sys.modules if name not in kept]
-    drop(*[name[7:] for name in names if name[:7] == "keyfob."])
+    drop(*[name[7:] for name in names if name[:7] == "keyfob."], empties=True)

@@ -63,7 +63,7 @@ def work_between(client, notes: dict) -> None:
     except MemoryError as error:
         # The application goes on, and connects; only its identity stays as it is.
         emit("identity.refused", created_s=0, code="rotate.no-memory", detail=str(error))
-    drop("rotation_work", "rotation_memory")
+    gc.collect()
     for name in notes:
         # Where what is dropped now was, it would be in the way of TLS's buffers.
         if isinstance(notes[name], str):
