@@ -162,6 +162,15 @@ def test_an_encrypted_key_is_told_and_never_asked_for(form: str, tmp_path: Path)
     assert codes(path, role="ca") == []
 
 
+def test_a_key_in_a_token_is_one(tmp_path: Path) -> None:
+    # The form of OpenSSL's pkcs11-provider: SEQUENCE of two strings.
+    body = b"\x0c\x04desc" + b"\x0c\x0apkcs11:a=b"
+    uri = pem([bytes([0x30, len(body)]) + body], "PKCS#11 PROVIDER URI")
+    write(tmp_path / "ca.cert.pem", pem([CA.der]))
+    write(tmp_path / "ca.key.pem", uri, 0o600)
+    assert codes(tmp_path) == []
+
+
 def test_a_key_that_others_can_read_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "x.key", key_pem(key("p256")), 0o644)
     (told,) = findings(path)

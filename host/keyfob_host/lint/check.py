@@ -295,7 +295,8 @@ class _Check:
     def _check_key(self, source: Source, item: Item, ends: Sequence[_Placed]) -> None:
         key = read_key(item.der, header=item.header, pem_form=item.form)
         locked = ", encrypted" if key.is_encrypted else ""
-        self._tell(source, f"private key ({key.name or 'unread'}, {key.form}{locked})")
+        facts = ", ".join(one for one in (key.name, key.form) if one) or "unread"
+        self._tell(source, f"private key ({facts}{locked})")
         roles = self._roles(ends)
         role = roles.pop() if len(roles) == 1 else self._group.role or self._role
         belongs = [end.cert for end in ends]
