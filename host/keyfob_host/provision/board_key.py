@@ -13,6 +13,7 @@ import ast
 import binascii
 from dataclasses import dataclass
 
+from keyfob_host.boards import DEFAULT_KIND
 from keyfob_host.device_errors import load_device_errors
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.request import CertificateRequest, read_request
@@ -128,7 +129,7 @@ def element_slots(board: Transport, *, lock: bool = False) -> list[ElementSlot]:
     code = _ELEMENT.format(action="d.lock()" if lock else "pass")
     lines = board.exec(code, timeout_s=_CHECK_TIMEOUT_S, doing=doing).decode().splitlines()
     if lines == ["-"]:
-        raise _as_told("store.no-element", "no module keyfob_element")
+        raise _as_told(board, "store.no-element", "no module keyfob_element")
     found = [line.split() for line in lines[:_MOST_SLOTS]]
     return [
         ElementSlot(int(number), locked == "1", None if key == "-" else key)
@@ -147,12 +148,12 @@ def _call(board: Transport, call: str, doing: str, timeout_s: float) -> list[byt
             fix="keyfob sync, then run the same command again", status=ExitStatus.BOARD,
         )  # fmt: skip
     if answer.startswith("!"):
-        raise _as_told(*ast.literal_eval(answer.removeprefix("!").strip()))
+        raise _as_told(board, *ast.literal_eval(answer.removeprefix("!").strip()))
     return [binascii.a2b_base64(line) for line in answer.split()]
 
 
-def _as_told(code: str, detail: str) -> KeyfobHostError:
-    """The board's error as the board tells it, from the same table."""
+def _as_told(board: Transport, code: str, detail: str) -> KeyfobHostError:
+    """The board's error as the board tells it, from the same table; a command for its kind."""
     known = load_device_errors().get(code)
     if known is None:
         return KeyfobHostError(
@@ -160,9 +161,14 @@ def _as_told(code: str, detail: str) -> KeyfobHostError:
             evidence=printable(detail.encode()), fix="bring both to one version: keyfob sync",
             status=ExitStatus.BOARD,
         )  # fmt: skip
+    fix = known.fix
+    if fix.startswith("keyfob ") and board.board != DEFAULT_KIND:
+        where = "" if "virtual" in board.board else f" --port {board.url}"
+        command, comma, rest = fix.partition(",")
+        fix = f"{command} --board {board.board}{where}{comma}{rest}"
     return KeyfobHostError(
-        code, known.cause.removesuffix("."), evidence=printable(detail.encode()),
-        fix=known.fix, status=ExitStatus.BOARD,
+        code, known.cause.removesuffix("."), evidence=printable(detail.encode()), fix=fix,
+        status=ExitStatus.BOARD,
     )  # fmt: skip
 
 

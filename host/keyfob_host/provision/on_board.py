@@ -29,6 +29,7 @@ from keyfob_host.pki.identity import (
     Requested,
     read_issued,
 )
+from keyfob_host.pki.inventory_disk import recording
 from keyfob_host.pki.keys import public_der
 from keyfob_host.pki.names import check_device_id
 from keyfob_host.pki.request import CertificateRequest
@@ -155,7 +156,9 @@ def provision_on_board(
     report = _report(key, issued, text, before, folder, choice)
     _write(board, key, issued, text, report, on_step)
     # Before the switch: an interrupted run then goes on with this certificate.
-    issued.write(folder, force=True)
+    profile = "" if isinstance(source, Issued) else "device"
+    with recording(home, folder, kind="device", profile=profile):
+        issued.write(folder, force=True)
     make_active(board, slot, before, on_step)
     return report
 
