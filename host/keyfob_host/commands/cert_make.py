@@ -138,6 +138,11 @@ def _show(ui: Ui, plan: Plan, place: Path, made: list[Made], *, ca_is_new: bool)
             f"         {path.relative_to(place)} left out: no passphrase to encrypt it with"
             for path in left_out
         ]
+    if ca_is_new and plan.issuing is not None:
+        lines.append(
+            "note     only a new intermediate needs the root's key: keep it elsewhere; "
+            "see keyfob ca show"
+        )
     brokers = [one.name for one in made if one.kind == "broker"]
     if brokers:
         lines.append(f"next     keyfob broker up --name {brokers[0]}")
