@@ -550,41 +550,42 @@ def test_a_handshake_with_a_key_that_cannot_be_read(version: int, tmp_path: Path
         assert "CN=sensor-01" in server.said.replace(" ", "")
 
 
-def test_a_board_connects_with_a_key_in_its_element(tmp_path: Path) -> None:
-    with bench_with(tmp_path, "virtual-esp8266") as bench:
+@pytest.mark.parametrize("version", ["1.2", pytest.param("1.3", marks=pytest.mark.slow)])
+def test_a_board_connects_with_a_key_in_its_element(version: str, tmp_path: Path) -> None:
+    with bench_with(tmp_path, "virtual-esp32") as bench:
         shutil.copytree(data_path("firmware"), tmp_path / "firmware")
         package = tmp_path / "firmware" / "keyfob_element" / "__init__.py"
         package.parent.mkdir()
         package.write_bytes((HERE / "element_driver.py").read_bytes())
-        sync_board(bench.ref, source=tmp_path / "firmware")
-        where = ("--board", "virtual-esp8266")
-        given = ("--identity", "sensor-01", "--slot", "1")
-        status, document, _ = on_board(bench, *where, *given)
+        sync_board(bench.ref, source=tmp_path / "firmware", engine="keyfob")
+        engine = ("--set", "tls.engine=keyfob", "--set", f'tls.versions=["{version}"]')
+        given = ("--identity", "sensor-01", "--slot", "1", *engine)
+        status, document, _ = on_board(bench, *given)
         assert (status, document["error"]["code"]) == (5, "store.element-unlocked")
-        assert document["error"]["fix"].startswith("keyfob element lock")
+        assert document["error"]["fix"] == "keyfob element lock"
         assert "/id/active" not in bench.files()
-        status, document, _ = keyfob(bench, "element", "lock", *where)
+        status, document, _ = keyfob(bench, "element", "lock")
         assert (status, document["error"]["code"]) == (2, "element.not-confirmed")
-        _, shown, _ = keyfob(bench, "element", "show", *where)
+        _, shown, _ = keyfob(bench, "element", "show")
         assert [slot["is_locked"] for slot in shown["slots"]] == [False, False]
-        status, shown, _ = keyfob(bench, "element", "lock", "--yes", *where)
+        status, shown, _ = keyfob(bench, "element", "lock", "--yes")
         assert status == 0 and [slot["is_locked"] for slot in shown["slots"]] == [True, True]
 
         seen = len(bench.log())
-        status, report, output = on_board(bench, *where, *given)
+        status, report, output = on_board(bench, *given)
         assert status == 0, output
-        bench.connects("sensor-01", seen)
+        assert f"TLSv{version}" in bench.connects("sensor-01", seen)
         slot = bench.slot()
         assert slot["key.der"] == b"\x02\x01\x01" and report["element"] == 1
-        _, shown, _ = keyfob(bench, "element", "show", *where)
+        _, shown, _ = keyfob(bench, "element", "show")
         cert = x509.load_der_x509_certificate(slot["cert.der"])
         point = cert.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         assert shown["slots"][1]["key_sha256"] == hashlib.sha256(point).hexdigest()
 
         # The key in use stays; another slot has another one.
-        status, document, _ = on_board(bench, *where, *given, "--new-key")
+        status, document, _ = on_board(bench, *given, "--new-key")
         assert document["error"]["code"] == "store.element-in-use"
         seen = len(bench.log())
-        assert on_board(bench, *where, "--identity", "sensor-01", "--slot", "0")[0] == 0
+        assert on_board(bench, "--identity", "sensor-01", "--slot", "0", *engine)[0] == 0
         bench.connects("sensor-01", seen)
         assert bench.slot()["key.der"] == b"\x02\x01\x00"
