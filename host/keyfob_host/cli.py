@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sync": ("keyfob_host.commands.sync:sync", "Bring the firmware's files to the board."),
     "provision": ("keyfob_host.commands.provision:provision", "Write identity and settings."),
     "element": ("keyfob_host.commands.element:element", "Show or lock a secure element."),
+    "rotate": ("keyfob_host.commands.rotate:rotate", "New certificate or anchors over MQTT."),
+    "renewer": ("keyfob_host.commands.renewer:renewer", "Answer boards that ask for one."),
     "monitor": ("keyfob_host.commands.monitor:monitor", "Show the board's console and events."),
     "hil": ("keyfob_host.commands.hil:hil", "Run hardware-in-the-loop suites."),
     "demo": ("keyfob_host.commands.demo:demo", "The whole job on a virtual board."),
