@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import subprocess
 from pathlib import Path
 
@@ -302,7 +303,7 @@ def test_what_a_configuration_names_is_checked(tmp_path: Path) -> None:
     (tmp_path / "broker.key").unlink()
     (told,) = findings(conf)
     assert told.code == "lint.file-missing" and "broker.key" in told.evidence
-    (tmp_path / "broker.key").mkdir()
+    os.mkfifo(tmp_path / "broker.key")  # which nobody writes to
     assert codes(conf) == ["lint.file-unreadable"]
 
 

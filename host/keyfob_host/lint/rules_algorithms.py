@@ -1,8 +1,9 @@
 """Rules for a certificate's key and for what it is signed with.
 
 What Keyfob's verifier on boards takes (`keyfob.pki.algorithms` of the firmware): RSA of 2048 to
-4096 bits, P-256, P-384; signatures with SHA-256 or SHA-384. mbedTLS takes more, mosquitto's
-OpenSSL (a device's certificate is judged by that) nearly all that is not weak.
+4096 bits, P-256, P-384; signatures with SHA-256 or SHA-384. MicroPython's mbedTLS takes larger
+RSA keys, P-521 and SHA-512, but no RSASSA-PSS; mosquitto's OpenSSL (a device's certificate is
+judged by that) nearly all that is not weak.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def _key_for_boards(subject: Subject) -> Iterator[str]:
     curves = _MBEDTLS_CURVES if _is_mbedtls(subject) else _BOARD_CURVES
     if key.wrong:
         yield key.wrong
+    elif key.is_rsa and _is_mbedtls(subject):
+        return  # whose numbers may be larger
     elif key.is_rsa:
         size = (key.exponent.bit_length() + 7) // 8
         if key.bits > _MAX_RSA_BITS or size > _MAX_EXPONENT_BYTES:
@@ -73,6 +76,9 @@ def _signature_for_boards(subject: Subject) -> Iterator[str]:
     kind, digest = SIGNATURES.get(cert.algorithm, ("", ""))
     if cert.is_self_signed or digest in WEAK_HASHES:
         return
+    if cert.algorithm == PSS and _is_mbedtls(subject):
+        yield "RSASSA-PSS, which MicroPython's mbedTLS is built without; want rsa with sha256"
+        return
     if cert.algorithm == PSS:
         seen = pss_parameters(cert.der)
         if seen and seen not in _PSS_WANTED:
@@ -83,6 +89,12 @@ def _signature_for_boards(subject: Subject) -> Iterator[str]:
         yield f"{signature_name(cert.algorithm)}; boards verify RSA or ECDSA with " + ", ".join(
             digests
         )
+
+
+def _pss(subject: Subject) -> Iterator[str]:
+    cert = subject.cert
+    if subject.context.board is None and cert.algorithm == PSS and not cert.is_self_signed:
+        yield "RSASSA-PSS; want rsa with sha256"
 
 
 RULES: tuple[Rule[Subject], ...] = (
@@ -96,4 +108,6 @@ RULES: tuple[Rule[Subject], ...] = (
          "nobody verifies that one", "{reissue}", _own_weak_signature),
     Rule("lint.signature-for-boards", _E, "boards cannot verify this signature", "{reissue}",
          _signature_for_boards, ("broker", "ca")),
+    Rule("lint.signature-pss", _W, "Keyfob's own TLS engine verifies RSASSA-PSS, MicroPython's "
+         "mbedTLS (ESP32) does not", "{reissue}", _pss, ("broker", "ca")),
 )  # fmt: skip

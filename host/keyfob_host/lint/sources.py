@@ -7,7 +7,9 @@ Folders in folders are entered, to a depth and a number that no bench reaches.
 
 from __future__ import annotations
 
+import errno
 import shlex
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,7 @@ _SUFFIXES = (
     ".pem", ".crt", ".cer", ".der", ".key", ".csr", ".req", ".crl", ".p8", ".pk8",
 )  # fmt: skip
 _CONF_SUFFIX = ".conf"
+_READING = "read the file to check"
 MISSING, UNREADABLE = "lint.file-missing", "lint.file-unreadable"
 _MAX_DEPTH = 4
 _MAX_FILES = 100_000
@@ -59,6 +62,11 @@ class Group:
     def add(self, path: Path, use: Use, *, must: bool = False) -> None:
         """Read a file into the group. Errors: ``file.*``, if it ``must`` be readable."""
         try:
+            with explain_os_error(path, _READING):
+                mode = path.stat().st_mode
+                if not must and not stat.S_ISREG(mode):
+                    # A pipe or a device that a configuration names would be waited for.
+                    raise IsADirectoryError(errno.EISDIR, "no regular file", str(path))
             self.sources.append(Source(read_file(path), use))
         except KeyfobHostError as error:
             if must:
@@ -119,7 +127,7 @@ def _too_many(path: Path) -> KeyfobHostError:
 def _of_folder(folder: Path, depth: int) -> Iterator[Group]:
     with explain_os_error(folder, "look into the folder"):
         entries = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
-    files = {one.name: one for one in entries if one.is_file()}
+        files = {one.name: one for one in entries if one.is_file()}
     if len(files) > _MAX_FILES:
         raise _too_many(folder)
     configured = [
