@@ -18,10 +18,11 @@ from keyfob_host.commands.passphrase import (
     passphrase_options,
 )
 from keyfob_host.home import Home, find_home
-from keyfob_host.pki.authority import Authority, issuing_exists
+from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.ca_folder import (
     ISSUING,
     KEY_FILE,
+    issuing_exists,
     load_ca_cert,
     load_issuing_cert,
     refuse_existing,

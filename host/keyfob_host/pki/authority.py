@@ -17,28 +17,26 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.files import KEY_MODE, PUBLIC_MODE
 from keyfob_host.pki import names
 from keyfob_host.pki.ca_folder import (
     CERT_FILE,
-    CHAIN_FILE,
     ISSUING,
     KEY_FILE,
+    authority_files,
     ca_exists,
+    issuing_exists,
+    load_authority_key,
     load_ca_cert,
     load_issuing_cert,
     refuse_existing,
     trusted_certs,
 )
 from keyfob_host.pki.folder import write_folder
-from keyfob_host.pki.identity import Identity, Requested, certs_pem, issued_by
+from keyfob_host.pki.identity import Identity, Requested, issued_by
 from keyfob_host.pki.keys import (
     PrivateKey,
     PublicKey,
     generate_key,
-    key_pem,
-    load_key,
-    public_der,
 )
 from keyfob_host.pki.profiles import Profile, load_profile
 from keyfob_host.pki.request import CertificateRequest, check_request
@@ -46,6 +44,7 @@ from keyfob_host.pki.template import (
     Signer,
     build_authority,
     build_end_entity,
+    check_differs,
     san_entries,
     subject_name,
 )
@@ -90,10 +89,10 @@ class Authority:
             refuse_existing(folder)
         chosen = profile or load_profile("ca", kind="authority")
         made = root = _make(chosen, common_name, key=key)
-        files = _files(root, passphrase)
+        files = authority_files(root.cert, root.key, None, passphrase)
         if issuing is not None:
             made = root.issue_intermediate(issuing)
-            below = _files(made, passphrase)
+            below = authority_files(made.cert, made.key, made.root, passphrase)
             files.update({f"{ISSUING}/{name}": content for name, content in below.items()})
         try:
             write_folder(folder, files, replace=force)
@@ -112,7 +111,7 @@ class Authority:
         root, *others = trusted_certs(folder)
         issuing = load_issuing_cert(folder)
         if issuing is None:
-            key = _load_key(folder, root, "the CA key", passphrase)
+            key = load_authority_key(folder, root, "the CA key", passphrase)
             return cls(cert=root, key=key, others=tuple(others))
         if not issued_by(issuing, root):
             raise KeyfobHostError(
@@ -124,7 +123,7 @@ class Authority:
                 "keyfob ca intermediate --force",
                 status=ExitStatus.IDENTITY,
             )
-        key = _load_key(folder / ISSUING, issuing, "the issuing CA's key", passphrase)
+        key = load_authority_key(folder / ISSUING, issuing, "the issuing CA's key", passphrase)
         return cls(cert=issuing, key=key, root=root, others=tuple(others))
 
     @classmethod
@@ -143,7 +142,7 @@ class Authority:
                 fix=f"bring it back for as long as this takes: install -m 600 BACKUP {path}",
                 status=ExitStatus.IDENTITY,
             )
-        return cls(cert=root, key=_load_key(folder, root, "the root's key", passphrase))
+        return cls(cert=root, key=load_authority_key(folder, root, "the root's key", passphrase))
 
     @classmethod
     def ephemeral(
@@ -201,7 +200,9 @@ class Authority:
         """Write this intermediate below the root in ``folder``; error ``ca.issuing-exists``."""
         path = folder / ISSUING
         try:
-            write_folder(path, _files(self, passphrase), replace=force)
+            write_folder(
+                path, authority_files(self.cert, self.key, self.root, passphrase), replace=force
+            )
         except FileExistsError:
             raise issuing_exists(folder) from None
 
@@ -324,11 +325,7 @@ class Authority:
         eku: Sequence[str] | None,
     ) -> x509.Certificate:
         subject = subject_name(profile.subject, {"name": name})
-        for above in (self.cert, *self.anchors):
-            if names.same_name(subject, above.subject):
-                raise _same_subject(subject)
-            if public_der(public) == public_der(above.public_key()):
-                raise _same_key(above)
+        check_differs(subject, public, (self.cert, *self.anchors))
         start, end = validity(profile, dates, self.cert)
         return build_end_entity(
             public, subject, start, end,
@@ -336,18 +333,6 @@ class Authority:
             usages=profile.extended_key_usage if eku is None else eku,
             crl_url=profile.crl_distribution_point,
         )  # fmt: skip
-
-
-def issuing_exists(folder: Path) -> KeyfobHostError:
-    """There is an intermediate already, and another one was asked for."""
-    return KeyfobHostError(
-        "ca.issuing-exists",
-        "this bench's CA already has an intermediate",
-        evidence=str(folder / ISSUING),
-        fix="to use it: keyfob ca show; to sign a new one with a new key: "
-        "keyfob ca intermediate --force",
-        status=ExitStatus.IDENTITY,
-    )
 
 
 def _make(
@@ -363,8 +348,8 @@ def _make(
     key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()[:8]
     issuer = above.cert if above else None
     subject = subject_name(profile.subject, {"key_id": key_id}, common_name=common_name)
-    if issuer is not None and names.same_name(subject, issuer.subject):
-        raise _same_subject(subject)
+    if issuer is not None:
+        check_differs(subject, key.public_key(), (issuer,))
     start, end = validity(profile, dates or Dates(), issuer)
     cert = build_authority(
         key, subject, start, end,
@@ -372,49 +357,3 @@ def _make(
         signer=Signer(above.cert, above.key) if above else None,
     )  # fmt: skip
     return Authority(cert=cert, key=key, root=issuer)
-
-
-def _files(authority: Authority, passphrase: bytes | None) -> dict[str, tuple[bytes, int]]:
-    files = {
-        CERT_FILE: (authority.cert_pem(), PUBLIC_MODE),
-        KEY_FILE: (key_pem(authority.key, passphrase), KEY_MODE),
-    }
-    if authority.root is not None:
-        files[CHAIN_FILE] = (certs_pem((authority.cert, authority.root)), PUBLIC_MODE)
-    return files
-
-
-def _load_key(
-    folder: Path, cert: x509.Certificate, what: str, passphrase: bytes | None
-) -> PrivateKey:
-    key = load_key(folder / KEY_FILE, what, passphrase=passphrase)
-    if public_der(key) != public_der(cert.public_key()):
-        raise KeyfobHostError(
-            "ca.key-mismatch",
-            "the CA's certificate and key do not belong together",
-            evidence=f"{folder}: {CERT_FILE} holds another public key than {KEY_FILE}",
-            fix="restore both files from one backup, or make a new CA: keyfob ca init --force",
-            status=ExitStatus.IDENTITY,
-        )
-    return key
-
-
-def _same_subject(subject: x509.Name) -> KeyfobHostError:
-    return KeyfobHostError(
-        "cert.same-subject",
-        "the certificate would have the same subject as the CA, "
-        "and verifiers would take it for self-signed",
-        evidence=f"both are {subject.rfc4514_string()}",
-        fix="choose another name for the broker or device",
-        status=ExitStatus.IDENTITY,
-    )
-
-
-def _same_key(above: x509.Certificate) -> KeyfobHostError:
-    return KeyfobHostError(
-        "cert.request-bad-key",
-        "the request has the CA's own key, which is nobody else's",
-        evidence=f"the key of {above.subject.rfc4514_string()}",
-        fix="have the request made again with a key of the device's own",
-        status=ExitStatus.IDENTITY,
-    )

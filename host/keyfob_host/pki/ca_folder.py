@@ -16,7 +16,9 @@ from pathlib import Path
 from cryptography import x509
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
-from keyfob_host.pki.identity import load_certs
+from keyfob_host.files import KEY_MODE, PUBLIC_MODE
+from keyfob_host.pki.identity import certs_pem, load_certs
+from keyfob_host.pki.keys import PrivateKey, key_pem, load_key, public_der
 
 CERT_FILE = "ca.cert.pem"
 KEY_FILE = "ca.key.pem"
@@ -115,3 +117,50 @@ def ca_exists(folder: Path) -> KeyfobHostError:
         fix="to use it: keyfob ca show; to replace it: keyfob ca init --force",
         status=ExitStatus.IDENTITY,
     )
+
+
+def issuing_exists(folder: Path) -> KeyfobHostError:
+    """There is an intermediate already, and another one was asked for."""
+    return KeyfobHostError(
+        "ca.issuing-exists",
+        "this bench's CA already has an intermediate",
+        evidence=str(folder / ISSUING),
+        fix="to use it: keyfob ca show; to sign a new one with a new key: "
+        "keyfob ca intermediate --force",
+        status=ExitStatus.IDENTITY,
+    )
+
+
+def authority_files(
+    cert: x509.Certificate,
+    key: PrivateKey,
+    root: x509.Certificate | None,
+    passphrase: bytes | None,
+) -> dict[str, tuple[bytes, int]]:
+    """The files of an authority: name -> (content, mode). ``root``: that of an intermediate."""
+    files = {
+        CERT_FILE: (certs_pem((cert,)), PUBLIC_MODE),
+        KEY_FILE: (key_pem(key, passphrase), KEY_MODE),
+    }
+    if root is not None:
+        files[CHAIN_FILE] = (certs_pem((cert, root)), PUBLIC_MODE)
+    return files
+
+
+def load_authority_key(
+    folder: Path, cert: x509.Certificate, what: str, passphrase: bytes | None
+) -> PrivateKey:
+    """The key of the authority ``cert`` in ``folder``.
+
+    Errors: ``ca.key-mismatch``, and those of `keys.load_key`.
+    """
+    key = load_key(folder / KEY_FILE, what, passphrase=passphrase)
+    if public_der(key) != public_der(cert.public_key()):
+        raise KeyfobHostError(
+            "ca.key-mismatch",
+            "the CA's certificate and key do not belong together",
+            evidence=f"{folder}: {CERT_FILE} holds another public key than {KEY_FILE}",
+            fix="restore both files from one backup, or make a new CA: keyfob ca init --force",
+            status=ExitStatus.IDENTITY,
+        )
+    return key

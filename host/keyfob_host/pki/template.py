@@ -7,7 +7,7 @@ the names they were filled with were checked by `names` before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,8 +16,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from keyfob_host.pki.keys import PrivateKey, PublicKey
-from keyfob_host.pki.names import check_crl_url, check_subject_value, host_san, parse_sans
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.pki.keys import PrivateKey, PublicKey, public_der
+from keyfob_host.pki.names import (
+    check_crl_url,
+    check_subject_value,
+    host_san,
+    parse_sans,
+    same_name,
+)
 from keyfob_host.pki.profiles import San, Subject
 from keyfob_host.pki.variables import fill
 
@@ -126,6 +133,33 @@ def subject_name(
             check_subject_value(name, value)
             attributes.append(x509.NameAttribute(oid, value))
     return x509.Name(attributes)
+
+
+def check_differs(
+    subject: x509.Name, public: PublicKey, authorities: Iterable[x509.Certificate]
+) -> None:
+    """Raise unless subject and key are other ones than those of the ``authorities`` above.
+
+    Errors: ``cert.same-subject``, ``cert.request-bad-key``.
+    """
+    for above in authorities:
+        if same_name(subject, above.subject):
+            raise KeyfobHostError(
+                "cert.same-subject",
+                "the certificate would have the same subject as the CA, "
+                "and verifiers would take it for self-signed",
+                evidence=f"both are {subject.rfc4514_string()}",
+                fix="choose another name for the broker or device",
+                status=ExitStatus.IDENTITY,
+            )
+        if public_der(public) == public_der(above.public_key()):
+            raise KeyfobHostError(
+                "cert.request-bad-key",
+                "the request has the CA's own key, which is nobody else's",
+                evidence=f"the key of {above.subject.rfc4514_string()}",
+                fix="have the request made again with a key of the device's own",
+                status=ExitStatus.IDENTITY,
+            )
 
 
 def san_entries(san: San, name: str) -> list[x509.GeneralName]:
