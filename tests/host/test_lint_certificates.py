@@ -181,6 +181,8 @@ ROWS = (
         "device"),
     Row("no subject", broker(name="", edit=not_critical("2.5.29.17")), "broker",
         "lint.empty-subject", "not critical, want critical"),
+    Row("critical SAN", broker(sans=None, extra=((x509.SubjectAlternativeName(
+        [x509.DNSName(HOST)]), True),)), "broker", "lint.san-critical", "critical; subject: CN="),
     Row("no common name", device(name=x509.Name(
         [x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Works")])), "device",
         "lint.no-common-name", "O=Works"),

@@ -307,6 +307,16 @@ def test_what_a_configuration_names_is_checked(tmp_path: Path) -> None:
     assert codes(conf) == ["lint.file-unreadable"]
 
 
+def test_included_configurations_are_read_in_their_place(tmp_path: Path) -> None:
+    conf = configure(tmp_path, LEAF.sign(CA), "tls_version tlsv1.3")
+    (tmp_path / "conf.d").mkdir()
+    conf.rename(tmp_path / "conf.d" / "tls.conf")
+    main = write(tmp_path / "mosquitto.conf", "# Debian's\ninclude_dir conf.d\n")
+    assert codes(main, board="virtual-esp32") == ["lint.tls-version"]
+    write(tmp_path / "broker.key", key_pem(key("p256", 51)), 0o600)
+    assert codes(main) == codes(tmp_path) == ["lint.key-mismatch"]
+
+
 def test_der_is_nothing_for_mosquitto(tmp_path: Path) -> None:
     conf = configure(tmp_path, LEAF.sign(CA))
     write(tmp_path / "broker.pem", LEAF.sign(CA).der)

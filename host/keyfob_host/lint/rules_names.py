@@ -114,6 +114,11 @@ def _empty_subject(subject: Subject) -> Iterator[str]:
             yield f"subject: empty; subject alternative name: {seen}, want critical"
 
 
+def _critical_beside_subject(subject: Subject) -> Iterator[str]:
+    if subject.cert.subject.attributes and subject.cert.extensions.criticality(SAN):
+        yield f"subject alternative name: critical; subject: {subject.cert.subject}"
+
+
 def _no_issuer_name(subject: Subject) -> Iterator[str]:
     if not subject.cert.issuer.attributes:
         yield "issuer: empty"
@@ -160,6 +165,8 @@ RULES: tuple[Rule[Subject], ...] = (
     Rule("lint.empty-subject", _W, "the subject is empty and the subject alternative name is not "
          "critical: strict verifiers refuse it", _REISSUE, _empty_subject,
          ("broker", "device", None)),
+    Rule("lint.san-critical", _N, "the subject alternative name need not be critical where there "
+         "is a subject (RFC 5280 section 4.2.1.6)", _REISSUE, _critical_beside_subject),
     Rule("lint.ca-without-subject", _E, "a CA without a subject cannot be anybody's issuer",
          _REISSUE, _empty_subject, ("ca",)),
     Rule("lint.no-issuer-name", _E, "the issuer is empty, so that no issuer is found", _REISSUE,
