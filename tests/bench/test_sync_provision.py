@@ -17,6 +17,7 @@ from provision_bench import board_files, powered_board
 from keyfob_host.boards import BoardRef
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.inventory_disk import open_inventory
 from keyfob_host.provision.identity import slot_files
 from keyfob_host.provision.provisioning import Settings, provision_board
 from keyfob_host.transport import prompt
@@ -76,6 +77,11 @@ def test_the_firmware_and_an_identity_reach_the_flash(ref: BoardRef, authority: 
     assert files[f"/id/{slot}/ca.der"] == authority.cert_der()
     assert json.loads(files["/keyfob.json"])["wifi"]["ssid"] == "keyfob-bench"
     assert not [path for path in files if path.endswith(".new")]
+    assert ref.virtual is not None
+    inventory, _ = open_inventory(ref.virtual.home)
+    with inventory:
+        (record,) = inventory.named("sensor-01")
+    assert record.board == ref.name
 
 
 def test_after_provisioning_the_board_runs_its_program(ref: BoardRef) -> None:

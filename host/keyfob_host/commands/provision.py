@@ -15,6 +15,8 @@ from keyfob_host.commands.provision_key import KeyOptions, key_options, provisio
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
 from keyfob_host.home import find_home
+from keyfob_host.pki.inventory_disk import record_board
+from keyfob_host.provision.board_name import board_name
 from keyfob_host.provision.provisioning import (
     Settings,
     bench_settings,
@@ -91,6 +93,7 @@ def provision(
         provision_key(ui, ref, home, identity, settings, key, via, not no_reset)
         return
     folder, device_id = find_identity(home, str(identity))
+    names: list[str] = []
     report = provision_board(
         ref,
         folder,
@@ -100,7 +103,10 @@ def provision(
         reset=not no_reset,
         dry_run=dry_run,
         on_step=ui.step,
+        on_written=lambda board: names.append(board_name(ref, board)),
     )
+    for written_to in names:
+        record_board(home, report.digests["cert.der"], written_to)
     ui.result(report.summary(), report.as_dict())
 
 

@@ -13,6 +13,8 @@ import rich_click as click
 
 from keyfob_host.commands.passphrase import passphrase_options, unlock
 from keyfob_host.files import write_atomic
+from keyfob_host.pki.inventory_disk import record_board
+from keyfob_host.provision.board_name import board_name
 from keyfob_host.provision.settings import Settings
 from keyfob_host.transport import Via, open_transport
 from keyfob_host.ui import Ui
@@ -129,8 +131,10 @@ def provision_key(
             board, ref.kind, home, settings, source,
             device_id=device_id, choice=choice, on_step=ui.step,
         )  # fmt: skip
+        written_to = board_name(ref, board)
         if reset:
             board.reset()
+    record_board(home, report.digests["cert.der"], written_to)
     ui.result(report.summary(), report.as_dict())
 
 

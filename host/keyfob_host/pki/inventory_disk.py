@@ -116,6 +116,8 @@ def row_of(home: Home, folder: Path, *, kind: Kind, profile: str) -> Row:
 
 def record_board(home: Home, fingerprint: str, board: str) -> None:
     """Note that ``board`` got the certificate, if it is one of this bench's."""
+    if not home.certs_dir.is_dir():
+        return  # no bench here: an identity from elsewhere was provisioned
     inventory, _ = open_inventory(home)
     with inventory, inventory.writing():
         inventory.set_board(fingerprint, board)

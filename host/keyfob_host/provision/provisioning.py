@@ -154,13 +154,15 @@ def provision_board(
     reset: bool = True,
     dry_run: bool = False,
     on_step: OnStep = lambda _text: None,
+    on_written: Callable[[Transport], None] = lambda _board: None,
 ) -> ProvisionReport:
     """Write ``identity`` and ``settings`` to the board ``ref`` and restart it.
 
     ``identity`` is one in memory or its folder; everything about it is checked before
     the board is touched, unless ``checked`` is False (a bench that shows what a broker
-    refuses). ``dry_run`` reads the board and writes nothing. Errors: ``provision.*``,
-    ``cert.*``, ``port.*``, ``board.*``.
+    refuses). ``dry_run`` reads the board and writes nothing. ``on_written`` is called with
+    the board when it has its identity. Errors: ``provision.*``, ``cert.*``, ``port.*``,
+    ``board.*``.
     """
     given = Identity.read(identity) if isinstance(identity, Path) else identity
     if checked:
@@ -169,6 +171,8 @@ def provision_board(
     _check_key(given, ref.kind)
     with open_transport(ref, via) as board:
         report = provision_files(board, ref.kind, given, settings, dry_run=dry_run, on_step=on_step)
+        if not dry_run:
+            on_written(board)
         if reset:
             board.reset()
     return report
