@@ -1,7 +1,8 @@
 """The files that a mosquitto.conf names, listener by listener.
 
 Relative paths are taken from the configuration's folder, from the one above (if it is an
-included one), then from the working directory; mosquitto takes its own. Not followed: ``capath``, and ``include_dir`` of included files.
+included one), then from the working directory; mosquitto takes its own. Not followed:
+``capath``, and ``include_dir`` of included files.
 """
 
 from __future__ import annotations
@@ -57,4 +58,7 @@ def find(conf: Path, value: str) -> Path:
     given = Path(value).expanduser()
     above = conf.absolute().parent
     places = [conf.parent / given, above.parent / given, given]
-    return next((place for place in places if place.exists()), places[0])
+    try:
+        return next((place for place in places if place.exists()), places[0])
+    except PermissionError:  # told when it is read
+        return places[0]

@@ -71,10 +71,20 @@ class Group:
         except KeyfobHostError as error:
             if must:
                 raise
-            code = MISSING if error.code == "file.missing" else UNREADABLE
-            self.unread.append(Finding(
-                code, Severity.ERROR, error.cause, printable(error.evidence), error.fix, str(path)
-            ))  # fmt: skip
+            self.cannot_read(path, error)
+
+    def cannot_read(self, path: Path, error: KeyfobHostError) -> None:
+        """Make a finding of it."""
+        code, severity, fix = UNREADABLE, Severity.ERROR, error.fix
+        if error.code == "file.missing":
+            code = MISSING
+        elif error.code == "file.no-permission":
+            # Whoever it is for may read it; to make it this user's would be a fault.
+            severity = Severity.WARNING
+            given = shlex.quote(str(self.path))
+            fix = f'ask as one who may: sudo -E "$(command -v keyfob)" cert check {given}'
+        evidence = printable(error.evidence)
+        self.unread.append(Finding(code, severity, error.cause, evidence, fix, str(path)))
 
 
 def gather(paths: Iterable[Path]) -> list[Group]:
@@ -131,7 +141,8 @@ def _of_folder(folder: Path, depth: int) -> Iterator[Group]:
     if len(files) > _MAX_FILES:
         raise _too_many(folder)
     configured = [
-        group for path in files.values() if path.suffix == _CONF_SUFFIX for group in _of_conf(path)
+        group for path in files.values() if path.suffix == _CONF_SUFFIX
+        for group in _tolerant(path, _of_conf(path))
     ]  # fmt: skip
     named = {source.read.path.absolute() for group in configured for source in group.sources}
     group = _group_of(folder, files)
@@ -147,7 +158,17 @@ def _of_folder(folder: Path, depth: int) -> Iterator[Group]:
     yield from configured
     for entry in entries:
         if depth < _MAX_DEPTH and entry.is_dir() and not entry.is_symlink():
-            yield from _of_folder(entry, depth + 1)
+            yield from _tolerant(entry, _of_folder(entry, depth + 1))
+
+
+def _tolerant(path: Path, groups: Iterator[Group]) -> Iterator[Group]:
+    """``groups``; what cannot be read of a folder's content stops nothing."""
+    try:
+        yield from groups
+    except KeyfobHostError as error:
+        unread = Group("loose", path)
+        unread.cannot_read(path, error)
+        yield unread
 
 
 def _group_of(folder: Path, files: Mapping[str, Path]) -> Group:
