@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -187,6 +188,18 @@ def test_the_key_never_leaves_the_board(bench: Bench, monkeypatch: pytest.Monkey
         "ca.pem", "cert.pem", "chain.pem", "request.pem",
     ]  # fmt: skip
     assert (folder / "cert.pem").read_bytes() == cert.public_bytes(Encoding.PEM)
+
+
+def test_nothing_is_renamed_from_one_folder_to_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut in the middle of that, LittleFS 2.11 hides another file until it is written to."""
+    with tapped(bench.ref, monkeypatch) as (ref, tap):
+        bench.provision(ref, device_id="sensor-01")
+        sent = b"".join(taken(tap))
+    renames = re.findall(rb"os\.rename\('([^']+)',\s*'([^']+)'\)", sent)
+    assert renames
+    assert all(Path(old.decode()).parent == Path(new.decode()).parent for old, new in renames)
 
 
 def test_a_key_that_is_sent_is_seen_by_the_tap(
