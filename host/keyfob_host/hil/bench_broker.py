@@ -17,6 +17,7 @@ from keyfob_host.broker import MosquittoBroker
 from keyfob_host.hil.bench_ca import BenchCa
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.mqtt_host import HostClient
+from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
 from keyfob_host.relay import TcpRelay
 
@@ -72,8 +73,10 @@ class BenchBroker:
         self._mosquitto.stop()
 
     def restore(self) -> None:
-        """Running, with its own certificate, and a link without faults; a new log begins."""
+        """Running, with its own certificate and CA, and a link without faults; a new log begins."""
         self.relay.clear()
+        if self._ca.is_widened:
+            self.trust(self._ca.authority)
         if self._mosquitto.pid is None:
             self._mosquitto.start()
         if self._shown is not self._own:
@@ -99,6 +102,11 @@ class BenchBroker:
         identity.write(self._identity_dir, force=True)
         self._shown = identity
         self._mosquitto.reload()
+
+    def trust(self, *authorities: Authority) -> None:
+        """Take boards of these alone, and let the host take their brokers; it restarts."""
+        self._ca.trust(*authorities)
+        self.restart()
 
     @contextmanager
     def client(self) -> Iterator[HostClient]:

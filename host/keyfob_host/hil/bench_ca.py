@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keyfob_host.files import write_atomic
 from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.identity import certs_pem
 from keyfob_host.pki.names import HOST_ID
 
 
@@ -21,7 +22,15 @@ class BenchCa:
         self.folder = folder
         self.authority = Authority.ephemeral("Keyfob HIL CA")
         self.ca_pem = folder / "ca.pem"
+        self.is_widened = False
         write_atomic(self.ca_pem, self.authority.cert_pem())
+
+    def trust(self, *authorities: Authority) -> None:
+        """What mosquitto and the host's client trust when they start next, instead of
+        `authority`; the host's identity is of the last one."""
+        self.is_widened = authorities != (self.authority,)
+        write_atomic(self.ca_pem, certs_pem(tuple(one.cert for one in authorities)))
+        authorities[-1].issue_host().write(self.host_identity, force=True)
 
     @cached_property
     def foreign(self) -> Authority:
