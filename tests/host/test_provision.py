@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from unix_board import UnixBoard
 
@@ -281,6 +283,44 @@ def test_a_certificate_signed_by_one_that_is_no_ca_is_refused(
     stray = replace(forged, anchors=authority_certs(authority), intermediates=(identity.cert,))
     with _raises("provision.chain-broken"):
         check_identity(stray)
+
+
+def _self_made(ca: bool, signs: bool) -> Identity:
+    """As ``openssl req -x509`` makes one: its own issuer."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sensor-01")])
+    now = datetime.now(timezone.utc)
+    usage = x509.KeyUsage(signs, False, False, False, True, ca, False, False, False)
+    cert = (
+        x509.CertificateBuilder(name, name, key.public_key(), 5, now, now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca, None), True)
+        .add_extension(usage, True)
+        .sign(key, hashes.SHA256())
+    )
+    return Identity(cert=cert, key=key, anchors=(cert,))
+
+
+@pytest.mark.parametrize(
+    ("ca", "signs", "code"),
+    [
+        (True, True, "provision.is-ca"),
+        (False, False, "provision.wrong-usage"),
+        (False, True, "provision.bad-anchor"),
+    ],
+)
+def test_a_certificate_that_the_board_would_refuse_is_refused(
+    ca: bool, signs: bool, code: str
+) -> None:
+    with _raises(code) as caught:
+        check_identity(_self_made(ca, signs))
+    assert caught.value.evidence and caught.value.fix
+
+
+def test_a_chain_out_of_order_is_refused(authority: Authority, identity: Identity) -> None:
+    turned = replace(identity, intermediates=(authority.cert, identity.cert))
+    with _raises("provision.chain-broken") as caught:
+        check_identity(turned)
+    assert "in order" in caught.value.cause
 
 
 def authority_certs(authority: Authority) -> tuple[Any, ...]:

@@ -9,6 +9,8 @@ whether the broker's ACL knows the device.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from datetime import datetime, timezone
 
@@ -33,8 +35,8 @@ def check_identity(
 
     ``device_id``: the name the certificate must carry, if one was asked for. Errors:
     ``provision.wrong-device``, ``provision.cert-expired``,
-    ``provision.cert-not-yet-valid``, ``provision.wrong-usage``,
-    ``provision.chain-broken``.
+    ``provision.cert-not-yet-valid``, ``provision.wrong-usage``, ``provision.is-ca``,
+    ``provision.bad-anchor``, ``provision.chain-broken``.
     """
     if device_id is not None and identity.name != device_id:
         raise _refused(
@@ -112,7 +114,21 @@ def _check_dates(cert: x509.Certificate, moment: datetime, name: str) -> None:
 
 
 def _check_usage(identity: Issued) -> None:
-    """EKU clientAuth. RFC 5280 section 4.2.1.12: without the extension any usage is allowed."""
+    """No CA; key usage digitalSignature; EKU clientAuth. RFC 5280 sections 4.2.1.3 and
+    4.2.1.12: without the extension any usage is allowed."""
+    if _is_ca(identity.cert):
+        raise _refused(
+            "is-ca", "the certificate is a CA's: who steals the board could issue certificates",
+            f"{identity.cert.subject.rfc4514_string()}: basic constraints with CA:TRUE",
+            identity.name,
+        )  # fmt: skip
+    with contextlib.suppress(x509.ExtensionNotFound):
+        usage = identity.cert.extensions.get_extension_for_class(x509.KeyUsage).value
+        if not usage.digital_signature:
+            raise _refused(
+                "wrong-usage", "the certificate's key may not sign, as a TLS client must",
+                "key usage without digitalSignature", identity.name,
+            )  # fmt: skip
     try:
         usages = identity.cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
@@ -130,11 +146,25 @@ def _check_chain(identity: Issued, moment: datetime) -> None:
     """Signatures from the end-entity up to one of ``ca.pem`` (RFC 5280 section 6.1, in part)."""
     current = identity.cert
     above = list(identity.intermediates)
+    for below, cert in itertools.pairwise((current, *above)):
+        if below.issuer != cert.subject:
+            raise _refused(
+                "chain-broken", "chain.pem is not in order, the device's certificate first and "
+                "each one's issuer behind it",
+                f"issuer {below.issuer.rfc4514_string()}, behind it "
+                f"{cert.subject.rfc4514_string()}", identity.name,
+            )  # fmt: skip
+    for anchor in identity.anchors:
+        if not _is_ca(anchor):
+            raise _refused(
+                "bad-anchor", "a trust anchor in ca.pem is no CA's certificate",
+                f"{anchor.subject.rfc4514_string()}: basic constraints without CA:TRUE",
+                identity.name,
+            )  # fmt: skip
     while True:
         for anchor in identity.anchors:
             if _issued(current, anchor):
                 _check_dates(anchor, moment, identity.name)
-                _check_is_ca(anchor, identity.name)
                 return
         issuer = next((cert for cert in above if _issued(current, cert)), None)
         if issuer is None:
@@ -158,12 +188,15 @@ def _issued(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def _check_is_ca(cert: x509.Certificate, name: str) -> None:
+def _is_ca(cert: x509.Certificate) -> bool:
     try:
-        constraints = cert.extensions.get_extension_for_class(x509.BasicConstraints).value
+        return cert.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
-        constraints = None
-    if constraints is None or not constraints.ca:
+        return False
+
+
+def _check_is_ca(cert: x509.Certificate, name: str) -> None:
+    if not _is_ca(cert):
         raise _refused(
             "chain-broken", "a certificate that is no CA's signed another one",
             f"{cert.subject.rfc4514_string()}: basic constraints without CA:TRUE", name,
