@@ -13,7 +13,7 @@ import pytest
 from lint_rig import VECTORS, findings, identity, key_der, key_pem, pem, write
 from test_lint_chain import BELOW, CA, DEVICE, LEAF, MID, crl
 from x509_cases_forms import cases
-from x509_forge import HOST, key
+from x509_forge import HOST, decode, encode, key
 
 from keyfob_host.cli import main
 from keyfob_host.errors import ExitStatus
@@ -192,6 +192,31 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
     return bytes(changed)
 
 
+def rebuilt(der: bytes, draw: random.Random) -> bytes:
+    """With elements dropped, doubled, emptied, or of another tag; lengths fit."""
+    tree = decode(der)
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        parent: list = tree
+        at = 0
+        while isinstance(parent[at][1], list) and parent[at][1] and draw.random() < 0.9:
+            parent = parent[at][1]
+            at = draw.randrange(len(parent))
+        is_leaf = not isinstance(parent[at][1], list)
+        match draw.randrange(5):
+            case 0 if parent is not tree:
+                del parent[at]
+            case 1:
+                parent.insert(at, parent[draw.randrange(len(parent))])
+            case 2 if is_leaf:
+                parent[at][1] = draw.randbytes(draw.randrange(24))
+            case 3:
+                tags = (1, 2, 3, 4, 5, 6, 12, 23, 24, 128, 130) if is_leaf else (48, 49, 160, 163)
+                parent[at][0] = draw.choice(tags)
+            case _:
+                parent[at][1] = b""
+    return encode(tree)
+
+
 def fuzz(folder: Path, number: int, seed: int) -> int:
     draw = random.Random(seed)
     told = 0
@@ -199,7 +224,8 @@ def fuzz(folder: Path, number: int, seed: int) -> int:
     identity(folder / "device" / "x", [LEAF.sign(CA)], [CA], LEAF.sign(CA).key)
     for _ in range(number):
         name, content = draw.choice(given)
-        path = write(folder / "device" / "x" / name, mutated(content, draw), 0o600)
+        change = rebuilt if name.endswith(".der") and draw.random() < 0.5 else mutated
+        path = write(folder / "device" / "x" / name, change(content, draw), 0o600)
         for board in (None, "virtual-esp8266"):
             told += bool(findings(path, folder / "device" / "x" / "ca.pem", host=HOST, board=board))
         target = draw.choice(("cert.pem", "chain.pem", "ca.pem", "key.pem"))
@@ -217,9 +243,9 @@ def test_mutated_files_only_ever_have_findings(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(2, 6))
+@pytest.mark.parametrize("seed", range(2, 5))
 def test_many_mutated_files_only_ever_have_findings(seed: int, tmp_path: Path) -> None:
-    assert fuzz(tmp_path, 5000, seed) > 5000
+    assert fuzz(tmp_path, 4000, seed) > 4000
 
 
 def test_random_bytes_and_text_are_taken_apart() -> None:
