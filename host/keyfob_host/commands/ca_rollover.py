@@ -38,6 +38,7 @@ _NEXT = {
     "switched": "the broker, then every board: keyfob cert renew BROKER; keyfob rotate ID\n"
     "         then: keyfob ca rollover finish",
 }
+_FORGET = "boards trust the former CA until they are told: keyfob rotate ID --anchors"
 
 
 @command_group(COMMANDS)
@@ -123,7 +124,7 @@ def finish_command(
     with inventory, inventory.writing():
         for cert in former:
             inventory.set_replaced(cert.fingerprint(hashes.SHA256()).hex())
-    _show(ui, home, broker_rereads(home, end_sessions=True))
+    _show(ui, home, broker_rereads(home, end_sessions=True), _FORGET if former else "")
 
 
 @click.command()
@@ -139,7 +140,7 @@ def _take_in(home: Home) -> None:
         pass  # opening it records what is on disk now
 
 
-def _show(ui: Ui, home: Home, broker: str) -> None:
+def _show(ui: Ui, home: Home, broker: str, following: str = "") -> None:
     state = rollover_state(home)
     lines = [f"rollover {'not under way' if state.phase == 'none' else state.phase}"]
     lines.append(f"signs    {_line(describe(state.current))}")
@@ -151,7 +152,8 @@ def _show(ui: Ui, home: Home, broker: str) -> None:
     if broker:
         lines.append(f"broker   {broker}")
     is_ready = state.phase == "switched" and not state.left
-    lines.append(f"next     {'keyfob ca rollover finish' if is_ready else _NEXT[state.phase]}")
+    following = following or ("keyfob ca rollover finish" if is_ready else _NEXT[state.phase])
+    lines.append(f"next     {following}")
     ui.result(
         "\n".join(lines),
         {
