@@ -24,6 +24,11 @@ from keyfob_host.pki.revocation import crl_states, crls_are_fresh, sign_crls
 from keyfob_host.ui import Ui
 
 _SECRET_FILE = Path("~/.config/keyfob/ca-passphrase")
+# Why a root's key, which is not needed from day to day, does not open.
+_LOCKED = (
+    "cert.passphrase-needed", "cert.passphrase-wrong",
+    "pkcs11.pin-needed", "pkcs11.pin-wrong", "pkcs11.token-missing", "pkcs11.module-missing",
+)  # fmt: skip
 
 
 @click.command()
@@ -93,7 +98,7 @@ def unlock_authorities(
         passphrase = given_passphrase(passphrase_file, passphrase_env)
         return [issuing, Authority.load_root(home.ca_dir, passphrase)]
     except KeyfobHostError as error:
-        if error.code not in ("cert.passphrase-needed", "cert.passphrase-wrong"):
+        if error.code not in _LOCKED:
             raise
         ui.step("note: the root's key stays locked, and its CRL as it is")
         return [issuing]

@@ -32,6 +32,7 @@ from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.inventory_disk import recording
 from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_encrypted, is_in_token
 from keyfob_host.pki.profiles import load_profile, load_profile_of_plan
+from keyfob_host.pki.revocation import crl_states
 from keyfob_host.pki.variables import parse_variables, refuse_unused
 from keyfob_host.ui import Ui
 
@@ -199,6 +200,9 @@ def _show(ui: Ui, home: Home, following: str) -> None:
                 "note     only a new intermediate needs the root's key: keep it elsewhere:\n"
                 f"         mv {folder / KEY_FILE} /media/offline/"
             )
+    states = crl_states(home)
+    data["crls"] = [one.as_dict() for one in states]
+    lines += [f"crl      {one.line()}" for one in states]
     if following:
         lines.append(f"next     {following}")
     ui.result("\n".join(lines).rstrip(), data)
