@@ -377,3 +377,14 @@ def test_der_keys_of_a_plan_are_as_boards_read_them(keyfob: Keyfob, mine: Path) 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_bytes()[2:7] == bytes.fromhex("0201010420")  # SEC 1 C.4
     assert load_der_private_key(path.read_bytes(), None)
+
+
+def test_the_linter_finds_nothing_in_what_a_plan_made_and_exported(
+    keyfob: Keyfob, secret: tuple[str, str], tmp_path: Path
+) -> None:
+    keyfob.json(*WATSON, *secret, "--out", str(tmp_path / "made"))
+    for folder in ((), (tmp_path / "made" / "device",)):
+        assert keyfob.json("cert", "check", *folder)["findings"] == []
+    # Another program asks for the passphrase; a board or mosquitto cannot.
+    exported = keyfob.run("--json", "cert", "check", tmp_path / "made" / "broker")[1]
+    assert {one["code"] for one in json.loads(exported)["findings"]} == {"lint.key-encrypted"}

@@ -45,7 +45,7 @@ def check(
     whole bench is checked. Asks for no passphrase and changes nothing.
     """
     home = find_home()
-    paths = [path for one in what for path in _paths_of(home, one)] or [_bench(home)]
+    paths = [path for one in what for path in _paths_of(home, one)] or _bench(home)
     if host is not None:
         _check_host(host)
     moment = _moment(at)
@@ -66,16 +66,18 @@ def check(
     return ExitStatus.IDENTITY if errors else 0
 
 
-def _bench(home: Home) -> Path:
-    if not home.root.is_dir():
+def _bench(home: Home) -> list[Path]:
+    """What the bench itself uses; what was exported follows other programs' rules."""
+    used = [home.ca_dir, home.certs_dir, home.broker_dir]
+    if not home.ca_dir.is_dir():
         raise KeyfobHostError(
             "ca.missing",
             "nothing was named, and there is no bench here to check",
-            evidence=f"{home.root} is not there",
+            evidence=f"{home.ca_dir} is not there",
             fix="name a file: keyfob cert check cert.pem; or make a bench: keyfob ca init",
             status=ExitStatus.IDENTITY,
         )
-    return home.root
+    return [folder for folder in used if folder.is_dir()]
 
 
 def _paths_of(home: Home, text: str) -> list[Path]:

@@ -164,7 +164,7 @@ class _Check:
                 if self._group.kind == "slot" and found:
                     continue
                 found += placed[:1]
-            elif source.use == "any" and self._group.kind == "loose":
+            elif source.use == "any":
                 ends = [one for one in placed if not self._looks_like_ca(one.cert)]
                 found += ends[:1]
         if not found and self._role in ("broker", "device"):
