@@ -327,6 +327,20 @@ def test_a_revoked_intermediate_takes_its_own_crl_with_it(two_tier: Keyfob) -> N
     assert _refusal(Home(two_tier.home))[0] == "cert.issuer-revoked"
 
 
+def test_during_a_rollover_both_authorities_have_a_crl(bench: Keyfob) -> None:
+    bench.json("ca", "crl")
+    for step in (("begin", "--no-passphrase"), ("switch",)):
+        status, _, err = bench.run("ca", "rollover", *step)
+        assert status == 0, err
+    bench.json("cert", "revoke", "s-2")  # of the former CA
+    bench.json("cert", "device", "s-2", "--force")
+    states = bench.json("ca", "crl")["crls"]
+    assert [one["signed"] for one in states] == [True, True]
+    assert sorted(one["revoked"] for one in states) == [0, 1]
+    assert state_of(bench, "s-1") == ["valid"] and state_of(bench, "s-2") == ["revoked", "valid"]
+    assert verdict(bench, "s-2").endswith(": OK\n")
+
+
 def test_the_timer_can_be_pasted(bench: Keyfob, tmp_path: Path) -> None:
     text = bench.run("ca", "crl", "--show-timer", "--days", "14", "--if-older-than", "2d")[1]
     assert not crl_file(bench).exists()

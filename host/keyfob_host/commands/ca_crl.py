@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from keyfob_host.durations import parse_duration
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki.authority import Authority, load_ca_cert
-from keyfob_host.pki.ca_folder import KEY_FILE, signing_key_path
+from keyfob_host.pki.ca_folder import KEY_FILE, NEXT, PREVIOUS, signing_key_path
 from keyfob_host.pki.crl import crl_path
 from keyfob_host.pki.inventory_disk import open_inventory
 from keyfob_host.pki.keys import is_encrypted
@@ -24,7 +25,7 @@ from keyfob_host.pki.revocation import crl_states, crls_are_fresh, sign_crls
 from keyfob_host.ui import Ui
 
 _SECRET_FILE = Path("~/.config/keyfob/ca-passphrase")
-# Why a root's key, which is not needed from day to day, does not open.
+# Why a key that is not needed from day to day does not open.
 _LOCKED = (
     "cert.passphrase-needed", "cert.passphrase-wrong",
     "pkcs11.pin-needed", "pkcs11.pin-wrong", "pkcs11.token-missing", "pkcs11.module-missing",
@@ -90,18 +91,27 @@ def crl(
 def unlock_authorities(
     ui: Ui, home: Home, passphrase_file: Path | None, passphrase_env: str | None
 ) -> list[Authority]:
-    """The CA that signs devices, and the root above it where its key is here and opens too."""
-    issuing = unlock(home.ca_dir, passphrase_file, passphrase_env)
-    if issuing.root is None or not (home.ca_dir / KEY_FILE).exists():
-        return [issuing]
-    try:
-        passphrase = given_passphrase(passphrase_file, passphrase_env)
-        return [issuing, Authority.load_root(home.ca_dir, passphrase)]
-    except KeyfobHostError as error:
-        if error.code not in _LOCKED:
-            raise
-        ui.step("note: the root's key stays locked, and its CRL as it is")
-        return [issuing]
+    """The CA that signs devices, and every other one whose key is here and opens too.
+
+    Others are the root above it, and during a rollover the next CA or the previous one.
+    """
+    folder = home.ca_dir
+    found = [unlock(folder, passphrase_file, passphrase_env)]
+    passphrase = given_passphrase(passphrase_file, passphrase_env)
+    others: list[tuple[str, Path, Callable[[Path, bytes | None], Authority]]] = []
+    if found[0].root is not None and (folder / KEY_FILE).exists():
+        others.append(("root", folder, Authority.load_root))
+    for name in (NEXT, PREVIOUS):
+        if signing_key_path(folder / name).exists():
+            others.append((f"{name} CA", folder / name, Authority.load))
+    for what, where, load in others:
+        try:
+            found.append(load(where, passphrase))
+        except KeyfobHostError as error:
+            if error.code not in _LOCKED:
+                raise
+            ui.step(f"note: the key of the {what} stays locked, and its CRL as it is")
+    return found
 
 
 def _timer(home: Home, days: int, older_than: str, passphrase_file: Path | None) -> str:
