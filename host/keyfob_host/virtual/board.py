@@ -183,9 +183,10 @@ class VirtualBoard:
         """The level of pin ``n``; with ``level``, put that on it from outside first."""
         return int(self._do("pin", n=n, level=level))
 
-    def flash_fault(self, cut_after_writes: int | None) -> None:
-        """Cut the power in the n-th flash write or erase from now; None: never."""
-        self._do("flash_fault", cut_after_writes=cut_after_writes)
+    def flash_fault(self, cut_after_writes: int | None, done: float = 0.5) -> None:
+        """Cut the power in the n-th flash write or erase from now, that share of it ``done``;
+        None: never."""
+        self._do("flash_fault", cut_after_writes=cut_after_writes, done=done)
 
     def serial_throttle(self, baud: int | None) -> None:
         """Slow the console to ``baud``; None: as fast as it goes."""

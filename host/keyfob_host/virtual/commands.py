@@ -104,8 +104,8 @@ class Commands:
             self._machine.peripherals.inputs[n] = level
         return self._machine.peripherals.rpc_pin(n)
 
-    def do_flash_fault(self, cut_after_writes: int | None) -> None:
-        self._machine.flash.cut_power_at(cut_after_writes)
+    def do_flash_fault(self, cut_after_writes: int | None, done: float = 0.5) -> None:
+        self._machine.flash.cut_power_at(cut_after_writes, done)
 
     def do_throttle(self, baud: int | None) -> None:
         self._line.set_baud(baud)

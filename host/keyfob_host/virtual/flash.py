@@ -40,6 +40,7 @@ class Flash:
         self.size = size
         self.operations = 0
         self._cut_at: int | None = None
+        self._cut_done = 0.5
         if not path.exists():
             write_atomic(path, b"\xff" * size, mode=0o600)
         with explain_os_error(path, "open the flash image"):
@@ -60,8 +61,12 @@ class Flash:
         self.map.flush()
         self.map.close()
 
-    def cut_power_at(self, operations_from_now: int | None) -> None:
-        """Fail with `PowerCut` in the n-th operation from now (1 = the next); None: never."""
+    def cut_power_at(self, operations_from_now: int | None, done: float = 0.5) -> None:
+        """Fail with `PowerCut` in the n-th operation from now (1 = the next); None: never.
+
+        ``done``: the share of it, 0 to 1, that is done by then.
+        """
+        self._cut_done = done
         self._cut_at = (
             None if operations_from_now is None else self.operations + operations_from_now
         )
@@ -75,7 +80,7 @@ class Flash:
         data = data[: max(0, self.size - offset)]
         cut = self._next_operation()
         if cut:
-            data = data[: len(data) // 2]
+            data = data[: int(len(data) * self._cut_done)]
         end = offset + len(data)
         old = int.from_bytes(self.map[offset:end], "little")
         new = old & int.from_bytes(data, "little")
@@ -89,7 +94,7 @@ class Flash:
         end = min(-(-(offset + length) // SECTOR_BYTES) * SECTOR_BYTES, self.size)
         cut = self._next_operation()
         if cut:
-            end = start + max(0, end - start) // 2
+            end = start + int(max(0, end - start) * self._cut_done)
         if start < end:
             self.map[start:end] = bytes([_ERASED]) * (end - start)
         if cut:
