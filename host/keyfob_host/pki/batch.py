@@ -230,7 +230,7 @@ def _write(folder: Path, issued: Identity) -> str:
     folder.mkdir(mode=0o700)
     stamp = ""
     for name, (content, mode) in issued.files().items():
-        handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        handle = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             os.fchmod(handle, mode)
             view = memoryview(content)

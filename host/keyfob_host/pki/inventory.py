@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from string import hexdigits
 from typing import Literal, get_args
@@ -336,7 +337,7 @@ def certificate_row(
         cert.subject.rfc4514_string(),
         key_id(cert),
         issuer_key_id(cert),
-        issuer.fingerprint(hashes.SHA256()).hex() if issuer is not None else "",
+        "" if issuer is None else _fingerprint(issuer),
         int(cert.not_valid_before_utc.timestamp()),
         int(cert.not_valid_after_utc.timestamp()),
         profile,
@@ -344,6 +345,11 @@ def certificate_row(
         stamp,
         der,
     )
+
+
+@lru_cache(maxsize=8)  # of issuers: the same one for thousands
+def _fingerprint(cert: x509.Certificate) -> str:
+    return cert.fingerprint(hashes.SHA256()).hex()
 
 
 def key_id(cert: x509.Certificate) -> str:
