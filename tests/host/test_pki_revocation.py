@@ -290,6 +290,16 @@ def test_a_crl_that_would_shut_everybody_out_is_told_with_the_command_that_mends
     check_crls(home)
 
 
+def test_a_crl_counts_as_expiring_in_the_last_quarter_of_its_time(bench: Keyfob) -> None:
+    bench.json("ca", "crl")
+    assert bench.run("cert", "expiring", "--within", "30d")[0] == 0
+    authority = Authority.load(bench.home / "ca")
+    _write(bench, authority, NOW - 25 * DAY, NOW + 5 * DAY)
+    status, out, _ = bench.run("cert", "expiring", "--within", "30d")
+    assert status == 9 and "crl " in out and "keyfob ca crl" in out
+    assert bench.run("cert", "expiring", "--within", "4d")[0] == 0
+
+
 def _refusal(home: Home) -> tuple[str, str]:
     with pytest.raises(KeyfobHostError) as refused:
         check_crls(home)

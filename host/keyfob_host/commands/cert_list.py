@@ -56,7 +56,7 @@ def list_(ui: Ui, kind: str | None, state: str | None) -> None:
 @click.option("--within", default="30d", show_default=True, metavar="SPAN", help="As 12h, 30d, 4w.")
 @click.pass_context
 def expiring(ctx: click.Context, within: str) -> int:
-    """Show what ends soon: certificates in use, the CA and the CRL.
+    """Show what ends soon: certificates in use, the CA, and a CRL in its last quarter.
 
     For cron: the exit status is 0 when nothing ends within the span, and 9 when something
     does or has ended already.

@@ -136,6 +136,12 @@ def next_update(crl: x509.CertificateRevocationList) -> datetime:
     return crl.next_update_utc or crl.last_update_utc
 
 
+def is_near_end(crl: x509.CertificateRevocationList, now: datetime) -> bool:
+    """Whether ``crl`` is in the last quarter of its time, or past it."""
+    end = next_update(crl)
+    return end - now < (end - crl.last_update_utc - BACKDATE) / 4
+
+
 def crl_number(crl: x509.CertificateRevocationList) -> int:
     """Its number, 0 where it has none."""
     try:

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from keyfob_host.home import Home
-from keyfob_host.pki.crl import crl_path, next_update, read_crls
+from keyfob_host.pki.crl import crl_path, is_near_end, next_update, read_crls
 from keyfob_host.pki.inventory import Inventory, Record
 from keyfob_host.pki.template import common_name
 
@@ -38,7 +38,12 @@ class Ending:
 
 
 def endings(home: Home, inventory: Inventory, until: datetime) -> list[Ending]:
-    """What ends before ``until`` or has ended, the soonest first."""
+    """What ends before ``until`` or has ended, the soonest first.
+
+    A CRL counts in the last quarter of its time only: it always ends soon, and is signed
+    anew on a timer before that.
+    """
+    now = datetime.now(timezone.utc)
     found = [
         Ending(one.kind, one.name, _utc(one.not_after_s), _fix(one))
         for one in records_ending(home, inventory, until)
@@ -48,7 +53,7 @@ def endings(home: Home, inventory: Inventory, until: datetime) -> list[Ending]:
         found += [
             Ending("crl", common_name(crl.issuer), next_update(crl), "keyfob ca crl")
             for crl in read_crls(path)
-            if next_update(crl) < until
+            if next_update(crl) < until and is_near_end(crl, now)
         ]
     return sorted(found, key=lambda one: (one.not_after, one.kind, one.name))
 

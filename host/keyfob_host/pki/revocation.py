@@ -30,6 +30,7 @@ from keyfob_host.pki.crl import (
     crl_path,
     crls_pem,
     entry_facts,
+    is_near_end,
     is_signed_by,
     next_update,
     read_crls,
@@ -158,10 +159,10 @@ def crls_are_fresh(home: Home, older_than: timedelta) -> bool:
     issuing = load_issuing_cert(home.ca_dir) or load_ca_cert(home.ca_dir)
     if not any(is_signed_by(crl, issuing) for crl in crls):
         return False
-    for crl in crls:
-        made = crl.last_update_utc + BACKDATE
-        if now - made > older_than or next_update(crl) - now < (next_update(crl) - made) / 4:
-            return False
+    if any(
+        now - crl.last_update_utc - BACKDATE > older_than or is_near_end(crl, now) for crl in crls
+    ):
+        return False
     return True
 
 
