@@ -159,11 +159,10 @@ def crls_are_fresh(home: Home, older_than: timedelta) -> bool:
     issuing = load_issuing_cert(home.ca_dir) or load_ca_cert(home.ca_dir)
     if not any(is_signed_by(crl, issuing) for crl in crls):
         return False
-    if any(
-        now - crl.last_update_utc - BACKDATE > older_than or is_near_end(crl, now) for crl in crls
-    ):
-        return False
-    return True
+    return all(
+        now - crl.last_update_utc - BACKDATE <= older_than and not is_near_end(crl, now)
+        for crl in crls
+    )
 
 
 def check_crls(home: Home) -> None:
