@@ -1,0 +1,1 @@
+"""Diagnosis: what went over the wire, what it means, and what mends it."""
