@@ -35,7 +35,8 @@ What the last run of `tools/bench_issue.py` said. An identity is a P-256 key, it
 certificate, chain and trust anchor in a folder of its own, on the disk when the command
 ends and recorded in the inventory. The rate is that of the whole command, the start of
 its processes included. Processor seconds are what all of them used together, which other
-work on the machine changes less than it does the rate.
+work on the machine changes less than it does the rate. ext4 makes files several times
+more slowly for minutes after many others were removed; wait that long before a run.
 
 """
 _OPENSSL_SAMPLE = 200
