@@ -33,7 +33,7 @@ async def establish(client, clean: bool = False) -> None:
         trial.confirm()
         client.uplink.on_trial = False
         del trial
-        drop("trial")
+        drop("trial", empties=True)
     client.session_present = state.session_present
     await _restore(client)
     # Told last, as the end of a connection is told only of one that is told here.

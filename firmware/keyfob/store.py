@@ -30,17 +30,18 @@ _NEEDED = ("ca.der", "cert.der", "key.der")
 _DATES = ("store.expired", "store.not-yet-valid", "store.anchor-expired")
 
 
-def load(device_id: str, root: str = ROOT, clock=None) -> Identity:
+def load(device_id: str, root: str = ROOT, clock=None, failed=None) -> Identity:
     """The identity to connect with: of the slot on trial, the active one, or the other.
 
     ``device_id``: as in the settings; an identity issued for another board is
     refused. ``clock``: one that was set, which is an attempt to connect: it counts for a
     trial, and certificates are judged. Without one it is a look at the files only, no slot
-    is tried. Event: store.fallback {slot, code, detail}, with the other slot, and with what
+    is tried. ``failed``: the error that the last attempt ended with, if that was on trial.
+    Event: store.fallback {slot, code, detail}, with the other slot, and with what
     is wrong with the active one. Errors: store.no-active, store.bad-active, those of
     `load_slot`; store.no-identity where both slots have one and neither will do.
     """
-    identity = _on_trial(device_id, root, clock) if clock else None
+    identity = _on_trial(device_id, root, clock, failed) if clock else None
     if identity:
         return identity
     active = read_file(root + "/active", 2, "store.no-active")
@@ -50,16 +51,16 @@ def load(device_id: str, root: str = ROOT, clock=None) -> Identity:
     try:
         return load_slot(device_id, slot, root, clock)
     except KeyfobError as error:
-        failed = error
+        reason = error
     slot = "b" if slot == "a" else "a"
     if not _exists("%s/%s/manifest.json" % (root, slot)):
-        raise failed  # never provisioned twice: the reason is not hidden by another
+        raise reason  # never provisioned twice: the reason is not hidden by another
     try:
         identity = load_slot(device_id, slot, root, clock)
     except KeyfobError as error:
-        detail = "%s: %s; %s: %s" % (active.decode(), failed, slot, error)
+        detail = "%s: %s; %s: %s" % (active.decode(), reason, slot, error)
         raise KeyfobError("store.no-identity", detail)
-    emit("store.fallback", slot=slot, code=failed.code, detail=failed.detail)
+    emit("store.fallback", slot=slot, code=reason.code, detail=reason.detail)
     return identity
 
 
@@ -89,12 +90,14 @@ def load_slot(device_id: str, slot: str, root: str = ROOT, clock=None) -> Identi
     return identity
 
 
-def _on_trial(device_id: str, root: str, clock):
+def _on_trial(device_id: str, root: str, clock, failed):
     """The identity of the slot on trial; None if there is none, or it is given up."""
     if not _exists(root + "/trial"):
         return None
     from keyfob import trial
 
+    if failed:
+        trial.failed(failed, root)
     slot = trial.attempt(root)
     if not slot:
         return None

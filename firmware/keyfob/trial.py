@@ -12,8 +12,8 @@ What decides is one rename, that of ``/id/active``; every file here is replaced 
 ``/id/trial.report`` keeps the reason until somebody takes it.
 
 Who begins a trial wants the connection dropped afterwards, so that there is an attempt.
-`keyfob.store` asks `attempt`, `keyfob.connection` says `confirm`, `keyfob.uplink` `failed`;
-an attempt ends with the identity loaded, so that no Wi-Fi and no time count for nothing.
+`keyfob.store` asks `attempt`, and says `failed` of the one before; `keyfob.connection` says
+`confirm`. An attempt begins with the identity loaded: without Wi-Fi or time none is used up.
 
 Not checked here: what is in the slot; `keyfob.store.load_slot` does that, before `begin`
 and again at each attempt.

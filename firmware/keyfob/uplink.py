@@ -23,6 +23,9 @@ class Uplink:
         self._wifi = Wifi(config["wifi"])
         self.check_up = self._wifi.check_up
         self.clock = Clock(config["ntp"])
+        # How the attempt with an identity on trial ended: judged by the next one, because
+        # at the end of one there is less room.
+        self._failed: KeyfobError | None = None
         self._stream = None  # of Keyfob's engine
         self._session = None  # what it left to be resumed,
         self._owner = b""  # by this identity only
@@ -39,7 +42,8 @@ class Uplink:
                 if not self.clock.is_set():
                     raise
                 emit_error(error)  # a clock that was set once goes on by itself
-        identity = _load_identity(self._config["device_id"], self.clock)
+        identity = _load_identity(self._config["device_id"], self.clock, self._failed)
+        self._failed = None
         self.on_trial = identity.on_trial
         broker, session = self._config["broker"], self._resumable(identity)
         opened = await stream.connect(
@@ -83,22 +87,19 @@ class Uplink:
         except KeyfobError as lost:
             error = lost
         if self.on_trial:
-            from keyfob import trial
-
-            trial.failed(error)
-            del trial
-            drop("trial")
+            self._failed = error
         return error
 
 
-def _load_identity(device_id: str, clock: Clock):
+def _load_identity(device_id: str, clock: Clock, failed: KeyfobError | None):
     from keyfob import store
 
     try:
-        identity = store.load(device_id, clock=clock)
+        identity = store.load(device_id, clock=clock, failed=failed)
     finally:
         del store
-        drop("store", "store_checks", "identity", "trial")
+        drop("store", "store_checks", "trial", empties=True)
+        drop("identity")  # which runs as long as its object lives
         stream.unload()
     ends_s = identity.not_after_s
     emit("store.loaded", slot=identity.slot, cert=identity.cert_sha256(), not_after_s=ends_s)
