@@ -113,6 +113,21 @@ def test_identities_alternate_between_the_slots(
     assert json.loads(files["/keyfob.json"])["broker"]["host"] == "broker.keyfob.test"
 
 
+@pytest.mark.parametrize("damaged", ["cert.der", "manifest.json"])
+def test_the_slot_that_a_damaged_one_is_replaced_by_is_left_alone(
+    board: Transport, unix_board: UnixBoard, authority: Authority, damaged: str
+) -> None:
+    one, two, three = (authority.issue_device("sensor-01") for _ in range(3))
+    provision_files(board, KIND, one, GIVEN)
+    provision_files(board, KIND, two, Settings())
+    board.write(f"/id/b/{damaged}", b"damaged")
+    report = provision_files(board, KIND, three, Settings())
+    assert (report.before, report.slot) == ("b", "b")
+    files = unix_board.files()
+    assert files["/id/active"] == b"b"
+    assert {**_slot(one, "a"), **_slot(three, "b")}.items() <= files.items()
+
+
 @pytest.mark.parametrize("stop_at", ["/id/b/ca.der", "/id/b/key.der", "manifest", "/id/active"])
 def test_interrupted_before_the_switch_the_old_identity_stays(
     board: Transport, unix_board: UnixBoard, authority: Authority, stop_at: str

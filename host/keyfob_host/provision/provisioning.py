@@ -102,7 +102,8 @@ class ProvisionReport:
         """For people, two lines."""
         verb = "would write" if self.dry_run else "wrote"
         size = sum(self.files.values())
-        kept = f", slot {self.before} keeps the old one" if self.before else ""
+        has_old = self.before not in (None, self.slot)
+        kept = f", slot {self.before} keeps the old one" if has_old else ""
         return (
             f"{self.device_id}: {verb} {len(self.files)} files ({size} bytes) "
             f"to slot {self.slot}{kept}\n"
@@ -192,7 +193,7 @@ def provision_files(
     _check_key(identity, kind)
     text = settings_text(settings, kind, identity.name, present_settings(board))
     before = active_slot(board)
-    slot = "b" if before == "a" else "a"
+    slot = _slot_to_write(board, before)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     broker = json.loads(text)["broker"]
     report = ProvisionReport(
@@ -227,6 +228,30 @@ def _check_key(identity: Identity, kind: BoardKind) -> None:
             fix=f"keyfob cert device {identity.name} --key-type {kind.tls.keys[0]} --force",
             status=ExitStatus.IDENTITY,
         )
+
+
+def _slot_to_write(board: Transport, active: str | None) -> str:
+    """The slot that the board does not use: the inactive one. Where a file of the active one
+    is damaged it is that one, since the board lives by the other until this is done."""
+    other = "b" if active == "a" else "a"
+    if active is None or board.hash(f"/id/{other}/{MANIFEST}") is None:
+        return other
+    path = f"/id/{active}/{MANIFEST}"
+    try:
+        listed = {f"/id/{active}/{name}": digest for name, digest in _listed(board, path).items()}
+        seen = files.hashes(board, list(listed))
+        is_whole = all(seen[name] == bytes.fromhex(digest) for name, digest in listed.items())
+    except (ValueError, TypeError, AttributeError, KeyError):
+        is_whole = False
+    return other if is_whole else active
+
+
+def _listed(board: Transport, path: str) -> dict[str, str]:
+    """File names and SHA-256 (hex) in a manifest; empty only where there is none."""
+    if board.hash(path) is None:
+        raise ValueError(path)
+    found: dict[str, str] = json.loads(board.read(path))["files"]
+    return found
 
 
 def _write_slot(board: Transport, slot: str, contents: dict[str, bytes], on_step: OnStep) -> None:
