@@ -3,9 +3,9 @@
 It stands on the host, so the same faults work for a real board and a virtual one.
 "up" is from the client (the board) to the server, "down" the other way; a byte's
 number counts from the start of its connection, in its direction. The relay looks at
-no content; it keeps the first bytes of each direction (`Connection.head`) for who
-wants to judge what was sent. It does not model packet loss or reordering: TCP hides
-both from its users, who see them as a delay or a stall.
+no content; it keeps the first bytes of each direction (`Connection.head`), and shows an
+`Observer` what passes, for who wants to judge what was sent. It does not model packet loss
+or reordering: TCP hides both from its users, who see them as a delay or a stall.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.relay_streams import connect, serve
 
 Direction = Literal["up", "down"]
 Kind = Literal["cut", "half-close", "stall", "delay", "throttle", "split"]
@@ -82,6 +83,25 @@ class Connection:
     alive: bool = True
 
 
+class Observer(Protocol):
+    """Who is told what passes, in the relay's thread: it must neither wait nor raise."""
+
+    def opened(self, connection: Connection, peer: str) -> None:
+        """The client at ``peer`` is connected to the relay."""
+
+    def refused(self, connection: Connection, error: OSError) -> None:
+        """The server took no connection."""
+
+    def passed(self, connection: Connection, direction: Direction, data: bytes) -> None:
+        """``data`` was sent on."""
+
+    def ended(self, connection: Connection, direction: Direction, is_reset: bool) -> None:
+        """The sender of ``direction`` says no more, by FIN or by RST."""
+
+    def closed(self, connection: Connection) -> None:
+        """Both sides are over."""
+
+
 class TcpRelay:
     """Listens on ``(listen_host, port)`` and carries each connection to ``target``.
 
@@ -90,9 +110,14 @@ class TcpRelay:
     """
 
     def __init__(
-        self, target: tuple[str, int], listen_host: str = "127.0.0.1", port: int = 0
+        self,
+        target: tuple[str, int],
+        listen_host: str = "127.0.0.1",
+        port: int = 0,
+        observer: Observer | None = None,
     ) -> None:
         self.target = target
+        self._observer = observer
         self.listen_host = listen_host
         self.port = port
         self.connections: list[Connection] = []
@@ -195,9 +220,7 @@ class TcpRelay:
         loop = asyncio.new_event_loop()
         self._loop = loop
         self._changed = asyncio.Event()
-        server = loop.run_until_complete(
-            asyncio.start_server(self._carry, sock=listener, limit=_CHUNK_BYTES)
-        )
+        server = loop.run_until_complete(serve(self._carry, listener, limit=_CHUNK_BYTES))
         loop.call_soon(ready.set)
         try:
             loop.run_forever()
@@ -242,18 +265,23 @@ class TcpRelay:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(started_s=time.monotonic())
         self.connections.append(connection)
+        if self._observer:
+            self._observer.opened(connection, _address(writer))
         try:
             onward = await self._connect()
-        except OSError:  # nobody listens behind the relay: the client is told so by a reset
+        except OSError as error:  # nobody listens behind the relay: a reset tells the client
             _reset(writer)
             connection.alive = False
+            if self._observer:
+                self._observer.refused(connection, error)
             return
         link = _Link(connection, client=writer, server=onward[1])
         self._links.add(link)
         up = asyncio.ensure_future(self._pump(link, "up", reader, onward[1]))
         down = asyncio.ensure_future(self._pump(link, "down", onward[0], writer))
         try:
-            await asyncio.gather(up, down)
+            if not all(await asyncio.gather(up, down)):
+                link.reset()
         except OSError:  # one side reset its connection: pass that on
             link.reset()
         finally:
@@ -261,10 +289,12 @@ class TcpRelay:
                 one.cancel()
             link.finish()
             self._links.discard(link)
+            if self._observer:
+                self._observer.closed(connection)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect onward; a subclass may have its own way."""
-        return await asyncio.open_connection(*self.target, limit=_CHUNK_BYTES)
+        return await connect(self.target, limit=_CHUNK_BYTES)
 
     async def _pump(
         self,
@@ -272,21 +302,49 @@ class TcpRelay:
         direction: Direction,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-    ) -> None:
-        """Carry one direction to its end, through whatever fault is in force."""
-        while data := await reader.read(_CHUNK_BYTES):
+    ) -> bool:
+        """Carry one direction to its end, through whatever fault is in force.
+
+        False where the receiver took no more. What it said before that is still to be
+        carried the other way, so this is no error.
+        """
+        while data := await self._read(link, direction, reader):
             while data:
                 part = await self._portion(link, direction, data)
                 if part is None:
-                    return
+                    return True
                 link.count(direction, part)  # first: the receiver may ask as soon as it has it
                 writer.write(part)
-                await writer.drain()
+                if self._observer and part:
+                    self._observer.passed(link.connection, direction, part)
+                try:
+                    await writer.drain()
+                except OSError:
+                    return False
                 data = data[len(part) :]
                 if self._fault and self._fault.kind == "split":
                     await self._interrupted(_PIECE_S)
-        if not writer.is_closing() and writer.can_write_eof():
-            writer.write_eof()
+        try:
+            if not writer.is_closing() and writer.can_write_eof():
+                writer.write_eof()
+        except OSError:
+            return False
+        return True
+
+    async def _read(self, link: _Link, direction: Direction, reader: asyncio.StreamReader) -> bytes:
+        """The next bytes; none at the end."""
+        try:
+            data = await reader.read(_CHUNK_BYTES)
+        except OSError:
+            self._tell_end(link, direction, is_reset=True)
+            raise
+        if not data:
+            self._tell_end(link, direction, is_reset=False)
+        return data
+
+    def _tell_end(self, link: _Link, direction: Direction, *, is_reset: bool) -> None:
+        if self._observer and not link.was_reset:  # else it was us
+            self._observer.ended(link.connection, direction, is_reset)
 
     async def _portion(self, link: _Link, direction: Direction, data: bytes) -> bytes | None:
         """How much of ``data`` may pass now; empty to look again, None when it is over."""
@@ -323,6 +381,7 @@ class _Link:
     connection: Connection
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
+    was_reset: bool = False
 
     def close_by(self, fault: Fault, direction: Direction) -> bool:
         """Close as ``fault`` says; False when it is of a kind that closes nothing."""
@@ -340,6 +399,7 @@ class _Link:
         head += part[: max(0, _HEAD_BYTES - len(head))]
 
     def reset(self) -> None:
+        self.was_reset = True
         _reset(self.client)
         _reset(self.server)
 
@@ -347,6 +407,11 @@ class _Link:
         self.connection.alive = False
         self.client.close()
         self.server.close()
+
+
+def _address(writer: asyncio.StreamWriter) -> str:
+    peer = writer.get_extra_info("peername") or ("?", 0)  # gone again already
+    return f"{peer[0]}:{peer[1]}"
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

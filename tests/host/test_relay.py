@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.relay import Fault, TcpRelay
+from keyfob_host.relay import Connection, Fault, TcpRelay
 
 
 class Echo:
@@ -193,6 +195,75 @@ def test_split_delivers_everything_in_pieces_of_that_size(
         pieces.append(client.recv(100))
     assert b"".join(pieces) == bytes(range(20))
     assert [len(piece) for piece in pieces] == [10, 3, 3, 3, 1]
+
+
+def test_what_a_server_says_before_it_resets_still_arrives() -> None:
+    """As a broker refuses a certificate: an alert, then RST, while the board still writes."""
+    rounds = 100
+    said = b"the last words"
+
+    def refuse(listener: socket.socket) -> None:
+        for _ in range(rounds):
+            client, _ = listener.accept()
+            client.recv(10)
+            client.sendall(said)
+            client.close()  # with bytes unread: RST, not FIN
+
+    seen = Passed()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=refuse, args=(listener,), daemon=True)
+        server.start()
+        with TcpRelay(listener.getsockname(), observer=seen) as relay:
+            for _ in range(rounds):
+                address = ("127.0.0.1", relay.port)
+                with (
+                    socket.create_connection(address, timeout=5) as sock,
+                    contextlib.suppress(OSError),
+                ):
+                    for _ in range(20):
+                        sock.sendall(bytes(3000))
+            wait_for(lambda: len(seen.closed_ones) == rounds, timeout_s=20)
+        server.join(5)
+    assert [bytes(one) for one in seen.down.values()] == [said] * rounds
+
+
+def test_an_observer_is_told_who_ended_it_and_how(echo: Echo) -> None:
+    seen = Passed()
+    with TcpRelay(echo.address, observer=seen) as watched:
+        with socket.create_connection(("127.0.0.1", watched.port), timeout=5) as sock:
+            assert round_trip(sock, b"x") == b"x"
+        wait_for(lambda: len(seen.closed_ones) == 1)
+        assert seen.ends == [("up", False), ("down", False)]
+        with socket.create_connection(("127.0.0.1", watched.port), timeout=5) as sock:
+            assert round_trip(sock, b"x") == b"x"
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_for(lambda: len(seen.closed_ones) == 2)
+        assert seen.ends[2:] == [("up", True)]
+
+
+class Passed:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.down: dict[int, bytearray] = {}
+        self.ends: list[tuple[str, bool]] = []
+        self.closed_ones: list[Connection] = []
+
+    def opened(self, connection: Connection, peer: str) -> None:
+        self.down[id(connection)] = bytearray()
+
+    def refused(self, connection: Connection, error: OSError) -> None:
+        raise AssertionError(error)
+
+    def passed(self, connection: Connection, direction: str, data: bytes) -> None:
+        if direction == "down":
+            self.down[id(connection)] += data
+
+    def ended(self, connection: Connection, direction: str, is_reset: bool) -> None:
+        self.ends.append((direction, is_reset))
+
+    def closed(self, connection: Connection) -> None:
+        self.closed_ones.append(connection)
 
 
 def test_nobody_behind_the_relay_resets_the_client(echo: Echo) -> None:

@@ -15,6 +15,7 @@ import socket
 from typing import Any, Protocol
 
 from keyfob_host.relay import Fault, TcpRelay
+from keyfob_host.relay_streams import connect, serve
 
 _HOLD_S = 2.0  # an onward connection that the board does not use is closed after this
 _PROBE_S = 1.0  # no answer by then: let the board's own connection wait for it
@@ -78,9 +79,7 @@ class TcpTarget(TcpRelay):
         if self._early is not None or self._closed:
             return
         try:
-            stream = await asyncio.wait_for(
-                asyncio.open_connection(*self.target, limit=_CHUNK_BYTES), _PROBE_S
-            )
+            stream = await asyncio.wait_for(connect(self.target, limit=_CHUNK_BYTES), _PROBE_S)
         except asyncio.TimeoutError:
             await self._listen_now()
         except OSError as error:
@@ -120,9 +119,7 @@ class TcpTarget(TcpRelay):
 
     async def _listen_now(self) -> None:
         if self._server is None and not self._closed:
-            self._server = await asyncio.start_server(
-                self._carry, sock=self._bound, limit=_CHUNK_BYTES
-            )
+            self._server = await serve(self._carry, self._bound, limit=_CHUNK_BYTES)
 
     def _refuse(self) -> None:
         """Keep the port, listen no longer."""
