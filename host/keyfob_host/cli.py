@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "element": ("keyfob_host.commands.element:element", "Show or lock a secure element."),
     "rotate": ("keyfob_host.commands.rotate:rotate", "New certificate or anchors over MQTT."),
     "renewer": ("keyfob_host.commands.renewer:renewer", "Answer boards that ask for one."),
+    "tap": ("keyfob_host.commands.tap:tap", "See what board and broker say in TLS."),
     "monitor": ("keyfob_host.commands.monitor:monitor", "Show the board's console and events."),
     "hil": ("keyfob_host.commands.hil:hil", "Run hardware-in-the-loop suites."),
     "demo": ("keyfob_host.commands.demo:demo", "The whole job on a virtual board."),

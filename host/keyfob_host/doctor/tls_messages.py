@@ -31,7 +31,8 @@ from keyfob_host.lint.names import read_name
 Facts = dict[str, Any]
 
 RETRY_RANDOM = hashlib.sha256(b"HelloRetryRequest").digest()  # RFC 8446 section 4.1.3
-_DOWNGRADED = {b"DOWNGRD\1": "TLS 1.2", b"DOWNGRD\0": "TLS 1.1 or older"}
+# What a server of these versions puts into the random of an older one: section 4.1.3.
+_DOWNGRADED = {b"DOWNGRD\1": "TLS 1.3", b"DOWNGRD\0": "TLS 1.2 or newer"}
 _MOST_LISTED = 200  # of any one list; what comes behind is counted
 _NAMED_CURVE = 3
 _OCSP = 1
@@ -74,7 +75,7 @@ def read_server_hello(body: bytes) -> Facts:
         "extensions": listed(found, lambda number: name16(EXTENSIONS, number)),
     }
     if random[24:] in _DOWNGRADED:
-        facts["could_do_better_than"] = _DOWNGRADED[random[24:]]
+        facts["is_downgraded_from"] = _DOWNGRADED[random[24:]]
     return facts | _each(found, _SERVER_EXTENSIONS)
 
 

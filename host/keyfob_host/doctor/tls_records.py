@@ -64,17 +64,12 @@ class RecordReader:
         self._fragment = bytearray()
         self._length = 0
         self._missing = 0  # of the current record's body
-        self._is_foreign = False
-
-    @property
-    def is_tls(self) -> bool:
-        """Whether it began as TLS and still is."""
-        return self._begins == TLS and not self._is_foreign
+        self.is_foreign = False  # what comes is no TLS, or no more
 
     def feed(self, data: bytes) -> Iterator[Record | Foreign]:
         """What ``data`` completes. Take each before the next: ``protected`` counts at once."""
         self.bytes_seen += len(data)
-        if self._is_foreign:
+        if self.is_foreign:
             return
         if self._begins is None:
             taken = data[: MOST_BYTES - len(self._head)]
@@ -90,7 +85,7 @@ class RecordReader:
 
     def finish(self) -> Foreign | None:
         """What the stream's end leaves unsaid: a beginning too short, half a record."""
-        if self._is_foreign:
+        if self.is_foreign:
             return None
         if self._begins is None:
             if not self._head:
@@ -104,7 +99,7 @@ class RecordReader:
         return None
 
     def _foreign(self, what: str) -> Foreign:
-        self._is_foreign = True
+        self.is_foreign = True
         self._head, self._fragment = bytearray(), bytearray()
         return Foreign(what)
 

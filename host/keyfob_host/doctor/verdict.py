@@ -99,23 +99,25 @@ def verdict(conversation: Conversation) -> Verdict:
     alert = next((one for one in conversation.alerts if not one.is_closing), None)
     meaning, is_well = _meaning(conversation, alert)
     after = sides[ender].last if ender in ("board", "broker") else ""
-    ways = {"fin": "closed it", "reset": "reset it"}
-    parts = [f"the {ender} {ways[how]}" if how else "nobody has ended it"]
+    ways = {"fin": "closed by the", "reset": "reset by the"}
+    parts = [f"{ways[how]} {ender}" if how else "ended by nobody"]
     if alert:
-        parts.append(f"alert {alert.number} {alert.name} came from the {alert.sender}")
-        parts.append(f"after the {_OTHER[alert.sender]}'s {sides[_OTHER[alert.sender]].last}")
+        other = _OTHER[alert.sender]
+        parts.append(f"alert {alert.number} {alert.name} from the {alert.sender}")
+        parts.append(f"the {other}'s last was {sides[other].last or 'nothing'}")
     else:
         said = [f"the {one}'s last was {sides[one].last}" for one in sides if sides[one].last]
-        parts.append(", ".join(said) or "neither had said anything")
+        parts.append(" and ".join(said) or "neither had said anything")
     if conversation.version:
-        parts.append(f"{conversation.version}, {conversation.suite}")
+        parts.append(f"{conversation.version} with {conversation.suite}")
     parts += [f"{_counted(sides[one])} from the {one}" for one in sides if sides[one].data_records]
-    text = f"{', '.join(parts)}. {meaning[:1].upper()}{meaning[1:]}."
+    text = f"{meaning[:1].upper()}{meaning[1:]}. It was {'; '.join(parts)}."
     return Verdict(printable(text), printable(meaning), ender, how, after, alert, is_well)
 
 
 def _counted(side: SideState) -> str:
-    return f"{side.data_records} encrypted records ({side.data_bytes} bytes)"
+    plural = "" if side.data_records == 1 else "s"
+    return f"{side.data_records} encrypted record{plural} ({side.data_bytes} bytes)"
 
 
 def _meaning(conversation: Conversation, alert: Alert | None) -> tuple[str, bool]:

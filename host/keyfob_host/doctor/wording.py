@@ -64,9 +64,7 @@ def _server_hello(fields: dict[str, Any]) -> str:
         "encrypt-then-MAC" if "encrypt_then_mac" in fields else "",
         f"fragments of {fields['max_fragment_length']}" if "max_fragment_length" in fields else "",
         f"ALPN {some(fields['alpn'])}" if "alpn" in fields else "",
-        f"the broker could do better than {fields['could_do_better_than']}"
-        if "could_do_better_than" in fields
-        else "",
+        "the broker speaks a newer version too" if "is_downgraded_from" in fields else "",
     ]
     return "ServerHello: " + "; ".join(part for part in parts if part)
 
@@ -154,7 +152,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "no-more": lambda f: f"{f['told']} facts are told; of this connection no more are",
     "closed": lambda f: f"closes (FIN){_after(f)}",
     "reset": lambda f: f"resets (RST){_after(f)}",
-    "opened": lambda f: f"connects, from {f['from']}",
+    "opened": lambda f: f"connects, from {f['peer']}",
     "refused": lambda f: f"does not take the connection: {f['why']}",
     "silence": lambda f: f"nothing from either side for {f['silent_s']:g} s",
     "unread": lambda f: f"the tap cannot read on: {f['why']}",
