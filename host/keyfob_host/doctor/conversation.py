@@ -28,6 +28,7 @@ from keyfob_host.doctor.tls_numbers import (
     MESSAGES,
     RECORD_TYPES,
     name,
+    numbered,
 )
 from keyfob_host.doctor.tls_records import (
     MAX_PLAIN_BYTES,
@@ -209,7 +210,7 @@ class Conversation:
     def _alert(self, alert: Alert) -> Fact:
         self.alerts.append(alert)
         del self.alerts[:-MOST_FACTS]
-        self.sides[alert.sender].last = f"alert {alert.number} {alert.name}"
+        self.sides[alert.sender].last = f"alert {numbered(ALERTS, alert.number)}"
         fields = {
             "level": name(ALERT_LEVELS, alert.level), "number": alert.number, "name": alert.name,
         }  # fmt: skip
@@ -224,7 +225,10 @@ class Conversation:
         if message.body is None:
             yield Fact(sender, "too-long", {"message": what, "bytes": message.length})
         elif reader is None:
-            slug = _slug(what) if message.message_type in MESSAGES else "message"
+            other: Sender = "board" if sender == "broker" else "broker"
+            is_others = (other, message.message_type) in _READERS
+            known = _slug(what) if message.message_type in MESSAGES else "message"
+            slug = "unexpected" if is_others else known
             yield Fact(sender, slug, {"message": what, "bytes": message.length})
         else:
             try:

@@ -13,6 +13,7 @@ from typing import Any
 from keyfob_host.doctor.conversation import Alert, Conversation, Sender, SideState
 from keyfob_host.doctor.first_bytes import HTTP, PLAIN_MQTT
 from keyfob_host.doctor.tls_certificates import is_for
+from keyfob_host.doctor.tls_numbers import ALERTS, numbered
 from keyfob_host.doctor.wording import printable
 
 _FROM_BOARD = {
@@ -103,7 +104,7 @@ def verdict(conversation: Conversation) -> Verdict:
     parts = [f"{ways[how]} {ender}" if how else "ended by nobody"]
     if alert:
         other = _OTHER[alert.sender]
-        parts.append(f"alert {alert.number} {alert.name} from the {alert.sender}")
+        parts.append(f"alert {numbered(ALERTS, alert.number)} from the {alert.sender}")
         parts.append(f"the {other}'s last was {sides[other].last or 'nothing'}")
     else:
         said = [f"the {one}'s last was {sides[one].last}" for one in sides if sides[one].last]

@@ -7,6 +7,7 @@ from typing import Any
 
 from keyfob_host.doctor.conversation import Fact
 from keyfob_host.doctor.tls_certificates import one_line
+from keyfob_host.doctor.tls_numbers import ALERTS, numbered
 
 _SHOWN = 3
 
@@ -96,7 +97,7 @@ def _key_exchange(fields: dict[str, Any]) -> str:
 
 
 def _alert(fields: dict[str, Any]) -> str:
-    return f"alert {fields['number']} {fields['name']}, {fields['level']}"
+    return f"alert {numbered(ALERTS, fields['number'])}, {fields['level']}"
 
 
 def _message(fields: dict[str, Any]) -> str:
@@ -146,6 +147,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
         f"{f['bytes']} bytes"
         + (f", above the {f['most']} allowed" if f["bytes"] > f["most"] else "")
     ),
+    "unexpected": lambda f: f"{f['message']}, {f['bytes']} bytes, which this side never sends",
     "too-long": lambda f: f"{f['message']} of {f['bytes']} bytes, longer than is read here",
     "malformed": lambda f: f"{f['message']}, malformed: {f['why']}",
     "cut-message": lambda f: "the end, in the middle of a handshake message",

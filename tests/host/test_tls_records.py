@@ -1,0 +1,523 @@
+"""What is plain in TLS is read right, however it was cut, and nothing breaks the reader.
+
+Against OpenSSL (through Python's ssl), the traces of RFC 8448, and names that openssl and
+Python's ssl know. mbedTLS, Keyfob's engine and mosquitto: `tests/bench/test_tap.py`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from random import Random
+
+import pytest
+from cryptography import x509
+from tls_streams import NAME, Pki, Stream, cut, facts_of, openssl_suites, record, shapes
+
+from keyfob_host.doctor import tls_messages, tls_numbers, tls_suites
+from keyfob_host.doctor.conversation import MOST_FACTS, Conversation, Fact
+from keyfob_host.doctor.tls_cursor import MalformedError
+from keyfob_host.doctor.tls_records import MAX_MESSAGE_BYTES, MAX_RECORD_BYTES
+from keyfob_host.doctor.verdict import verdict
+from keyfob_host.doctor.wording import in_words
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "rfc8448.txt"
+NOW = datetime.now(timezone.utc)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def streams(pki: Pki) -> dict[str, Stream]:
+    """One conversation of each kind."""
+    return {
+        "mutual": record(pki.server(), pki.client()).stream,
+        "one-sided": record(pki.server(asks=False), pki.client(identity=None)).stream,
+        "no-certificate": record(pki.server(), pki.client(identity=None)).stream,
+        "tls-1.3": record(pki.server("TLSv1_3"), pki.client("TLSv1_3")).stream,
+        "retry": [
+            ("board", rfc8448("5.client-hello-1")), ("broker", rfc8448("5.hello-retry-request")),
+        ],
+    }  # fmt: skip
+
+
+def rfc8448(name: str) -> bytes:
+    """Octets of the RFC; a message is put into a record, as the RFC prints it."""
+    for line in VECTORS.read_text().splitlines():
+        if line.startswith(f"{name} "):
+            octets = bytes.fromhex(line.split()[1])
+            if name.endswith("-record"):
+                return octets
+            return b"\x16\x03\x01" + len(octets).to_bytes(2, "big") + octets
+    raise KeyError(name)
+
+
+def one(facts: list[Fact], what: str, sender: str = "") -> Fact:
+    (found,) = [fact for fact in facts if fact.what == what and sender in ("", fact.sender)]
+    return found
+
+
+# -- OpenSSL
+
+
+def test_a_mutual_handshake_of_tls_1_2_is_told_message_by_message(pki: Pki) -> None:
+    made = record(pki.server(), pki.client())
+    facts = facts_of(made.stream)
+    assert made.error is None
+    assert shapes(facts) == [
+        ("board", "client-hello"),
+        ("broker", "server-hello"),
+        ("broker", "certificate"),
+        ("broker", "server-key-exchange"),
+        ("broker", "certificate-request"),
+        ("broker", "server-hello-done"),
+        ("board", "certificate"),
+        ("board", "client-key-exchange"),
+        ("board", "certificate-verify"),
+        ("board", "change-cipher-spec"),
+        ("board", "finished"),
+        ("broker", "session-ticket"),
+        ("broker", "change-cipher-spec"),
+        ("broker", "finished"),
+        ("broker", "application-data"),
+        ("board", "application-data"),
+        ("broker", "encrypted-alert"),
+        ("board", "encrypted-alert"),
+    ]
+
+
+def test_names_in_a_hello_are_those_of_openssl(pki: Pki) -> None:
+    context = pki.client()
+    made = record(pki.server(), context)
+    facts = facts_of(made.stream)
+    hello = one(facts, "client-hello").fields
+    known = openssl_suites()
+    offered = [known[suite["id"] & 0xFFFF] for suite in context.get_ciphers()]
+    assert [suite for suite in hello["suites"] if "SCSV" not in suite] == [
+        suite
+        for suite in offered
+        if "_WITH_" in suite  # those of TLS 1.3 are not offered
+    ]
+    assert hello["server_name"] == NAME and hello["versions"] == ["TLS 1.2"]
+    cipher = made.client.cipher()
+    assert cipher is not None
+    chosen = one(facts, "server-hello").fields
+    assert chosen["suite"].endswith(
+        cipher[0].replace("ECDHE-ECDSA-AES256-", "AES_256_").replace("-", "_")
+    )
+    assert chosen["version"] == "TLS 1.2" == (made.client.version() or "").replace("v", " ")
+
+
+def test_chains_are_the_ones_that_were_sent(pki: Pki) -> None:
+    facts = facts_of(record(pki.server(), pki.client()).stream)
+    for sender, name in (("broker", "broker"), ("board", "device")):
+        fact = one(facts, "certificate", sender)
+        pem = (pki.folder / name / "chain.pem").read_bytes()
+        sent = x509.load_pem_x509_certificates(pem)
+        assert [x509.load_der_x509_certificate(der) for der in fact.certificates][:1] == sent[:1]
+        assert fact.fields["certificates"][0]["subject"] == sent[0].subject.rfc4514_string()
+        assert (
+            fact.fields["certificates"][0]["issuer"] == pki.authority.cert.subject.rfc4514_string()
+        )
+
+
+def test_authorities_that_a_server_asks_for_are_named(pki: Pki) -> None:
+    """Python's ssl has no call for them; s_server sends those of its CA file."""
+    server = pki.server()
+    hello = facts_of(record(server, pki.client()).stream)
+    asked = one(hello, "certificate-request").fields
+    assert asked["authority_count"] == len(asked["authorities"]) == 0
+    assert asked["certificate_types"] == ["rsa_sign", "dss_sign", "ecdsa_sign"]
+    name = pki.authority.cert.subject.public_bytes()
+    body = b"\1\x40" + b"\0\2\4\3" + (len(name) + 2).to_bytes(2, "big")
+    body += len(name).to_bytes(2, "big") + name
+    assert tls_messages.read_certificate_request(body)["authorities"] == [
+        pki.authority.cert.subject.rfc4514_string()
+    ]
+
+
+def test_an_empty_certificate_is_told_as_none(pki: Pki) -> None:
+    made = record(pki.server(), pki.client(identity=None))
+    assert made.error is not None and "RETURN_A_CERTIFICATE" in str(made.error)
+    facts = facts_of(made.stream)
+    assert one(facts, "certificate", "board").fields["count"] == 0
+    assert (
+        one(facts, "alert").fields["number"]
+        == ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
+    )
+    assert "the board sent none" in said_of(made.stream)
+
+
+def test_a_resumed_session_is_told_and_shows_no_certificate(pki: Pki) -> None:
+    server, client = pki.server(asks=False), pki.client(identity=None)
+    first = record(server, client)
+    again = record(server, client, session=first.client.session)
+    assert again.client.session_reused
+    facts = facts_of(again.stream)
+    assert one(facts, "server-hello").fields["is_resumed"]
+    assert "certificate" not in {fact.what for fact in facts}
+    assert not one(facts_of(first.stream), "server-hello").fields["is_resumed"]
+
+
+def test_a_resumed_session_of_tls_1_3_is_told(pki: Pki) -> None:
+    server, client = pki.server("TLSv1_3", asks=False), pki.client("TLSv1_3", identity=None)
+    first = record(server, client)
+    again = record(server, client, session=first.client.session)
+    assert again.client.session_reused
+    assert one(facts_of(again.stream), "server-hello").fields["is_resumed"]
+
+
+REFUSALS = {
+    "another-ca": (48, {}),
+    "wrong-name": (42, {"name": "another.keyfob.test"}),
+    "expired": (45, {"not_before": NOW - 3 * DAY, "not_after": NOW - DAY}),
+    "client-usage": (43, {"eku": ["clientAuth"]}),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_the_alert_of_a_client_that_refuses_is_read(case: str, tmp_path: Path) -> None:
+    number, how = REFUSALS[case]
+    name = str(how.pop("name", NAME)) if "name" in how else NAME
+    pki = Pki(tmp_path, **how)
+    client = pki.client()
+    if case == "another-ca":
+        (tmp_path / "other").mkdir()
+        client = Pki(tmp_path / "other").client()
+    made = record(pki.server(), client, name=name)
+    assert isinstance(made.error, ssl.SSLCertVerificationError)
+    alert = one(facts_of(made.stream), "alert")
+    # OpenSSL's alert is the truth here; the name is Python's for that number.
+    assert alert.sender == "board"
+    assert alert.fields["number"] == number
+    known = ssl.AlertDescription(number).name.removeprefix("ALERT_DESCRIPTION_").lower()
+    assert alert.fields["name"] == known
+
+
+def test_no_common_version_and_no_common_suite_are_alerts_of_the_server(pki: Pki) -> None:
+    made = record(pki.server("TLSv1_3"), pki.client("TLSv1_2"))
+    assert [(f.sender, f.fields["number"]) for f in facts_of(made.stream) if f.what == "alert"] == [
+        ("broker", ssl.AlertDescription.ALERT_DESCRIPTION_PROTOCOL_VERSION)
+    ]
+    assert "does not speak the TLS versions that the board offers: TLS 1.2" in said_of(made.stream)
+    client = pki.client()
+    client.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # the broker's key is an EC one
+    made = record(pki.server(), client)
+    assert [(f.sender, f.fields["number"]) for f in facts_of(made.stream) if f.what == "alert"] == [
+        ("broker", ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE)
+    ]
+
+
+def test_tls_1_3_hides_all_but_the_hellos_and_its_refusal_is_not_guessed_at(pki: Pki) -> None:
+    made = record(pki.server("TLSv1_3"), pki.client("TLSv1_3", identity=None))
+    assert made.error is not None
+    facts = facts_of(made.stream)
+    assert {fact.what for fact in facts} == {
+        "client-hello", "server-hello", "change-cipher-spec", "encrypted",
+    }  # fmt: skip
+    said = said_of(made.stream, "broker")
+    assert "TLS 1.3 hides the number" in said and "may have refused" in said
+
+
+# -- the traces of RFC 8448
+
+
+@pytest.mark.parametrize(
+    ("section", "version", "group", "resumes"),
+    [("3", "TLS 1.3", "x25519", False), ("6", "TLS 1.3", "x25519", False)],
+)
+def test_the_hellos_of_rfc_8448_are_read(
+    section: str, version: str, group: str, resumes: bool
+) -> None:
+    facts = facts_of(
+        [
+            ("board", rfc8448(f"{section}.client-hello")),
+            ("broker", rfc8448(f"{section}.server-hello")),
+        ]
+    )
+    assert shapes(facts) == [("board", "client-hello"), ("broker", "server-hello")]
+    hello, answer = facts[0].fields, facts[1].fields
+    assert hello["versions"] == ["TLS 1.3"]
+    assert hello["suites"] == [
+        "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_256_GCM_SHA384",
+    ]  # fmt: skip
+    assert hello["server_name"] == "server"
+    assert hello["groups"][:2] == ["x25519", "secp256r1"] and hello["key_shares"] == ["x25519"]
+    assert hello["signature_algorithms"][:2] == ["ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384"]
+    assert hello["record_size_limit"] == 0x4001
+    assert answer["suite"] == "TLS_AES_128_GCM_SHA256" and answer["version"] == version
+    assert answer["group"] == group and answer["is_resumed"] is resumes
+
+
+def test_the_whole_trace_of_section_3_shows_two_messages_and_sizes() -> None:
+    stream: Stream = [
+        ("board", rfc8448("3.client-hello")),
+        ("broker", rfc8448("3.server-hello") + rfc8448("3.server-flight-record")),
+        ("board", rfc8448("3.client-finished-record")),
+        ("broker", rfc8448("3.ticket-record")),
+        ("board", rfc8448("3.client-data-record")),
+        ("broker", rfc8448("3.server-data-record")),
+        ("board", rfc8448("3.client-close-record")),
+        ("broker", rfc8448("3.server-close-record")),
+    ]
+    conversation = Conversation()
+    facts = [fact for sender, data in stream for fact in conversation.feed(sender, data)]
+    facts += [*conversation.end("board", "fin"), *conversation.end("broker", "fin")]
+    assert shapes(facts) == [
+        ("board", "client-hello"), ("broker", "server-hello"), ("broker", "encrypted"),
+        ("board", "encrypted"), ("board", "maybe-alert"), ("board", "closed"),
+        ("broker", "maybe-alert"), ("broker", "closed"),
+    ]  # fmt: skip
+    assert conversation.sides["board"].data_records == 3
+    assert conversation.sides["broker"].data_records == 4
+    assert verdict(conversation).is_well
+
+
+def test_a_hello_retry_request_and_a_psk_are_told() -> None:
+    """Sections 5 and 4 of RFC 8448."""
+    facts = facts_of(
+        [
+            ("board", rfc8448("5.client-hello-1")),
+            ("broker", rfc8448("5.hello-retry-request")),
+            ("board", rfc8448("5.client-hello-2")),
+            ("broker", rfc8448("5.server-hello")),
+        ]
+    )
+    assert shapes(facts) == [
+        ("board", "client-hello"), ("broker", "hello-retry-request"),
+        ("board", "client-hello"), ("broker", "server-hello"),
+    ]  # fmt: skip
+    assert facts[0].fields["key_shares"] == ["x25519"]
+    assert facts[1].fields["group"] == "secp256r1" and facts[1].fields["cookie_bytes"]
+    assert facts[2].fields["key_shares"] == ["secp256r1"] and facts[2].fields["cookie_bytes"]
+    (resuming,) = facts_of([("board", rfc8448("4.client-hello"))])
+    assert resuming.fields["psk_identities"] == 1 and resuming.fields["early_data"]
+
+
+# -- however it was cut
+
+
+@pytest.mark.parametrize("kind", ["mutual", "one-sided", "no-certificate", "tls-1.3", "retry"])
+def test_bytes_one_by_one_or_in_random_pieces_give_the_same_facts(
+    kind: str, streams: dict[str, Stream]
+) -> None:
+    whole = facts_of(streams[kind])
+    assert facts_of(cut(streams[kind])) == whole
+    for seed in range(5):
+        assert facts_of(cut(streams[kind], Random(seed))) == whole
+
+
+@pytest.mark.parametrize("kind", ["mutual", "tls-1.3"])
+def test_bytes_behind_the_end_are_told_and_change_nothing_before(
+    kind: str, streams: dict[str, Stream]
+) -> None:
+    whole = facts_of(streams[kind])
+    facts = facts_of([*streams[kind], ("broker", b"and more, which is no record")])
+    assert facts[:-1] == whole
+    assert (facts[-1].sender, facts[-1].what) == ("broker", "not-tls")
+
+
+def test_a_message_cut_into_many_records_is_one() -> None:
+    message = rfc8448("3.client-hello")[5:]
+    records = b"".join(b"\x16\3\1\0\1" + message[at : at + 1] for at in range(len(message)))
+    assert facts_of([("board", records)]) == facts_of([("board", rfc8448("3.client-hello"))])
+
+
+def test_a_stream_that_ends_within_a_record_says_so() -> None:
+    conversation = Conversation()
+    assert list(conversation.feed("board", rfc8448("3.client-hello")[:-10])) == []
+    said = [in_words(fact) for fact in conversation.end("board", "reset")]
+    assert said[0].startswith("not TLS: the end, after 186 of a record's 196 bytes")
+    assert said[-1].startswith("resets (RST)")
+
+
+# -- names
+
+
+def test_every_suite_that_openssl_knows_has_the_same_name() -> None:
+    for number, name in openssl_suites().items():
+        assert tls_suites.suite_name(number) == name
+    assert len(openssl_suites()) > 100
+
+
+def test_every_alert_that_python_knows_has_the_same_name() -> None:
+    for known in ssl.AlertDescription:
+        name = known.name.removeprefix("ALERT_DESCRIPTION_").lower()
+        # RFC 5246 spells it user_canceled, Python with two l.
+        assert tls_numbers.ALERTS[known.value] == name.replace("cancelled", "canceled")
+
+
+def test_a_number_without_a_name_is_shown_as_a_number() -> None:
+    hello = rfc8448("3.client-hello").replace(
+        bytes.fromhex("000613011303"), bytes.fromhex("0006fefe4a4a")
+    )
+    (fact,) = facts_of([("board", hello)])
+    assert fact.fields["suites"][:2] == ["0xfefe (unassigned)", "GREASE (0x4a4a)"]
+    (fact,) = facts_of([("broker", b"\x15\3\3\0\2\2\xc8")])
+    assert in_words(fact) == "alert 200 (unassigned), fatal"
+    (fact,) = facts_of([("broker", b"\x16\3\3\0\4\x63\0\0\0")])
+    assert in_words(fact) == "99 (unassigned), 0 bytes"
+
+
+def test_a_name_from_the_wire_cannot_move_the_terminal() -> None:
+    hello = rfc8448("3.client-hello").replace(b"server", b"\x1b[2J\n.")
+    (fact,) = facts_of([("board", hello)])
+    assert in_words(fact).isprintable() and r"\x1b[2J\n" in in_words(fact)
+
+
+# -- what is no TLS
+
+
+@pytest.mark.parametrize(
+    ("first", "what"),
+    [
+        (b"\x10\x10\0\4MQTT\4\2\0\x0a\0\4abcd", "MQTT in clear"),
+        (b"\x10\x92\x01\0\6MQIsdp\3\2\0\x0a", "MQTT in clear"),
+        (b"GET / HTTP/1.1\r\n", "HTTP"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
+        (b"\x80\x2e\1\3\1\0\x15\0\0\0\x10\1\0\x80\3\0", "a ClientHello in SSL 2.0's form"),
+        (b"\0" * 20, "unknown: it begins with 00 00 00 00 00 00 00 00"),
+    ],
+)
+def test_what_is_no_tls_is_named_and_not_repeated(first: bytes, what: str) -> None:
+    whole = facts_of([("board", first + b"secret")])
+    assert (
+        facts_of([("board", bytes([one])) for one in first + b"secret"])[0].fields["seen"] == what
+    )
+    assert [fact.fields["seen"] for fact in whole] == [what]
+    assert "secret" not in str(whole)
+
+
+def said_of(stream: Stream, ender: str = "", how: str = "fin") -> str:
+    """The verdict's text when ``ender`` (or whoever spoke last) has ended it."""
+    conversation = Conversation()
+    for sender, data in stream:
+        list(conversation.feed(sender, data))
+    last = ender or (stream[-1][0] if stream else "broker")
+    list(conversation.end(last, how))  # type: ignore[arg-type]
+    return verdict(conversation).text
+
+
+MQTT: Stream = [("board", b"\x10\x10\0\4MQTT\4\2\0\x0a\0\4abcd")]
+HELLO: Stream = [("board", rfc8448("3.client-hello"))]
+ENDS: dict[str, tuple[Stream, str, str]] = {
+    "closed-at-once": ([], "broker", "before a byte"),
+    "board-looks-only": ([], "board", "if the port is open"),
+    "mqtt-to-tls": (MQTT, "broker", "MQTT in clear to a port that wants TLS"),
+    "tls-to-plain": (HELLO, "broker", "a port without TLS does that"),
+    "no-answer": (HELLO, "board", "never answered"),
+    "plain-mqtt": ([*MQTT, ("broker", b"\x20\2\0\0")], "board", "MQTT in clear on both sides"),
+    "http": ([("board", b"GET / HTTP/1.1\r\n\r\n")], "broker", "HTTP, not MQTT"),
+    "http-answers": ([*HELLO, ("broker", b"HTTP/1.1 400 Bad Request\r\n")], "broker", "none: HTTP"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_each_end_without_an_alert_has_its_own_words(case: str) -> None:
+    stream, ender, words = ENDS[case]
+    assert words in said_of(stream, ender)
+
+
+# -- bounds
+
+
+def test_a_record_above_the_limit_ends_the_reading() -> None:
+    size = MAX_RECORD_BYTES + 1
+    facts = facts_of(
+        [("board", b"\x16\3\1\0\1\1"), ("board", b"\x16\3\3" + size.to_bytes(2, "big"))]
+    )
+    assert facts[-1].what == "not-tls" and str(size) in facts[-1].fields["seen"]
+
+
+def test_a_plain_record_above_the_limit_is_told_and_skipped() -> None:
+    size = MAX_RECORD_BYTES - 1
+    big = b"\x16\3\3" + size.to_bytes(2, "big") + bytes(size)
+    facts = facts_of([("broker", big), ("broker", b"\x15\3\3\0\2\2\x28")])
+    assert shapes(facts) == [("broker", "odd-record"), ("broker", "alert")]
+
+
+def test_a_message_too_long_to_be_kept_is_skipped_and_the_next_is_read() -> None:
+    size = MAX_MESSAGE_BYTES + 1
+    message = b"\x0b" + size.to_bytes(3, "big") + bytes(size) + b"\x0e\0\0\0"
+    pieces = [message[at : at + 16384] for at in range(0, len(message), 16384)]
+    stream: Stream = [("broker", b"\x16\3\3" + len(one).to_bytes(2, "big") + one) for one in pieces]
+    assert shapes(facts_of(stream)) == [("broker", "too-long"), ("broker", "server-hello-done")]
+
+
+def test_a_flood_of_empty_records_or_alerts_is_told_up_to_a_bound() -> None:
+    for flood in (b"\x16\3\3\0\0", b"\x15\3\3\0\2\1\0"):
+        facts = facts_of([("board", flood * 5000)])
+        assert len(facts) == MOST_FACTS and facts[-1].what == "no-more"
+
+
+@pytest.mark.parametrize(
+    ("reader", "body"),
+    [
+        (tls_messages.read_client_hello, b""),
+        (tls_messages.read_client_hello, rfc8448("3.client-hello")[9:] + b"\0"),
+        (tls_messages.read_server_hello, rfc8448("3.server-hello")[9:-1]),
+        (tls_messages.read_certificate, b"\0\0\4\0\0\5\1"),
+        (tls_messages.read_certificate_request, b"\1\x40\0\1\4\0\0"),
+        (tls_messages.read_session_ticket, b"\0\0\0\0\0\1"),
+    ],
+)
+def test_a_message_that_is_not_as_the_rfc_says_is_malformed(reader, body: bytes) -> None:
+    with pytest.raises(MalformedError):
+        reader(body)
+
+
+def test_mutated_conversations_never_raise_and_stay_within_bounds(
+    streams: dict[str, Stream],
+) -> None:
+    mutate(streams, 1500)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_100_000_mutated_conversations_never_raise(streams: dict[str, Stream]) -> None:
+    mutate(streams, 100_000)
+
+
+def mutate(streams: dict[str, Stream], count: int) -> None:
+    random = Random(8446)
+    kinds = sorted(streams)
+    for number in range(count):
+        conversation = Conversation()
+        told = 0
+        for sender, data in mutated(streams[kinds[number % len(kinds)]], random):
+            for fact in conversation.feed(sender, data):
+                told += 1
+                assert in_words(fact).isprintable()
+            for side in conversation.sides.values():
+                assert side.messages.pending_bytes <= MAX_MESSAGE_BYTES + MAX_RECORD_BYTES
+        ender = random.choice(("board", "broker"))
+        list(conversation.end(ender, random.choice(("fin", "reset"))))  # type: ignore[arg-type]
+        assert told <= MOST_FACTS
+        assert verdict(conversation).text.isprintable()
+
+
+def mutated(stream: Stream, random: Random) -> Iterator[tuple[str, bytes]]:
+    """Bits turned, bytes dropped, doubled or made up, pieces left out."""
+    for sender, data in stream:
+        changed = bytearray(data)
+        for _ in range(random.choice((0, 1, 1, 2, 8))):
+            at = random.randrange(len(changed)) if changed else 0
+            how = random.randrange(5)
+            if how == 0 and changed:
+                changed[at] ^= 1 << random.randrange(8)
+            elif how == 1 and changed:
+                changed[at] = random.choice((0, 1, 0x7F, 0x80, 0xFF))
+            elif how == 2:
+                del changed[at : at + random.randint(1, 40)]
+            elif how == 3:
+                changed[at:at] = random.randbytes(random.randint(1, 40))
+            else:
+                changed[at:at] = changed[at : at + random.randint(1, 200)]
+        if random.random() > 0.05:
+            yield sender, bytes(changed)
