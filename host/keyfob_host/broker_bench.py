@@ -1,7 +1,9 @@
 """The one broker of a bench: what ``keyfob broker up``, ``status`` and ``down`` do.
 
 `broker.MosquittoBroker` runs any mosquitto; here it gets this bench's CA, a broker
-identity that boards could accept, and the host's own identity.
+identity that boards could accept, and the host's own identity. With a TLS tap
+(`doctor.tap_daemon`) that has the port boards know, and mosquitto one of its own on the
+loopback, so boards need nothing new.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 from keyfob_host import daemon
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.broker_probe import probe
+from keyfob_host.doctor.tap_daemon import EVENTS, TapState, start_tap, stop_tap, tap_of
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.listeners import loopback_of
@@ -24,6 +27,8 @@ from keyfob_host.pki.identity import Identity
 from keyfob_host.pki.names import host_san, san_text
 from keyfob_host.pki.revocation import check_crls, crl_states
 
+_LOOPBACK = "127.0.0.1"
+
 
 def broker_up(
     home: Home,
@@ -33,21 +38,27 @@ def broker_up(
     host: str,
     port: int,
     unlock: Callable[[], Authority],
+    tap: bool = False,
 ) -> tuple[MosquittoBroker, bool]:
     """Start the bench's broker, or find it running: (broker, whether it was started now).
 
     ``name`` is its identity (None: the only one there is), ``sans`` what its
     certificate must cover; one that is missing is issued if ``sans`` says for what.
-    ``unlock`` is called only if something must be signed. Errors: ``ca.missing``,
-    ``cert.*``, ``broker.*``.
+    ``unlock`` is called only if something must be signed. ``tap``: with a TLS tap on
+    ``port``; one that has ended is started again. Errors: ``ca.missing``, ``cert.*``,
+    ``broker.*``, ``tap.*``.
     """
     ca = load_ca_cert(home.ca_dir)
     with daemon.locked(home.ensure().broker_dir):
         chosen = name or _only_identity(home)
         running = MosquittoBroker.attach(home.broker_dir)
         if running is not None:
-            _refuse_other(running, chosen, host, port)
+            before = tap_of(home.broker_dir)
+            _refuse_other(running, before, chosen, host, port, tap)
+            if before is not None and before.pid is None:
+                _start_tap(home, running, before.host, before.port)
             return running, False
+        stop_tap(home.broker_dir)  # of a broker that was killed
         folder = bench.broker_dir(home, chosen)
         authority: Authority | None = None
         if sans and not folder.exists():
@@ -63,13 +74,26 @@ def broker_up(
             home.broker_dir,
             identity_dir=folder,
             ca_pem_path=clients_ca_path(home.ca_dir),
-            host=host,
-            port=port,
+            host=_LOOPBACK if tap else host,
+            port=0 if tap else port,
             persistence=True,
             host_identity_dir=bench.host_dir(home),
             crl_path=crl_path(home) if crl_path(home).exists() else None,
         )
-        return broker.start(), True
+        broker.start()
+        if tap:
+            try:
+                _start_tap(home, broker, host, port)
+            except BaseException:
+                broker.stop()
+                raise
+        return broker, True
+
+
+def port_for_boards(home: Home, broker: MosquittoBroker) -> int:
+    """Where boards connect to the running ``broker``: at its tap, if it has one."""
+    tap = tap_of(home.broker_dir)
+    return tap.port if tap else broker.port
 
 
 def broker_rereads(home: Home, *, end_sessions: bool = False) -> str:
@@ -94,8 +118,9 @@ def broker_rereads(home: Home, *, end_sessions: bool = False) -> str:
 
 
 def broker_down(home: Home) -> int | None:
-    """End the bench's broker; its pid, or None if none ran."""
+    """End the bench's broker and its tap; the broker's pid, or None if none ran."""
     with daemon.locked(home.ensure().broker_dir):
+        stop_tap(home.broker_dir)
         running = MosquittoBroker.attach(home.broker_dir)
         if running is None:
             return None
@@ -107,6 +132,7 @@ def broker_down(home: Home) -> int | None:
 def broker_status(home: Home) -> dict[str, Any]:
     """The broker's state as JSON-ready values; ``accepting`` is whether a client gets in now.
 
+    ``host`` and ``port`` are for boards; ``tap`` is None, or the tap that stands there.
     Error ``broker.down``.
     """
     running = MosquittoBroker.attach(home.broker_dir)
@@ -123,11 +149,22 @@ def broker_status(home: Home) -> dict[str, Any]:
         )  # fmt: skip
     except (OSError, KeyfobHostError) as error:
         trouble = error.cause if isinstance(error, KeyfobHostError) else str(error)
+    tap = tap_of(home.broker_dir)
+    if tap is not None and tap.pid is None:
+        again = f"keyfob broker up --tap --port {tap.port} --bind {tap.host}"
+        trouble = f"its tap has ended; start it again: {again}"
     return {
         "name": identity.name,
         "pid": running.pid,
-        "host": running.host,
-        "port": running.port,
+        "host": tap.host if tap else running.host,
+        "port": tap.port if tap else running.port,
+        "tap": {
+            "pid": tap.pid,
+            "broker_port": running.port,
+            "events": str(home.broker_dir / EVENTS),
+        }
+        if tap
+        else None,
         "uptime_s": round(running.uptime_s, 1),
         "accepting": not trouble,
         "trouble": trouble,
@@ -169,15 +206,35 @@ def _only_identity(home: Home) -> str:
     )
 
 
-def _refuse_other(running: MosquittoBroker, name: str, host: str, port: int) -> None:
+def _start_tap(home: Home, broker: MosquittoBroker, host: str, port: int) -> None:
+    try:
+        start_tap(home.broker_dir, host, port, (_LOOPBACK, broker.port))
+    except KeyfobHostError as error:
+        stop_tap(home.broker_dir)
+        option = {
+            "tap.port-taken": f"--port {port + 1 if port < 65535 else 0}",
+            "tap.port-privileged": "--port 8883",
+            "tap.bad-address": f"--bind {_LOOPBACK}",
+        }.get(error.code)
+        if option is not None:
+            error.fix = f"keyfob broker up --tap {option}"
+        raise
+
+
+def _refuse_other(
+    running: MosquittoBroker, before: TapState | None, name: str, host: str, port: int, tap: bool
+) -> None:
     """Raise unless the running broker is the one asked for."""
-    has = (running.identity_dir.name, running.host, running.port)
-    if has[:2] == (name, host) and port in (0, running.port):
+    own_name = running.identity_dir.name
+    has = before or running
+    if (own_name, has.host, before is not None) == (name, host, tap) and port in (0, has.port):
         return
+    ways = {True: " with a tap", False: " without a tap"} if tap != (before is not None) else {}
     raise KeyfobHostError(
         "broker.already-up",
         "this bench's broker runs already, with other settings",
-        evidence=f"pid {running.pid}: {has[0]} on {has[1]}:{has[2]}; "
-        f"asked for: {name} on {host}:{port}",
+        evidence=f"pid {running.pid}: {own_name} on {has.host}:{has.port}"
+        f"{ways.get(before is not None, '')}; asked for: {name} on {host}:{port}"
+        f"{ways.get(tap, '')}",
         fix="keyfob broker down, then the same command again",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -32,6 +33,9 @@ def broker() -> None:
     "--bind", default="127.0.0.1", show_default=True,
     help="Address to listen on; 0.0.0.0 for real boards.",
 )  # fmt: skip
+@click.option(
+    "--tap", is_flag=True, help="With a TLS tap on the port: what passes is in tap.jsonl."
+)
 @passphrase_options
 @click.pass_obj
 def up(
@@ -40,13 +44,14 @@ def up(
     sans: tuple[str, ...],
     port: int,
     bind: str,
+    tap: bool,
     passphrase_file: Path | None,
     passphrase_env: str | None,
 ) -> None:
     """Start the broker, and wait until it really lets a client in."""
     home = find_home()
     _, started = broker_up(
-        home, name=name, sans=sans, host=bind, port=port,
+        home, name=name, sans=sans, host=bind, port=port, tap=tap,
         unlock=lambda: unlock(home.ca_dir, passphrase_file, passphrase_env),
     )  # fmt: skip
     state = broker_status(home)
@@ -91,5 +96,12 @@ def _sentence(state: dict[str, object]) -> str:
     return (
         f"{state['name']} on {state['host']}:{state['port']}, pid {state['pid']}, "
         f"{state['uptime_s']} s; certificate until {str(state['not_after'])[:10]} "
-        f"({state['days_left']} days){revoking}"
+        f"({state['days_left']} days){revoking}{_tapped(state['tap'])}"
     )
+
+
+def _tapped(tap: Any) -> str:
+    if tap is None:
+        return ""
+    runs = f"pid {tap['pid']}" if tap["pid"] else "which has ended"
+    return f"; behind a tap, {runs}: {tap['events']}"

@@ -6,6 +6,7 @@ Nothing is verified. One that cryptography cannot read is told with its size and
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import Any
 
 from cryptography import x509
@@ -24,7 +25,9 @@ MOST_CERTIFICATES = 16  # of one chain; no stack takes more
 def describe_seen(der: bytes) -> dict[str, Any]:
     """The facts of one; ``unreadable`` says why there are hardly any."""
     try:
-        found = describe(x509.load_der_x509_certificate(der))
+        with warnings.catch_warnings():  # what is odd in it is the sender's affair
+            warnings.simplefilter("ignore")
+            found = describe(x509.load_der_x509_certificate(der))
     except Exception as error:  # from the wire: whatever it is, it is not our failure
         return {
             "bytes": len(der),

@@ -133,11 +133,13 @@ def find_identity(home: Home, id_or_folder: str) -> tuple[Path, str | None]:
 def bench_settings(settings: Settings, home: Home) -> Settings:
     """For a virtual board: the bench's running broker and NTP server where none was given."""
     from keyfob_host.broker import MosquittoBroker
+    from keyfob_host.broker_bench import port_for_boards
     from keyfob_host.ntp_daemon import ntp_status
 
     broker = MosquittoBroker.attach(home.broker_dir)
     if settings.broker is None and broker is not None:
-        settings = replace(settings, broker=f"{broker.identity_dir.name}:{broker.port}")
+        port = port_for_boards(home, broker)
+        settings = replace(settings, broker=f"{broker.identity_dir.name}:{port}")
     if not settings.ntp:
         with contextlib.suppress(KeyfobHostError):  # not running: the board's own, or public ones
             settings = replace(settings, ntp=(f"ntp.{BENCH_DOMAIN}:{ntp_status(home)['port']}",))
