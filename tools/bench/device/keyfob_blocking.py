@@ -12,7 +12,7 @@ _CONFIG = {
     "wifi": {"ssid": "bench", "password": ""},
     "ntp": {"servers": ["localhost"], "min_s": 0},
     "broker": {"host": "localhost", "port": int(sys.argv[1]), "keepalive_s": 60},
-    "limits": {"rx_bytes": 256, "tx_bytes": 256, "payload_bytes": 128, "inflight": 1},
+    "limits": {"rx_bytes": 256, "tx_bytes": 256, "payload_bytes": 128, "inflight": 1, "inbox": 8},
     "tls": {"engine": "mbedtls"},
 }
 _PAYLOAD = b"x" * 64
