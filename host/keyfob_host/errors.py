@@ -27,6 +27,7 @@ class ExitStatus(IntEnum):
     NETWORK = 7  # broker, network, time
     TESTS = 8  # a suite ran and something in it failed
     EXPIRING = 9  # no failure: a certificate or a CRL ends soon
+    NOT_KNOWN = 10  # no failure: the doctor has no explanation
     INTERRUPTED = 130  # Ctrl-C
 
 

@@ -1,0 +1,1 @@
+"""Numbers and their meanings, one source a module; `keyfob_host.doctor.bare` puts them together."""
