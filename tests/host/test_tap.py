@@ -1,0 +1,501 @@
+"""The tap in front of real servers: every byte passes, and what was seen is told."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from tls_streams import NAME, Pki
+
+from keyfob_host.doctor import tap as tap_module
+from keyfob_host.doctor.tap import Tap, TapConnection
+from keyfob_host.doctor.tap_capture import Capture, EventFile
+from keyfob_host.errors import KeyfobHostError
+from keyfob_host.relay import Fault
+
+BIG = 10 << 20
+WAIT_S = 20.0
+SECRET = b"a password that is nobody's"
+has_mosquitto = pytest.mark.skipif(
+    shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin") is None,
+    reason="mosquitto is not installed",
+)
+
+
+class Server:
+    """Hands each connection to ``serve`` in a thread."""
+
+    def __init__(self, serve) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = self.listener.getsockname()
+        self._serve = serve
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._one, args=(client,), daemon=True).start()
+
+    def _one(self, client: socket.socket) -> None:
+        try:
+            with client:
+                self._serve(client)
+        except OSError:
+            pass
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture
+def tls_server(pki: Pki) -> Iterator[Server]:
+    """Mutual TLS 1.2; answers with what it got."""
+
+    def serve(client: socket.socket) -> None:
+        with pki.server().wrap_socket(client, server_side=True) as stream:
+            stream.sendall(stream.recv(1000))
+            stream.recv(1)
+
+    with Server(serve) as server:
+        yield server
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
+
+
+def over(tap: Tap, number: int = 1) -> TapConnection:
+    """The connection of that number, once it has ended."""
+    assert tap.wait(
+        lambda ones: any(one.number == number and not one.alive for one in ones), WAIT_S
+    )
+    (found,) = [one for one in tap.connections if one.number == number]
+    return found
+
+
+def talk(tap: Tap, pki: Pki, identity: str | None = "device", data: bytes = SECRET) -> bytes:
+    context = pki.client(identity=identity)
+    with (
+        connect(tap.port) as plain,
+        context.wrap_socket(plain, server_hostname=NAME) as stream,
+    ):
+        stream.sendall(data)
+        return stream.recv(1000)
+
+
+def send_random(sock: socket.socket, seed: int) -> str:
+    """10 MB in pieces of every size, then FIN; their SHA-256."""
+    random, digest, left = Random(seed), hashlib.sha256(), BIG
+    while left:
+        piece = random.randbytes(min(left, random.choice((1, 7, 100, 1460, 5000, 40_000))))
+        sock.sendall(piece)
+        digest.update(piece)
+        left -= len(piece)
+    sock.shutdown(socket.SHUT_WR)
+    return digest.hexdigest()
+
+
+def receive_all(sock: socket.socket, random: Random) -> tuple[str, int]:
+    digest, count = hashlib.sha256(), 0
+    while data := sock.recv(random.choice((1000, 5000, 65536))):
+        digest.update(data)
+        count += len(data)
+    return digest.hexdigest(), count
+
+
+def test_10_megabytes_pass_unchanged_both_ways_at_once_with_a_half_close() -> None:
+    received: list[tuple[str, int]] = []
+    sent: list[str] = []
+
+    def serve(client: socket.socket) -> None:
+        sender = threading.Thread(target=lambda: sent.append(send_random(client, 2)))
+        sender.start()
+        received.append(receive_all(client, Random(3)))
+        sender.join()
+
+    with Server(serve) as server, Tap(server.address) as tap, connect(tap.port) as sock:
+        up: list[str] = []
+        sender = threading.Thread(target=lambda: up.append(send_random(sock, 1)))
+        sender.start()
+        down = receive_all(sock, Random(4))
+        sender.join()
+        ended = over(tap)
+    assert received == [(up[0], BIG)]
+    assert down == (sent[0], BIG)
+    assert {event.sender for event in ended.events if event.what == "closed"} == {"board", "broker"}
+    assert ended.find("not-tls", "board")
+
+
+def test_a_good_handshake_is_told_from_opening_to_end(tls_server: Server, pki: Pki) -> None:
+    seen: list[str] = []
+    with Tap(tls_server.address, on_event=lambda event: seen.append(event.what)) as tap:
+        assert talk(tap, pki) == SECRET
+        ended = over(tap)
+    assert seen == [event.what for event in ended.events]
+    assert seen[0] == "opened" and seen[-1] == "summary"
+    assert ended.verdict is not None and ended.verdict.is_well
+    assert ended.verdict.ended_by == "board"
+    shown = ended.find("certificate", "broker")
+    assert shown is not None
+    sent = ssl.PEM_cert_to_DER_cert((pki.folder / "broker" / "cert.pem").read_text())
+    assert shown.certificates[0] == sent
+
+
+def test_a_client_without_certificate_is_told_with_the_brokers_alert(
+    tls_server: Server, pki: Pki
+) -> None:
+    with Tap(tls_server.address) as tap:
+        with pytest.raises(ssl.SSLError):
+            talk(tap, pki, identity=None)
+        ended = over(tap)
+    assert ended.alerts == [("broker", 40)]
+    assert "the board sent none" in tap.report()
+
+
+def test_nobody_behind_the_tap_is_told_and_resets_the_client() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = closed.getsockname()
+    with Tap(address) as tap:
+        with pytest.raises(ConnectionResetError), connect(tap.port) as sock:
+            sock.recv(1)
+        assert tap.wait(lambda ones: ones and ones[0].find("refused"), WAIT_S)
+        assert str(address[1]) in tap.report()
+
+
+def test_silence_is_told_once_a_pause() -> None:
+    def serve(client: socket.socket) -> None:
+        client.recv(1)
+
+    with Server(serve) as server, Tap(server.address, silence_s=0.05) as tap:
+        with connect(tap.port):
+            assert tap.wait(lambda ones: ones and ones[0].find("silence"), WAIT_S)
+        ended = over(tap)
+    assert ended.verdict is not None and "before a byte" in ended.verdict.text
+
+
+def test_a_fault_of_the_relay_below_works_through_a_tap(tls_server: Server, pki: Pki) -> None:
+    with Tap(tls_server.address) as tap:
+        tap.relay.fail(Fault("cut", "down", at_byte=300))
+        with pytest.raises(OSError):
+            talk(tap, pki)
+        ended = over(tap)
+    assert ended.find("server-hello") and not ended.find("server-hello-done")
+    assert ended.verdict is not None and not ended.verdict.is_well
+
+
+def test_a_reader_that_fails_stops_no_byte(
+    tls_server: Server, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_fact: object) -> str:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(
+        tap_module, "in_words", lambda fact: fail(fact) if fact.what == "server-hello" else ""
+    )
+    with Tap(tls_server.address) as tap:
+        assert talk(tap, pki) == SECRET
+        assert over(tap).find("unread", "broker")
+
+
+def test_many_connections_leave_a_bounded_number_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tap_module, "MOST_CONNECTIONS", 5)
+    with Server(lambda client: client.recv(1)) as server, Tap(server.address) as tap:
+        for number in range(1, 21):
+            with connect(tap.port) as sock:
+                sock.sendall(b"x")
+            over(tap, number)
+        assert [one.number for one in tap.connections] == [16, 17, 18, 19, 20]
+        assert len(tap.relay.connections) <= 1
+
+
+# -- files
+
+
+def test_files_hold_certificates_and_nothing_that_was_encrypted(
+    tls_server: Server, pki: Pki, tmp_path: Path
+) -> None:
+    events, capture = EventFile(tmp_path / "e.jsonl"), Capture(tmp_path / "e.pcap")
+    with Tap(
+        tls_server.address,
+        on_event=lambda event: events.write(event.as_dict()),
+        capture=capture,
+    ) as tap:
+        assert talk(tap, pki) == SECRET
+        # In clear to a TLS port: the tap sees the password, and does not keep it.
+        with connect(tap.port) as sock:
+            sock.sendall(b"\x10\x30\0\4MQTT\4\x42\0\x0a\0\0" + SECRET)
+            with contextlib.suppress(OSError):
+                sock.recv(100)
+        over(tap, 2)
+    events.close()
+    capture.close()
+    pcap = (tmp_path / "e.pcap").read_bytes()
+    text = (tmp_path / "e.jsonl").read_bytes()
+    der = ssl.PEM_cert_to_DER_cert((pki.folder / "broker" / "cert.pem").read_text())
+    assert der in pcap
+    for content in (pcap, text):
+        assert SECRET not in content and b"PRIVATE" not in content
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert {"client-hello", "certificate", "not-tls", "summary"} <= {one["what"] for one in lines}
+    assert [oct((tmp_path / name).stat().st_mode & 0o777) for name in ("e.jsonl", "e.pcap")] == [
+        "0o600", "0o600",
+    ]  # fmt: skip
+    up = streams_of(pcap)[0]
+    assert up.startswith(b"\x16\x03\x01")  # the first record of the board, at its place
+    at = 0
+    bodies = []
+    while at < len(up):
+        kind, size = up[at], int.from_bytes(up[at + 3 : at + 5], "big")
+        bodies.append((kind, up[at + 5 : at + 5 + size]))
+        at += 5 + size
+    protected = bodies[[kind for kind, _ in bodies].index(20) + 1 :]
+    assert protected and all(not any(body) for _, body in protected)
+
+
+def streams_of(pcap: bytes) -> list[bytes]:
+    """What each sender of a pcap file sent, in TCP's order; lengths and checksums must be right."""
+    magic, major, minor, _, _, _, link = struct.unpack("<IHHiIII", pcap[:24])
+    assert (magic, major, minor, link) == (0xA1B23C4D, 2, 4, 101)
+    at, found = 24, {}
+    while at < len(pcap):
+        _, _, size, original = struct.unpack("<IIII", pcap[at : at + 16])
+        packet = pcap[at + 16 : at + 16 + size]
+        assert size == original == int.from_bytes(packet[2:4], "big")
+        assert folded(packet[:20]) == 0xFFFF
+        assert folded(packet[12:20] + struct.pack(">BBH", 0, 6, size - 20) + packet[20:]) == 0xFFFF
+        sport, dport, sequence = struct.unpack(">HHI", packet[20:28])
+        stream = found.setdefault((sport, dport), [sequence + 1, b""])
+        if not packet[33] & 2:  # SYN
+            assert sequence == stream[0]
+            stream[1] += packet[40:]
+            stream[0] += size - 40 + (packet[33] & 1)
+        at += 16 + size
+    return [bytes(one[1]) for one in found.values()]
+
+
+def folded(data: bytes) -> int:
+    total = sum(
+        int.from_bytes(data[at : at + 2].ljust(2, b"\0"), "big") for at in range(0, len(data), 2)
+    )
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def test_a_full_event_file_begins_anew_and_keeps_the_one_before(tmp_path: Path) -> None:
+    events = EventFile(tmp_path / "e.jsonl", most_bytes=1000)
+    for number in range(200):
+        events.write({"n": number})
+    events.close()
+    now, before = (tmp_path / "e.jsonl").read_text(), (tmp_path / "e.jsonl.1").read_text()
+    assert len(now) <= 1000 and len(before) <= 1000
+    numbers = [json.loads(line)["n"] for line in (before + now).splitlines()]
+    assert numbers == list(range(numbers[0], 200))
+
+
+def test_a_full_capture_ends_and_says_so(tmp_path: Path) -> None:
+    capture = Capture(tmp_path / "e.pcap", most_bytes=1000)
+    capture.opened(1, "127.0.0.1:5", ("127.0.0.1", 6))
+    for _ in range(10):
+        capture.sent(1, "board", bytes(200))
+    capture.close()
+    assert "is full" in capture.trouble
+    assert (tmp_path / "e.pcap").stat().st_size <= 1000
+
+
+# -- the command
+
+
+class Command:
+    """``keyfob …`` as a process of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {**os.environ, "KEYFOB_HOME": str(home)}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "keyfob_host", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=30)
+        assert "Traceback" not in err
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def json(self, *arguments: str) -> dict:
+        done = self.run("--json", *arguments)
+        return dict(json.loads(done.stdout))
+
+
+@pytest.fixture
+def keyfob(tmp_path: Path) -> Iterator[Command]:
+    made = Command(tmp_path / "home")
+    yield made
+    if (made.home / "broker").is_dir():
+        made.run("broker", "down")
+
+
+def port_of(process: subprocess.Popen[str]) -> int:
+    """Where a `keyfob tap --listen 0` listens, as it says."""
+    assert process.stderr
+    line = process.stderr.readline()
+    return int(line.split(":")[1].split(",")[0])
+
+
+def test_the_command_prints_a_line_a_fact_and_ends_with_ctrl_c(
+    keyfob: Command, tls_server: Server, pki: Pki
+) -> None:
+    process = keyfob.start("tap", "--listen", "0", "--to", f"127.0.0.1:{tls_server.address[1]}")
+    with process:
+        port = port_of(process)
+        with (
+            connect(port) as plain,
+            pki.client().wrap_socket(plain, server_hostname=NAME) as stream,
+        ):
+            stream.sendall(b"x")
+            stream.recv(1)
+        assert process.stdout
+        lines = []
+        while not lines or "carried data both ways" not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], lines
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert any(f"server name {NAME}" in line and " board " in line for line in lines)
+    assert all(line[8] == "." and "#1" in line for line in lines)
+
+
+def test_json_is_one_event_a_line_and_once_ends_by_itself(
+    keyfob: Command, tls_server: Server, pki: Pki, tmp_path: Path
+) -> None:
+    # With --json nothing is said but events, so the port must be one that is known.
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    save = tmp_path / "e.jsonl"
+    process = keyfob.start(
+        "tap", "--json", "--once", "--listen", str(port), "--save", str(save),
+        "--to", f"127.0.0.1:{tls_server.address[1]}",
+    )  # fmt: skip
+    with process:
+        while True:
+            try:
+                plain = connect(port)
+                break
+            except ConnectionRefusedError:
+                assert process.poll() is None
+        with plain, pki.client().wrap_socket(plain, server_hostname=NAME) as stream:
+            stream.sendall(b"x")
+            stream.recv(1)
+        out, _ = process.communicate(timeout=20)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert process.returncode == 0
+    assert [json.loads(line) for line in save.read_text().splitlines()] == events
+    assert events[0]["what"] == "opened" and events[-1]["is_well"]
+    hello = next(one for one in events if one["what"] == "client-hello")
+    assert (hello["from"], hello["connection"], hello["server_name"]) == ("board", 1, NAME)
+
+
+def test_wrong_inputs_are_told_with_what_mends_them(keyfob: Command) -> None:
+    assert keyfob.json("tap")["error"]["code"] == "tap.no-target"
+    assert keyfob.json("tap", "--to", "no.such.name.invalid")["error"]["code"] == "tap.unknown-host"
+    assert keyfob.json("tap", "--listen", "9", "--to", "127.0.0.1:9")["error"]["code"] == "tap.loop"
+    bad = keyfob.json("tap", "--listen", "0", "--bind", "192.0.2.1", "--to", "127.0.0.1:9")
+    assert bad["error"]["code"] == "tap.bad-address"
+    assert keyfob.run("tap", "--to", "broker:99999").returncode == 2
+    missing = keyfob.json("tap", "--to", "127.0.0.1:9", "--save", "/nowhere/e.jsonl")
+    assert missing["error"]["code"] == "file.missing"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = keyfob.json("tap", "--listen", str(port), "--to", "127.0.0.1:9")["error"]
+    assert error["code"] == "tap.port-taken" and str(os.getpid()) in error["evidence"]
+
+
+def test_a_tap_cannot_listen_on_a_taken_port() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(KeyfobHostError, match="port-taken"),
+    ):
+        Tap(("127.0.0.1", 1), port=taken.getsockname()[1]).start()
+
+
+# -- before the bench's broker
+
+
+@has_mosquitto
+@pytest.mark.mosquitto
+def test_broker_up_with_a_tap_keeps_the_port_and_down_ends_both(keyfob: Command) -> None:
+    keyfob.run("ca", "init", "--no-passphrase")
+    keyfob.run("cert", "broker", NAME, "--san", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = ("--port", str(port))
+    up = keyfob.json("broker", "up", "--tap", *options)
+    assert up["port"] == port and up["tap"]["broker_port"] != port and up["accepting"]
+    host = keyfob.home / "certs" / "device" / "keyfob-host"
+    context = ssl.create_default_context(cafile=str(keyfob.home / "ca" / "ca.cert.pem"))
+    context.load_cert_chain(host / "chain.pem", host / "key.pem")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with connect(port) as plain, context.wrap_socket(plain, server_hostname=NAME) as stream:
+        stream.sendall(b"\xc0\0")  # PINGREQ before CONNECT: mosquitto ends it
+        with contextlib.suppress(OSError):
+            stream.recv(1)
+    lines = (keyfob.home / "broker" / "tap.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    chain = next(one for one in events if (one["from"], one["what"]) == ("board", "certificate"))
+    assert chain["certificates"][0]["subject"] == "CN=keyfob-host"
+
+    assert not keyfob.json("broker", "up", "--tap", *options)["started"]
+    other = keyfob.json("broker", "up", *options)["error"]
+    assert other["code"] == "broker.already-up" and "with a tap; asked" in other["evidence"]
+    os.kill(up["tap"]["pid"], signal.SIGKILL)
+    while (status := keyfob.json("broker", "status"))["tap"]["pid"]:
+        pass
+    assert not status["accepting"] and "--tap --port" in status["trouble"]
+    again = keyfob.json("broker", "up", "--tap", *options)
+    assert again["accepting"] and again["tap"]["pid"] not in (None, up["tap"]["pid"])
+    assert keyfob.json("broker", "down")["pid"] == up["pid"]
+    with pytest.raises(ConnectionRefusedError):
+        connect(port)
+    assert keyfob.json("broker", "up", *options)["tap"] is None
+
+
+@has_mosquitto
+@pytest.mark.mosquitto
+def test_a_taken_port_leaves_neither_tap_nor_broker(keyfob: Command) -> None:
+    keyfob.run("ca", "init", "--no-passphrase")
+    keyfob.run("cert", "broker", NAME, "--san", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = keyfob.json("broker", "up", "--tap", "--port", str(port))["error"]
+    assert error["code"] == "tap.port-taken"
+    assert error["fix"] == f"keyfob broker up --tap --port {port + 1}"
+    assert keyfob.json("broker", "status")["error"]["code"] == "broker.down"
