@@ -88,6 +88,15 @@ def test_the_inventory_knows_both_authorities_and_then_one(with_ca: Keyfob) -> N
     assert sorted(states().values()) == ["replaced", "valid"] and states()[old] == "replaced"
 
 
+def test_a_batch_made_by_several_processes_trusts_both_too(
+    with_ca: Keyfob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyfob_host.pki.batch.CHUNK", 1)
+    with_ca.json("ca", "rollover", "begin", "--no-passphrase")
+    with_ca.json("cert", "devices", "--count", "3", "--pattern", "s-{}", "--jobs", "2")
+    assert [anchors(with_ca, f"s-{number}") for number in (1, 2, 3)] == [2, 2, 2]
+
+
 def test_certificates_of_the_former_ca_keep_the_rollover_open(with_ca: Keyfob) -> None:
     with_ca.json("cert", "device", "sensor-01")
     with_ca.json("cert", "device", "sensor-02")

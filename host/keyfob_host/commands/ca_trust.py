@@ -12,6 +12,7 @@ from cryptography import x509
 from keyfob_host.home import find_home
 from keyfob_host.pki.authority import CERT_FILE, load_ca_cert
 from keyfob_host.pki.identity import load_certs
+from keyfob_host.pki.names import printable
 from keyfob_host.pki.os_trust import Step, TrustStore, carry_out, check_trust_anchor, find_store
 from keyfob_host.ui import Ui
 
@@ -92,7 +93,7 @@ def _result(
 ) -> None:
     subject = anchor.subject.rfc4514_string()
     ui.result(
-        f"{subject}: {text}",
+        f"{printable(subject)}: {text}",
         {"system": store.system, "subject": subject, "changed": changed,
          "file": store.path(anchor)},
     )  # fmt: skip

@@ -20,6 +20,7 @@ from keyfob_host.pki.authority import CERT_FILE, load_ca_cert
 from keyfob_host.pki.export import FORMATS, Bundle, Files, Format, export, pem_bundle
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.identity import Identity, issued_by, load_certs
+from keyfob_host.pki.names import printable
 from keyfob_host.pki.template import common_name
 from keyfob_host.ui import Ui
 
@@ -81,7 +82,7 @@ def export_command(
         state = "encrypted" if passphrase is not None else "in clear, mode 0600: keep it out of git"
     paths = [str(path) for path in written]
     ui.result(
-        f"exported {bundle.name} as {form}\nfiles    " + "\n         ".join(paths)
+        f"exported {printable(bundle.name)} as {form}\nfiles    " + "\n         ".join(paths)
         + f"\nkey      {state}",
         {"name": bundle.name, "format": form, "with_key": with_key, "files": paths},
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from keyfob_host.durations import parse_duration
 from keyfob_host.errors import ExitStatus
@@ -16,6 +17,7 @@ from keyfob_host.pki.authority import load_ca_cert
 from keyfob_host.pki.expiry import Ending, endings
 from keyfob_host.pki.inventory import KINDS, STATES, Record
 from keyfob_host.pki.inventory_disk import open_inventory
+from keyfob_host.pki.names import printable
 from keyfob_host.ui import Ui
 
 _NAMES_SHOWN = 32
@@ -117,7 +119,8 @@ def _table(shown: list[tuple[Record, str]]) -> Table:
         if with_reason:
             when = record.revoked_s
             cells.append("" if when is None else f"{_iso(when)[:10]} {record.reason}")
-        table.add_row(*cells)
+        # A name may have what would be markup ("[CA]"), or control characters.
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
 
 
@@ -126,7 +129,8 @@ def _line(one: Ending) -> str:
     hours = abs(left) // timedelta(hours=1)
     span = f"{hours // 24} days" if hours >= 48 else f"{hours} hours"
     when = f"ended {span} ago" if left < timedelta(0) else f"ends in {span}"
-    return f"{one.kind:<12} {one.name}: {when} ({one.not_after:%Y-%m-%d %H:%M}Z)\n  {one.fix}"
+    moment = f"{one.not_after:%Y-%m-%d %H:%M}Z"
+    return f"{one.kind:<12} {printable(one.name)}: {when} ({moment})\n  {one.fix}"
 
 
 def _iso(moment_s: int) -> str:

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any, Generic, Literal, TypeVar
 
 from keyfob_host.boards import BoardKind
+from keyfob_host.pki import names
 
 Role = Literal["broker", "device", "ca"]
 _MAX_EVIDENCE = 400
@@ -99,6 +100,6 @@ def apply(rules: Iterable[Rule[T]], subject: T) -> Iterator[Finding]:
 
 
 def printable(text: str) -> str:
-    """``text`` for a terminal: what a certificate says could be a control sequence."""
-    shown = "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+    """``text`` as `pki.names.printable` makes it, not longer than a screen can show."""
+    shown = names.printable(text)
     return shown if len(shown) <= _MAX_EVIDENCE else shown[:_MAX_EVIDENCE] + "…"

@@ -70,13 +70,16 @@ class _Signer:
 
     cert: bytes
     root: bytes | None
+    others: tuple[bytes, ...]
     key: bytes
 
     def authority(self) -> Authority:
         key = load_der_private_key(self.key, None)
         assert isinstance(key, PrivateKey)  # noqa: S101 - it was one when it was sent
         root = None if self.root is None else x509.load_der_x509_certificate(self.root)
-        return Authority(cert=x509.load_der_x509_certificate(self.cert), key=key, root=root)
+        cert = x509.load_der_x509_certificate(self.cert)
+        others = tuple(map(x509.load_der_x509_certificate, self.others))
+        return Authority(cert=cert, key=key, root=root, others=others)
 
 
 def make_batch(
@@ -283,4 +286,5 @@ def _sendable(authority: Authority) -> _Signer | None:
     except (AttributeError, NotImplementedError, ValueError, TypeError, KeyfobHostError):
         return None
     root = None if authority.root is None else authority.root.public_bytes(Encoding.DER)
-    return _Signer(authority.cert_der(), root, key)
+    others = tuple(one.public_bytes(Encoding.DER) for one in authority.others)
+    return _Signer(authority.cert_der(), root, others, key)

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from keyfob_host.pki.keys import describe_key
-from keyfob_host.pki.names import san_text
+from keyfob_host.pki.names import printable, san_text
 from keyfob_host.pki.template import USAGE_OIDS
 
 _USAGE_NAMES = {oid: name for name, oid in USAGE_OIDS.items()}
@@ -49,7 +49,7 @@ def describe(cert: x509.Certificate, *, now: datetime | None = None) -> dict[str
 
 
 def describe_text(fields: dict[str, Any]) -> str:
-    """`describe` in lines."""
+    """`describe` in lines, without what would be a control sequence to a terminal."""
     left = f", {fields['days_left']} days left" if fields["state"] == "valid" else ""
     kind = "certificate authority" if fields["is_authority"] else "end-entity"
     if fields["path_length"] is not None:
@@ -67,7 +67,7 @@ def describe_text(fields: dict[str, Any]) -> str:
         ("serial", fields["serial"]),
         ("sha256", fields["sha256"]),
     ]
-    return "\n".join(f"{label:<8} {value}" for label, value in rows if value)
+    return "\n".join(f"{label:<8} {printable(value)}" for label, value in rows if value)
 
 
 def _crl_urls(cert: x509.Certificate) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -224,14 +224,22 @@ def _exists(folder: Path, name: str) -> KeyfobHostError:
 def load_certs(path: Path, what: str) -> list[x509.Certificate]:
     """Every certificate of a PEM file, or the one of a DER file; at least one.
 
-    Error ``cert.unreadable``: truncated, not a certificate, or empty.
+    Error ``cert.unreadable``: truncated, damaged, not a certificate, empty, or with a key
+    of a type that is not known here.
     """
     content = read_bounded(path, f"read {what}")
     try:
         if b"-----BEGIN" in content:
-            return x509.load_pem_x509_certificates(content)
-        return [x509.load_der_x509_certificate(content)]
-    except ValueError as error:
+            found = x509.load_pem_x509_certificates(content)
+        else:
+            found = [x509.load_der_x509_certificate(content)]
+        for cert in found:
+            _read_through(cert)
+        return found
+    except (
+        ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ) as error:  # fmt: skip
         detail = (str(error).splitlines() or ["?"])[0][:160]
         raise KeyfobHostError(
             "cert.unreadable",
@@ -240,6 +248,11 @@ def load_certs(path: Path, what: str) -> list[x509.Certificate]:
             fix=f"openssl x509 -in {path} -noout -text",
             status=ExitStatus.IDENTITY,
         ) from None
+
+
+def _read_through(cert: x509.Certificate) -> None:
+    """Decode what the library leaves until somebody asks for it, so that damage shows now."""
+    _ = cert.subject, cert.issuer, cert.extensions, cert.public_key()
 
 
 def issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:

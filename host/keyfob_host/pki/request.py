@@ -24,7 +24,7 @@ from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.keys import KEY_TYPES, PublicKey, describe_key
-from keyfob_host.pki.names import check_device_id, san_text
+from keyfob_host.pki.names import check_device_id, printable, san_text
 
 # A request for RSA-4096 has some 1,700 bytes; with every extension there is, not thrice that.
 MAX_REQUEST_BYTES = 16 * 1024
@@ -176,7 +176,7 @@ def _not_taken_over(csr: x509.CertificateSigningRequest) -> Iterator[str]:
 
 def _shown(text: str) -> str:
     """For a terminal: whoever made the request chose what is in it."""
-    return "".join(one if one.isprintable() else "?" for one in text)[:_MAX_SHOWN]
+    return printable(text).replace("\n", "\\n")[:_MAX_SHOWN]
 
 
 def _extension_text(extension: x509.Extension[x509.ExtensionType]) -> str:

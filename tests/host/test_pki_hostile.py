@@ -1,0 +1,106 @@
+"""What others chose, in a certificate or a file, does no harm when it is read and shown."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from test_pki_commands import Keyfob, keyfob, with_ca
+
+from keyfob_host.errors import KeyfobHostError
+from keyfob_host.pki.describe import describe, describe_text
+from keyfob_host.pki.export import Bundle, export
+from keyfob_host.pki.identity import load_certs
+from keyfob_host.pki.inventory import certificate_row
+
+__all__ = ["keyfob", "with_ca"]
+
+# Colours, the window's title, a clear screen, and the eight-bit form of the same.
+CONTROLS = "a\x1b[31mb\x1b]0;c\x07\x9b2Jd"
+
+
+def certificate(common_name: str, *sans: x509.GeneralName) -> x509.Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    now = datetime.now(timezone.utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(5)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=10))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    )
+    if sans:
+        builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def is_clean(text: str) -> bool:
+    return all(one.isprintable() or one == "\n" for one in text)
+
+
+def test_control_sequences_in_a_certificate_do_not_reach_the_terminal(
+    keyfob: Keyfob, tmp_path: Path
+) -> None:
+    file = tmp_path / "foreign.pem"
+    cert = certificate(CONTROLS, x509.DNSName("x\x1b[2Jy"))
+    file.write_bytes(cert.public_bytes(Encoding.PEM))
+    for command in (
+        ("cert", "show", file),
+        ("cert", "check", file),
+        ("cert", "export", file, "--format", "pem", "--out", tmp_path / "out"),
+    ):
+        _, out, err = keyfob.run(*command)
+        assert out and is_clean(out) and is_clean(err), command
+    assert keyfob.json("cert", "show", file)["certificates"][0]["subject"].startswith("CN=a\x1b")
+
+
+def test_a_name_in_brackets_is_listed_as_it_stands(keyfob: Keyfob) -> None:
+    name = "Bench [bold] [/red] CA"
+    keyfob.json("ca", "init", "--no-passphrase", "--common-name", name)
+    status, out, err = keyfob.run("cert", "list")
+    assert (status, err) == (0, "") and name in out
+
+
+def test_a_damaged_certificate_does_not_hide_the_others(with_ca: Keyfob) -> None:
+    with_ca.json("cert", "device", "good")
+    file = with_ca.home / "certs" / "device" / "good" / "cert.pem"
+    cert = load_certs(file, "it")[0].public_bytes(Encoding.DER)
+    place = with_ca.home / "certs" / "device" / "bad"
+    place.mkdir()
+    # The tag of the subject's common name: an OBJECT IDENTIFIER becomes something else.
+    at = cert.rindex(bytes.fromhex("0603550403"))
+    (place / "cert.pem").write_bytes(cert[:at] + b"\x1f" + cert[at + 1 :])
+    found = with_ca.json("cert", "list", "--kind", "device")
+    assert [one["name"] for one in found["certificates"]] == ["good"]
+    assert len(found["not_read"]) == 1 and "bad/cert.pem" in found["not_read"][0]
+    assert with_ca.error("cert", "show", place / "cert.pem")["code"] == "cert.unreadable"
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@pytest.mark.parametrize("value", [0x00, 0x1F, 0x30, 0x7F, 0x80, 0xFF])
+def test_every_byte_of_a_certificate_may_be_wrong(tmp_path: Path, value: int) -> None:
+    good = certificate("sensor-01", x509.DNSName("sensor-01")).public_bytes(Encoding.DER)
+    file = tmp_path / "x.der"
+    refused = 0
+    for at in range(len(good)):
+        file.write_bytes(good[:at] + bytes([value]) + good[at + 1 :])
+        try:
+            (cert,) = load_certs(file, "the certificate")
+        except KeyfobHostError as error:
+            assert error.code == "cert.unreadable"
+            refused += 1
+            continue
+        assert is_clean(describe_text(describe(cert)))
+        certificate_row(cert, "device")
+        export(Bundle("x", (cert,), ()), "c-header")
+    assert 0 < refused < len(good)
