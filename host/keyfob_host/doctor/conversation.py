@@ -107,6 +107,8 @@ class Conversation:
         self.asked_for_certificate = False
         self.is_resumed = False
         self.first_end: tuple[Sender, End] | None = None
+        # TLS 1.3: encrypted records of the broker since the board's first one.
+        self.answers = 0
         self._has_hello_done = False
         self._told = 0
 
@@ -309,6 +311,8 @@ class Conversation:
         side.data_bytes += size
         side.last_encrypted_bytes = size
         side.last = "encrypted records" if self.is_hidden else "application data"
+        if sender == "broker" and self.sides["board"].data_records:
+            self.answers += 1
         if side.data_records > 1:
             return
         if not self.is_hidden:

@@ -192,13 +192,14 @@ def _of_hidden(conversation: Conversation) -> tuple[str, bool]:
             "the board's first encrypted record is as short as only an alert is: it refuses the "
             "broker, most often its certificate; TLS 1.3 hides the number, the board has it"
         ), False
-    is_last_short = broker.last_encrypted_bytes == short and broker.ended is not None
-    if is_last_short and conversation.first_end and conversation.first_end[0] == "broker":
+    # The broker's flight is over when the board's begins (RFC 8446 section 2), so an answer
+    # is the first word on the board's certificate: tickets and CONNACK are longer.
+    if conversation.answers == 1 and broker.last_encrypted_bytes == short:
         return (
-            "the broker's last record is as long as an alert: it may have refused the board's "
-            "certificate; TLS 1.3 hides the number, the broker's log has it"
+            "the broker's only answer is as short as an alert: it refuses the board, most often "
+            "its certificate or that it has none; TLS 1.3 hides the number, the broker's log has it"
         ), False
-    if board.data_records > 1 and broker.data_records:
+    if conversation.answers:
         return "a TLS 1.3 connection that carried encrypted records both ways", True
     return "TLS 1.3 was broken off during the handshake; all but the hellos is hidden", False
 
