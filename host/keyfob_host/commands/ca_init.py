@@ -17,6 +17,7 @@ from keyfob_host.commands.passphrase import (
     new_passphrase_options,
     passphrase_options,
 )
+from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.ca_folder import (
@@ -28,11 +29,14 @@ from keyfob_host.pki.ca_folder import (
     refuse_existing,
     signing_folder,
 )
+from keyfob_host.pki.crl import crl_path
 from keyfob_host.pki.describe import describe, describe_text
-from keyfob_host.pki.inventory_disk import recording
+from keyfob_host.pki.inventory import key_id
+from keyfob_host.pki.inventory_disk import open_inventory, recording
 from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_encrypted, is_in_token
 from keyfob_host.pki.profiles import load_profile, load_profile_of_plan
-from keyfob_host.pki.revocation import crl_states
+from keyfob_host.pki.revocation import crl_states, sign_crls, sign_last_crl
+from keyfob_host.pki.validity import now_utc
 from keyfob_host.pki.variables import parse_variables, refuse_unused
 from keyfob_host.ui import Ui
 
@@ -149,7 +153,8 @@ def intermediate(
     if not force and load_issuing_cert(home.ca_dir) is not None:
         raise issuing_exists(home.ca_dir)
     chosen = load_profile(profile, kind="intermediate", variables=parse_variables(variables))
-    root, passphrase = _unlock_root(home, passphrase_file, passphrase_env)
+    root, opening = _unlock_root(home, passphrase_file, passphrase_env)
+    passphrase = opening
     if no_passphrase or is_in_token(home.ca_dir / KEY_FILE):
         passphrase = new_passphrase(
             new_passphrase_file, new_passphrase_env, no_passphrase,
@@ -158,8 +163,13 @@ def intermediate(
     else:
         passphrase = given_new_passphrase(new_passphrase_file, new_passphrase_env) or passphrase
     made = root.issue_intermediate(replace(chosen, days=days or chosen.days))
+    _sign_last_crl(ui, home, opening)
     with recording(home, home.ca_dir / ISSUING, kind="intermediate", profile=profile):
         made.write_issuing(home.ca_dir, passphrase, force=force)
+    if crl_path(home).exists():
+        inventory, _ = open_inventory(home)
+        with inventory, inventory.writing():
+            sign_crls(home, inventory, [made, root], None)
     _show(ui, home, "keyfob broker down; keyfob broker up  # a running broker knows the old one")
 
 
@@ -180,6 +190,28 @@ def _unlock_root(
         kind = "PIN of the root's token" if is_in_token(path) else "Passphrase of the root's key"
         passphrase = ask_passphrase(kind)
     return Authority.load_root(home.ca_dir, passphrase), passphrase
+
+
+def _sign_last_crl(ui: Ui, home: Home, passphrase: bytes | None) -> None:
+    """While the key of the intermediate about to be replaced is still here."""
+    present = load_issuing_cert(home.ca_dir)
+    if present is None or present.not_valid_after_utc <= now_utc():
+        return
+    inventory, _ = open_inventory(home)
+    with inventory:
+        if key_id(present) in inventory.revoked_keys():
+            return  # nobody is to take what it issued
+        try:
+            former = Authority.load(home.ca_dir, passphrase)
+        except KeyfobHostError as error:
+            # It may be damaged or lost, which is why it is replaced.
+            ui.step(
+                "note: the intermediate before cannot sign a last CRL, so a broker with CRLs will "
+                f"refuse what it issued: {error.cause}"
+            )
+            return
+        with inventory.writing():
+            sign_last_crl(home, inventory, former)
 
 
 def _show(ui: Ui, home: Home, following: str) -> None:

@@ -20,7 +20,7 @@ from keyfob_host.pki.describe import describe
 from keyfob_host.pki.inventory_disk import open_inventory
 from keyfob_host.pki.keys import KEY_TYPES, KeyType
 from keyfob_host.pki.profiles import load_profile
-from keyfob_host.pki.revocation import sign_crls
+from keyfob_host.pki.revocation import sign_crls, signer_has_crl
 from keyfob_host.pki.rollover import Rollover, begin, finish, rollover_state, switch
 from keyfob_host.ui import Ui
 
@@ -95,9 +95,14 @@ def switch_command(ui: Ui, passphrase_file: Path | None, passphrase_env: str | N
     """
     home = find_home()
     authority: Authority | None = None
-    if crl_path(home).exists() and rollover_state(home).phase == "begun":
-        # A broker with a CRL refuses everybody whose issuer has none.
-        authority = unlock(home.ca_dir / NEXT, passphrase_file, passphrase_env)
+    phase = rollover_state(home).phase
+    # A broker with a CRL refuses everybody whose issuer has none. Switched already means that
+    # this command was cut short before.
+    if crl_path(home).exists() and (
+        phase == "begun" or (phase == "switched" and not signer_has_crl(home))
+    ):
+        folder = home.ca_dir / NEXT if phase == "begun" else home.ca_dir
+        authority = unlock(folder, passphrase_file, passphrase_env)
     switch(home)
     inventory, _ = open_inventory(home)
     with inventory, inventory.writing():

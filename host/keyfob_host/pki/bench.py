@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
-from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
@@ -17,7 +16,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.pki.authority import CERT_FILE, Authority, load_ca_cert
 from keyfob_host.pki.describe import describe
-from keyfob_host.pki.identity import Identity, Issued, issued_by, load_certs
+from keyfob_host.pki.identity import Identity, Issued, leads_to, load_certs
 from keyfob_host.pki.names import HOST_ID, check_broker_name, check_device_id, parse_sans, san_text
 
 _RENEW_BEFORE = timedelta(days=1)
@@ -59,8 +58,7 @@ def renew_host_identity(home: Home, authority: Authority) -> None:
 
 def is_below(issued: Issued, ca: x509.Certificate) -> bool:
     """Whether the chain leads to ``ca``, each certificate signed by the next."""
-    chain = (issued.cert, *issued.intermediates, ca)
-    return all(issued_by(one, issuer) for one, issuer in pairwise(chain))
+    return leads_to((issued.cert, *issued.intermediates), ca)
 
 
 def check_broker_identity(identity: Identity, ca: x509.Certificate, sans: Iterable[str]) -> None:

@@ -4,7 +4,8 @@ A CRL is full (no delta), for all of what one issuer signed, with authority key 
 CRL number and a reason for each entry that has one. ``ca/crl.pem`` holds one CRL for each
 authority of the bench, one after the other, as a broker's ``crlfile`` wants them. An entry
 is never taken out again: that would be allowed only when the certificate has long expired
-(section 3.3), and a board's clock may be far behind.
+(section 3.3), and a board's clock may be far behind. ``ca/crl.last.pem`` has the last CRL of
+each intermediate that was replaced, good until that one ends, because nothing signs another.
 
 Here nothing is written and no inventory asked; `revocation` does both. `read_crls` checks
 the form, not the signature, which `is_signed_by` judges.
@@ -27,6 +28,7 @@ from keyfob_host.home import Home
 from keyfob_host.pki.keys import PrivateKey, PublicKey
 
 CRL_FILE = "crl.pem"
+LAST_CRLS_FILE = "crl.last.pem"
 # RFC 5280 section 5.3.1. Left out: certificateHold and removeFromCRL, because there is no
 # way back here, and aACompromise, because there are no attribute certificates.
 REASONS = (
@@ -51,6 +53,11 @@ _FLAGS = {one.value: one for one in x509.ReasonFlags}
 def crl_path(home: Home) -> Path:
     """Where the bench's CRLs are."""
     return home.ca_dir / CRL_FILE
+
+
+def last_crls_path(home: Home) -> Path:
+    """Where the last CRLs of former intermediates are."""
+    return home.ca_dir / LAST_CRLS_FILE
 
 
 def sign_crl(
@@ -91,10 +98,13 @@ def this_update_after(previous: datetime | None, now: datetime) -> datetime:
 
     mosquitto keeps the CRLs it has read, and OpenSSL takes of those that are valid the one
     whose thisUpdate is the latest; between two of one second it may take either. Two
-    revocations within a second must therefore not have CRLs of one second.
+    revocations within a second must therefore not have CRLs of one second. One from the
+    future was signed while this machine's clock was wrong; it counts for nobody.
     """
     start = (now - BACKDATE).replace(microsecond=0)
-    return start if previous is None else max(start, previous + timedelta(seconds=1))
+    if previous is None or previous > now:
+        return start
+    return max(start, previous + timedelta(seconds=1))
 
 
 def crls_pem(crls: Iterable[x509.CertificateRevocationList]) -> bytes:

@@ -10,7 +10,9 @@ the key; dates, usages and the chain's signatures are not judged here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
@@ -262,6 +264,11 @@ def issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
+
+
+def leads_to(chain: Sequence[x509.Certificate], anchor: x509.Certificate) -> bool:
+    """Whether each of ``chain`` is signed by the next, and the last by ``anchor``."""
+    return all(issued_by(one, issuer) for one, issuer in pairwise((*chain, anchor)))
 
 
 def certs_pem(certs: tuple[x509.Certificate, ...]) -> bytes:

@@ -3,7 +3,9 @@
 The inventory keeps what was revoked, ``ca/crl.pem`` what brokers read, and neither is ever
 behind the other: both change within one transaction of the inventory, and whatever stands
 in the file is taken in before it is written again. A CRL is signed for each authority
-whose key was given; that of another one stays as it was.
+whose key was given; that of another one stays as it was. An intermediate that is replaced
+signs a last one, good until its own end (`sign_last_crl`), without which a broker would
+refuse every device it issued.
 
 mosquitto (2.0.11) holds only the certificate of the client against a CRL, never those
 above it. It therefore takes no notice of the CRL in which the root revokes an
@@ -16,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from cryptography import x509
 
@@ -26,18 +29,20 @@ from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.ca_folder import authority_certs, load_ca_cert, load_issuing_cert
 from keyfob_host.pki.crl import (
     BACKDATE,
+    crl_issuer_key,
     crl_number,
     crl_path,
     crls_pem,
     entry_facts,
     is_near_end,
     is_signed_by,
+    last_crls_path,
     next_update,
     read_crls,
     sign_crl,
     this_update_after,
 )
-from keyfob_host.pki.inventory import Inventory, Record, key_id
+from keyfob_host.pki.inventory import Inventory, Record, inventory_path, key_id
 from keyfob_host.pki.template import common_name
 from keyfob_host.pki.validity import now_utc
 
@@ -80,11 +85,10 @@ class CrlState:
 
 def crl_states(home: Home, signed_with: Iterable[Authority] = ()) -> list[CrlState]:
     """The CRLs there are; empty before the first."""
-    path = crl_path(home)
     new = {key_id(one.cert) for one in signed_with}
     issuers = authority_certs(home.ca_dir)
     found = []
-    for crl in read_crls(path) if path.exists() else []:
+    for crl in _read_if_there(crl_path(home)):
         signer = next((one for one in issuers if is_signed_by(crl, one)), None)
         is_new = signer is not None and key_id(signer) in new
         found.append(
@@ -127,8 +131,7 @@ def sign_crls(
     `DEFAULT_LIFETIME`), or the issuer's own end. Errors: ``cert.crl-unreadable``,
     ``ca.expired``, ``file.*``.
     """
-    path = crl_path(home)
-    before = read_crls(path) if path.exists() else []
+    before = _read_if_there(crl_path(home))
     signers = {key_id(one.cert): one for one in authorities}
     revoked = inventory.revoked_keys()
     after: list[Crl] = []
@@ -143,7 +146,36 @@ def sign_crls(
             after.append(_sign(inventory, signers[key], own, lifetime))
         else:
             after += own[:1]
-    write_atomic(path, crls_pem(after), mode=PUBLIC_MODE)
+    here = {key_id(cert) for cert in authority_certs(home.ca_dir)}
+    wanted = inventory.trusted_keys() - here
+    now = now_utc()
+    after += [
+        crl
+        for crl in _read_if_there(last_crls_path(home))
+        if crl_issuer_key(crl) in wanted and next_update(crl) > now
+    ]
+    write_atomic(crl_path(home), crls_pem(after), mode=PUBLIC_MODE)
+
+
+def sign_last_crl(home: Home, inventory: Inventory, authority: Authority) -> None:
+    """Sign the CRL of an intermediate about to be replaced, good until that one ends.
+
+    Call it within `Inventory.writing`. Errors: as `sign_crls`.
+    """
+    cert = authority.cert
+    own = [crl for crl in _read_if_there(crl_path(home)) if is_signed_by(crl, cert)]
+    for entry in (entry for crl in own for entry in crl):
+        inventory.revoke(key_id(cert), *entry_facts(entry))
+    last = _sign(inventory, authority, own, cert.not_valid_after_utc - now_utc())
+    path = last_crls_path(home)
+    others = [crl for crl in _read_if_there(path) if crl_issuer_key(crl) != key_id(cert)]
+    write_atomic(path, crls_pem([*others, last]), mode=PUBLIC_MODE)
+
+
+def signer_has_crl(home: Home) -> bool:
+    """Whether the CA that signs brokers and devices has a CRL."""
+    signer = load_issuing_cert(home.ca_dir) or load_ca_cert(home.ca_dir)
+    return any(is_signed_by(crl, signer) for crl in _read_if_there(crl_path(home)))
 
 
 def crls_are_fresh(home: Home, older_than: timedelta) -> bool:
@@ -155,24 +187,28 @@ def crls_are_fresh(home: Home, older_than: timedelta) -> bool:
     if not path.exists():
         return False
     now = datetime.now(timezone.utc)
-    crls = read_crls(path)
-    issuing = load_issuing_cert(home.ca_dir) or load_ca_cert(home.ca_dir)
-    if not any(is_signed_by(crl, issuing) for crl in crls):
+    if not signer_has_crl(home):
         return False
+    last = {crl.signature for crl in _read_if_there(last_crls_path(home))}
     return all(
-        now - crl.last_update_utc - BACKDATE <= older_than and not is_near_end(crl, now)
-        for crl in crls
+        crl.last_update_utc <= now
+        and now - crl.last_update_utc - BACKDATE <= older_than
+        and not is_near_end(crl, now)
+        for crl in read_crls(path)
+        if crl.signature not in last  # nothing signs those again
     )
 
 
 def check_crls(home: Home) -> None:
-    """Raise if a broker would refuse everybody because of ``ca/crl.pem``, should it be there.
+    """Raise if a broker would refuse everybody because of ``ca/crl.pem``.
 
     Errors: ``cert.crl-expired``, ``cert.crl-incomplete``, ``cert.crl-unreadable``,
-    ``cert.issuer-revoked``.
+    ``cert.crl-not-yet-valid``, ``cert.issuer-revoked``; and ``cert.crl-missing`` if it would
+    take what was revoked.
     """
     path = crl_path(home)
     if not path.exists():
+        _check_none_revoked(home)
         return
     signer = load_issuing_cert(home.ca_dir) or load_ca_cert(home.ca_dir)
     crls = read_crls(path)
@@ -200,6 +236,34 @@ def check_crls(home: Home) -> None:
             f"{path}: CRL of {name}: nextUpdate {next_update(own[0]):%Y-%m-%d %H:%M}Z, "
             f"now {now:%Y-%m-%d %H:%M}Z",
         )
+    if own[0].last_update_utc > now:
+        raise _useless(
+            "not-yet-valid",
+            "the CRL is from the future, signed while this machine's clock was wrong; "
+            "the broker would refuse every client",
+            f"{path}: CRL of {name}: thisUpdate {own[0].last_update_utc:%Y-%m-%d %H:%M}Z, "
+            f"now {now:%Y-%m-%d %H:%M}Z",
+        )
+
+
+def _check_none_revoked(home: Home) -> None:
+    """Raise where there is no CRL, and the inventory says that there was one."""
+    if not inventory_path(home).exists():
+        return
+    with Inventory(inventory_path(home)) as inventory:
+        signers = authority_certs(home.ca_dir)
+        count = sum(len(inventory.revocations(key_id(one))) for one in signers)
+    if count:
+        raise _useless(
+            "missing",
+            "certificates were revoked, and the CRL that says so is gone; "
+            "the broker would take them",
+            f"{crl_path(home)} is not there; {count} revoked",
+        )
+
+
+def _read_if_there(path: Path) -> list[Crl]:
+    return read_crls(path) if path.exists() else []
 
 
 def _sign(

@@ -33,9 +33,9 @@ from keyfob_host.pki.ca_folder import (
     load_issuing_cert,
     trusted_certs,
 )
-from keyfob_host.pki.crl import CRL_FILE, crl_path, is_signed_by, read_crls
+from keyfob_host.pki.crl import CRL_FILE, LAST_CRLS_FILE, crl_path, is_signed_by, read_crls
 from keyfob_host.pki.folder import write_folder
-from keyfob_host.pki.identity import certs_pem, issued_by, load_certs
+from keyfob_host.pki.identity import certs_pem, leads_to, load_certs
 from keyfob_host.pki.profiles import Profile
 
 Phase = Literal["none", "begun", "switched"]
@@ -43,7 +43,7 @@ Phase = Literal["none", "begun", "switched"]
 # A CRL may have an entry for each certificate there ever was.
 _MAX_BYTES = 64 << 20
 # Of the bench, and of no one CA.
-_SHARED = (CLIENTS_FILE, CRL_FILE)
+_SHARED = (CLIENTS_FILE, CRL_FILE, LAST_CRLS_FILE)
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,8 @@ def rollover_state(home: Home) -> Rollover:
     former = home.ca_dir / PREVIOUS
     if not former.is_dir():
         return Rollover("none", current, None, ())
-    signer = load_issuing_cert(former) or load_ca_cert(former)
-    left = tuple(_in_use(home, signer))
-    return Rollover("switched", current, load_ca_cert(former), left)
+    root = load_ca_cert(former)
+    return Rollover("switched", current, root, tuple(_in_use(home, root)))
 
 
 def begin(
@@ -158,15 +157,21 @@ def _identities(home: Home) -> list[Path]:
         return sorted(file.parent for file in home.certs_dir.glob("*/[!.]*/cert.pem"))
 
 
-def _in_use(home: Home, signer: x509.Certificate) -> Iterator[str]:
-    """Names of the identities that ``signer`` issued and did not revoke."""
+def _in_use(home: Home, root: x509.Certificate) -> Iterator[str]:
+    """Names of the identities below ``root`` that are not revoked.
+
+    Below it may have been several intermediates, one after the other.
+    """
     crls = read_crls(crl_path(home)) if crl_path(home).exists() else []
-    own = [crl for crl in crls if is_signed_by(crl, signer)]
     for folder in _identities(home):
-        cert = load_certs(folder / "cert.pem", "the certificate")[0]
+        cert, *above = load_certs(folder / "chain.pem", "the certificate chain")
         number = cert.serial_number
-        revoked = any(crl.get_revoked_certificate_by_serial_number(number) for crl in own)
-        if issued_by(cert, signer) and not revoked:
+        issuer = (*above, root)[0]
+        revoked = any(
+            crl.get_revoked_certificate_by_serial_number(number) and is_signed_by(crl, issuer)
+            for crl in crls
+        )
+        if leads_to((cert, *above), root) and not revoked:
             yield folder.name
 
 
