@@ -6,6 +6,7 @@ Python's ssl know. mbedTLS, Keyfob's engine and mosquitto: `tests/bench/test_tap
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -16,7 +17,9 @@ import pytest
 from cryptography import x509
 from tls_streams import NAME, Pki, Stream, cut, facts_of, openssl_suites, record, shapes
 
-from keyfob_host.doctor import tls_messages, tls_numbers, tls_suites
+from keyfob_host.doctor import tap_causes, tls_messages, tls_numbers, tls_suites
+from keyfob_host.doctor import verdict as verdict_module
+from keyfob_host.doctor.catalogue import LADDER, load_catalogue
 from keyfob_host.doctor.conversation import MOST_FACTS, Conversation, Fact
 from keyfob_host.doctor.tls_cursor import MalformedError
 from keyfob_host.doctor.tls_records import MAX_MESSAGE_BYTES, MAX_RECORD_BYTES
@@ -151,7 +154,8 @@ def test_an_empty_certificate_is_told_as_none(pki: Pki) -> None:
         one(facts, "alert").fields["number"]
         == ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
     )
-    assert "the board sent none" in said_of(made.stream)
+    said = said_of(made.stream)
+    assert "the board sent none" in said and "Cause: client-certificate.not-sent. Next: " in said
 
 
 def test_a_resumed_session_is_told_and_shows_no_certificate(pki: Pki) -> None:
@@ -222,7 +226,7 @@ def test_tls_1_3_hides_all_but_the_hellos_and_a_refusal_shows_by_its_size(pki: P
         "client-hello", "server-hello", "change-cipher-spec", "encrypted",
     }  # fmt: skip
     said = said_of(made.stream)
-    assert "TLS 1.3 hides the number" in said and "only answer is as short as an alert" in said
+    assert "TLS 1.3 hides why" in said and "only answer is as short as an alert" in said
 
 
 # -- the traces of RFC 8448
@@ -335,6 +339,38 @@ def test_a_stream_that_ends_within_a_record_says_so() -> None:
     said = [in_words(fact) for fact in conversation.end("board", "reset")]
     assert said[0].startswith("not TLS: the end, after 186 of a record's 196 bytes")
     assert said[-1].startswith("resets (RST)")
+
+
+# -- causes
+
+
+def test_every_cause_that_a_verdict_names_is_in_the_catalogue() -> None:
+    source = Path(verdict_module.__file__).read_text() + Path(tap_causes.__file__).read_text()
+    places = "|".join(LADDER)
+    named = set(re.findall(rf'(?<=[" ])(?:{places})\.[a-z0-9-]+(?=[" ])', source))
+    assert len(named) > 12 and named <= set(load_catalogue())
+
+
+@pytest.mark.parametrize(
+    ("days", "code"),
+    [(-1, "client-certificate.expired"), (30, "client-certificate.crl-overdue")],
+)
+def test_alert_45_of_a_broker_is_told_apart_by_the_date_that_was_shown(
+    pki: Pki, days: int, code: str
+) -> None:
+    """Row 13 or 16: with a certificate that is good, it is the revocation list."""
+    dates = {"not_before": NOW - 5 * DAY, "not_after": NOW + days * DAY}
+    pki.put(f"device-{code}", pki.authority.issue_device("sensor-02", **dates))
+    made = record(pki.server(), pki.client(identity=f"device-{code}"))
+    stream = made.stream
+    if days > 0:  # no overdue list at hand: the broker's words in the place of its Finished
+        last = max(at for at, (sender, _) in enumerate(stream) if sender == "board" and at < 3)
+        stream = [*stream[: last + 1], ("broker", b"\x15\3\3\0\2\2\x2d")]
+    conversation = Conversation()
+    for sender, data in stream:
+        list(conversation.feed(sender, data))
+    assert conversation.alerts[0].number == 45
+    assert verdict(conversation).causes[0] == code
 
 
 # -- names

@@ -12,6 +12,7 @@ from typing import Any
 
 from keyfob_host.doctor.conversation import Alert, Conversation, Sender, SideState
 from keyfob_host.doctor.first_bytes import HTTP, PLAIN_MQTT
+from keyfob_host.doctor.tap_causes import causes_of, fix_of
 from keyfob_host.doctor.tls_certificates import is_for
 from keyfob_host.doctor.tls_numbers import ALERTS, numbered
 from keyfob_host.doctor.wording import printable
@@ -63,12 +64,16 @@ _FROM_BROKER = {
     116: "the broker wants a certificate from the board, and got none",
     120: "the broker does not speak the application protocol (ALPN) that the board offers",
 }
+_CAUSES_SHOWN = 3
 _OTHER: dict[Sender, Sender] = {"board": "broker", "broker": "board"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``text``: a paragraph; ``ended_by`` and ``how`` are "" while nobody ended it."""
+    """``text``: a paragraph; ``ended_by`` and ``how`` are "" while nobody ended it.
+
+    ``causes``: codes of the catalogue (`keyfob doctor --explain CODE`), the likely one first.
+    """
 
     text: str
     meaning: str
@@ -77,6 +82,8 @@ class Verdict:
     after: str
     alert: Alert | None
     is_well: bool
+    causes: tuple[str, ...]
+    fix: str
 
     def as_dict(self) -> dict[str, Any]:
         alert = self.alert
@@ -90,6 +97,8 @@ class Verdict:
             if alert
             else None,
             "is_well": self.is_well,
+            "causes": list(self.causes),
+            "fix": self.fix,
         }
 
 
@@ -98,7 +107,9 @@ def verdict(conversation: Conversation) -> Verdict:
     sides = conversation.sides
     ender, how = conversation.first_end or ("", "")
     alert = next((one for one in conversation.alerts if not one.is_closing), None)
-    meaning, is_well = _meaning(conversation, alert)
+    meaning, is_well, codes = _meaning(conversation, alert)
+    causes = causes_of(conversation, alert) if alert else tuple(codes.split())
+    fix = fix_of(causes[0], conversation) if causes else ""
     after = sides[ender].last if ender in ("board", "broker") else ""
     ways = {"fin": "closed by the", "reset": "reset by the"}
     parts = [f"{ways[how]} {ender}" if how else "ended by nobody"]
@@ -113,7 +124,12 @@ def verdict(conversation: Conversation) -> Verdict:
         parts.append(f"{conversation.version} with {conversation.suite}")
     parts += [f"{_counted(sides[one])} from the {one}" for one in sides if sides[one].data_records]
     text = f"{meaning[:1].upper()}{meaning[1:]}. It was {'; '.join(parts)}."
-    return Verdict(printable(text), printable(meaning), ender, how, after, alert, is_well)
+    if causes:
+        text += f" Cause: {', or '.join(causes[:_CAUSES_SHOWN])}. Next: {fix}"
+    return Verdict(
+        printable(text), printable(meaning), ender, how, after, alert, is_well, causes,
+        printable(fix),
+    )  # fmt: skip
 
 
 def _counted(side: SideState) -> str:
@@ -121,22 +137,24 @@ def _counted(side: SideState) -> str:
     return f"{side.data_records} encrypted record{plural} ({side.data_bytes} bytes)"
 
 
-def _meaning(conversation: Conversation, alert: Alert | None) -> tuple[str, bool]:
-    """In words, and whether all is well."""
+_Said = tuple[str, bool, str]  # in words, whether all is well, codes of causes
+
+
+def _meaning(conversation: Conversation, alert: Alert | None) -> _Said:
     board, broker = conversation.sides["board"], conversation.sides["broker"]
     if alert:
-        return _of_alert(conversation, alert), False
+        return _of_alert(conversation, alert), False, ""
     if not board.records.bytes_seen and not broker.records.bytes_seen:
-        return _of_silence(conversation), False
+        return _of_silence(conversation)
     if board.foreign or broker.foreign:
-        return _of_other(conversation), False
+        return _of_other(conversation)
     if conversation.is_hidden:
         return _of_hidden(conversation)
     if board.data_records and broker.data_records:
-        return "a TLS connection that carried data both ways", True
+        return "a TLS connection that carried data both ways", True, ""
     if board.has_finished and broker.has_finished:
-        return "the handshake was completed, and hardly anything followed", True
-    return _of_half(conversation), False
+        return "the handshake was completed, and hardly anything followed", True, ""
+    return _of_half(conversation)
 
 
 def _of_alert(conversation: Conversation, alert: Alert) -> str:
@@ -158,72 +176,91 @@ def _of_alert(conversation: Conversation, alert: Alert) -> str:
     return _FROM_BROKER.get(alert.number, "the broker refused the handshake; see its log")
 
 
-def _of_silence(conversation: Conversation) -> str:
+def _of_silence(conversation: Conversation) -> _Said:
     if conversation.first_end is None:
-        return "connected, and silent so far"
+        return "connected, and silent so far", False, "tcp.silent"
     if conversation.first_end[0] == "broker":
-        return "the broker ended it before a byte: too many connections, or it is shutting down"
-    return (
-        "the board ended it before a byte: it gave up, or something only looked if the port is open"
-    )
+        return (
+            "the broker ended it before a byte: it has too many connections, or shuts down",
+            False,
+            "mqtt.too-many-connections tcp.closed-by-peer",
+        )
+    text = "the board ended it before a byte: it gave up, or only looked if the port is open"
+    return text, False, ""
 
 
-def _of_other(conversation: Conversation) -> str:
+def _of_other(conversation: Conversation) -> _Said:
     board, broker = conversation.sides["board"], conversation.sides["broker"]
     if board.foreign == PLAIN_MQTT and broker.foreign == PLAIN_MQTT:
-        return "MQTT in clear on both sides: there is no TLS here"
+        return "MQTT in clear on both sides: there is no TLS here", False, ""
     if board.foreign == PLAIN_MQTT:
-        return "the board speaks MQTT in clear to a port that wants TLS"
+        text = "the board speaks MQTT in clear to a port that wants TLS"
+        return text, False, "tcp.wrong-port"
     if board.foreign == HTTP:
-        return "HTTP, not MQTT over TLS: a browser, a health check or a scan"
+        return "HTTP, not MQTT over TLS: a browser, a health check or a scan", False, ""
     if broker.foreign and conversation.client_hello:
-        return f"the board speaks TLS, and the answer is none: {broker.foreign}"
+        text = f"the board speaks TLS, and the answer is none: {broker.foreign}"
+        return text, False, "tcp.wrong-port"
     if conversation.client_hello:
-        return f"the board's TLS breaks off: {board.foreign}"
-    return f"no TLS: {board.foreign or broker.foreign}"
+        return f"the board's TLS breaks off: {board.foreign}", False, "tls.damaged-record"
+    return f"no TLS: {board.foreign or broker.foreign}", False, ""
 
 
-def _of_hidden(conversation: Conversation) -> tuple[str, bool]:
+def _of_hidden(conversation: Conversation) -> _Said:
     """TLS 1.3: what sizes and order let one say."""
     board, broker = conversation.sides["board"], conversation.sides["broker"]
-    short = conversation.alert_record_bytes
     if board.encrypted_alerts:
         return (
             "the board's first encrypted record is as short as only an alert is: it refuses the "
-            "broker, most often its certificate; TLS 1.3 hides the number, the board has it"
-        ), False
+            "broker, most often its certificate; TLS 1.3 hides the number, the board has it",
+            False,
+            "x509.wrong-anchor x509.name-not-in-san clock.board-never-set",
+        )
     # The broker's flight is over when the board's begins (RFC 8446 section 2), so an answer
     # is the first word on the board's certificate: tickets and CONNACK are longer.
-    if conversation.answers == 1 and broker.last_encrypted_bytes == short:
+    is_short = broker.last_encrypted_bytes == conversation.alert_record_bytes
+    if conversation.answers == 1 and is_short:
         return (
             "the broker's only answer is as short as an alert: it refuses the board, most often "
-            "its certificate or that it has none; TLS 1.3 hides the number, the broker's log has it"
-        ), False
+            "its certificate, or that it has none; TLS 1.3 hides why, the broker's log has it",
+            False,
+            "client-certificate.not-sent client-certificate.unknown-ca client-certificate.expired",
+        )
     if conversation.answers:
-        return "a TLS 1.3 connection that carried encrypted records both ways", True
-    return "TLS 1.3 was broken off during the handshake; all but the hellos is hidden", False
+        return "a TLS 1.3 connection that carried encrypted records both ways", True, ""
+    text = "TLS 1.3 was broken off during the handshake; all but the hellos is hidden"
+    return text, False, "tcp.closed-by-peer"
 
 
-def _of_half(conversation: Conversation) -> str:
+def _of_half(conversation: Conversation) -> _Said:
     """TLS 1.2 without alert, ended before both had finished."""
     board, broker = conversation.sides["board"], conversation.sides["broker"]
-    if not board.records.bytes_seen:
-        return "the broker spoke first, which no TLS server does"
-    if not broker.records.bytes_seen:
-        if conversation.first_end and conversation.first_end[0] == "broker":
-            return (
-                "the broker ended it at the board's ClientHello, without a word: a port without "
-                "TLS does that, and clouds do where the server name is missing"
-            )
-        return "the broker never answered the board's ClientHello, and the board gave up"
-    if board.chain == [] and conversation.first_end and conversation.first_end[0] == "broker":
-        return "the broker asked for a certificate, got none, and ended it"
     ender = conversation.first_end[0] if conversation.first_end else "nobody"
+    if not board.records.bytes_seen:
+        return "the broker spoke first, which no TLS server does", False, "tcp.wrong-port"
+    if not broker.records.bytes_seen and ender == "broker":
+        return (
+            "the broker ended it at the board's ClientHello, without a word: a port without TLS "
+            "does that, and clouds do where the server name is missing",
+            False,
+            "tcp.wrong-port"
+            if "server_name" in conversation.client_hello
+            else "tls.no-server-name tcp.wrong-port",
+        )
+    if not broker.records.bytes_seen:
+        text = "the broker never answered the board's ClientHello"
+        return text, False, "tcp.silent"
+    if board.chain == [] and ender == "broker":
+        text = "the broker asked for a certificate, got none, and ended it"
+        return text, False, "client-certificate.not-sent"
     if ender == "board":
         return (
             f"the board broke off the handshake without an alert after the broker's {broker.last}: "
-            "no memory, a reset, a time limit, or it refuses without saying so"
+            "no memory, a reset, a time limit, or it refuses without saying so",
+            False,
+            "tls.heap-too-small",
         )
     if ender == "broker":
-        return f"the broker broke off the handshake without an alert after the board's {board.last}"
-    return "the handshake has not come to its end"
+        text = f"the broker broke off the handshake without an alert after the board's {board.last}"
+        return text, False, "tcp.closed-by-peer"
+    return "the handshake has not come to its end", False, ""
