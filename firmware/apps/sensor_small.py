@@ -1,12 +1,18 @@
 """`apps.sensor` without asyncio, for a board with as little memory as an ESP8266."""
 
+import gc
 import json
 import time
+
+import machine
+from micropython import const
 
 from apps.sensor_core import Sensor
 from keyfob import drop
 from keyfob.blocking import BlockingClient
 from keyfob.events import emit
+
+_NO_MEMORY_ATTEMPTS = const(2)
 
 
 def run(config: dict) -> None:
@@ -20,6 +26,14 @@ def run(config: dict) -> None:
     _work(client, notes)
     while not client.run_once(lambda client: _serve(client, sensor, prefix, notes)):
         _work(client, notes)
+        _mend_heap(client)
+
+
+def _mend_heap(client: BlockingClient) -> None:
+    """A heap that is in pieces three times in a row stays so; what counts is in flash."""
+    gc.collect()
+    if client.attempts > _NO_MEMORY_ATTEMPTS and client.failure.code == "tls.no-memory":
+        machine.reset()
 
 
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:

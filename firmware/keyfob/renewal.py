@@ -33,15 +33,16 @@ def life(identity) -> tuple:
     return fields.not_before_s, fields.not_after_s
 
 
-def request(root: str, device_id: str) -> bytes:
-    """The request, made with its key where there is none yet. Errors: rotate.no-request."""
+def make_request(root: str, device_id: str) -> None:
+    """Make the request, with its key, where there is none yet. Errors: rotate.no-request."""
     try:
-        return _stored(root + REQUEST) or _make(root, device_id)
+        if not _stored(root + REQUEST):
+            _make(root, device_id)
     except (KeyfobError, OSError) as error:
         raise KeyfobError("rotate.no-request", str(error))
 
 
-def _make(root: str, device_id: str) -> bytes:
+def _make(root: str, device_id: str) -> None:
     from keyfob.rotation_slot import active, load
 
     content = load(root, active(root)).read("key.der")
@@ -53,9 +54,7 @@ def _make(root: str, device_id: str) -> bytes:
     del content
     from keyfob.pki import request
 
-    made = request.make(key, device_id)
-    _write(root + REQUEST, made)
-    return made
+    _write(root + REQUEST, request.make(key, device_id))
 
 
 def _new_key(root: str):
@@ -76,12 +75,20 @@ def stored_key(root: str) -> bytes:
     return _stored(root + KEY_NEW)
 
 
-def tidy(root: str, identity) -> None:
-    """Remove key and request once ``identity``, the active one, has that key."""
-    content = _stored(root + KEY_NEW)
-    if content and content == identity.read("key.der"):
-        os.remove(root + KEY_NEW)
-        os.remove(root + REQUEST)
+def waiting(root: str, identity) -> bytes:
+    """The request that waits for its answer, b"" if there is none.
+
+    Once ``identity``, the active one, has its key, request and key are removed.
+    """
+    key = _stored(root + KEY_NEW)
+    if key and key == identity.read("key.der"):
+        for path in (root + KEY_NEW, root + REQUEST):
+            try:
+                os.remove(path)
+            except OSError:
+                pass  # the power went between the two
+        return b""
+    return _stored(root + REQUEST)
 
 
 def _stored(path: str) -> bytes:

@@ -39,6 +39,7 @@ from keyfob.errors import KeyfobError
 from keyfob.events import emit
 
 _MAX_DETAIL = const(96)  # characters, so that the state fits the smallest buffer
+_DAY_S = const(86_400)
 _MAX_HEAD = const(64)  # bytes of a chunk's first line
 _CREATED = b'"created_s":'
 
@@ -113,6 +114,19 @@ def tell(notes: dict, result: str, created_s: int, code: str, detail: str) -> No
     outcome = {"result": result, "created_s": created_s, "code": code}
     outcome["detail"] = detail[:_MAX_DETAIL]
     notes["outcome"] = json.dumps(outcome)
+
+
+def due_request(notes: dict, now_s: int):
+    """The payload of ``request`` if that is to be published now, else None; ``todo`` becomes
+    "renew" if it is to be made first."""
+    if now_s < notes["renew_s"]:
+        return None
+    request = notes.pop("request", None)
+    if request or notes.pop("no_request", False):
+        notes["renew_s"] = now_s + _DAY_S
+    else:
+        notes["todo"] = notes.get("todo") or "renew"
+    return request
 
 
 def state(notes: dict) -> bytes:

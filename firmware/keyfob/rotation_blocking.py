@@ -23,9 +23,7 @@ def attend(client, notes: dict, message=None) -> None:
     Errors: rotate.reconnecting, where there is work to do before the next connection; those
     of subscribing and publishing.
     """
-    if not message and client.clock.now_s() >= notes["renew_s"]:
-        notes["todo"] = "renew"
-    elif not message and notes["slot"] and notes["slot"] != _slot():
+    if not message and notes["slot"] and notes["slot"] != _slot():
         notes["todo"] = "look"  # the trial ended
     gc.collect()  # so that what stays of this does not come to lie behind what goes
     try:
@@ -47,9 +45,12 @@ def _attend(client, notes: dict, message) -> None:
     if message:
         rotation.take(notes, message.payload)
     else:
-        client.subscribe(prefix + "set")
-    if "request" in notes:
-        client.publish(prefix + "request", notes.pop("request"), retain=True)
+        # Whoever sends more than one at a time would fill the heap; the host waits for answers.
+        client.single = prefix + "set"
+        client.subscribe(client.single)
+    request = rotation.due_request(notes, client.clock.now_s())
+    if request:
+        client.publish(prefix + "request", request, retain=True)
     if notes.get("todo", "finish") == "finish":  # before others there is nothing new to tell
         client.publish(prefix + "state", rotation.state(notes), retain=True)
 

@@ -35,7 +35,6 @@ async def _look(client, notes: dict, inbox) -> None:
                 work(client.config, notes, now_s)
             await _tell(client, notes, inbox)
         elif now_s >= notes["renew_s"]:
-            notes["todo"] = notes.get("todo") or "renew"
             await _tell(client, notes, inbox)
         await asyncio.sleep_ms(_LOOK_MS)
 
@@ -51,13 +50,15 @@ async def _take(client, notes: dict, inbox) -> None:
 async def _tell(client, notes: dict, inbox) -> None:
     """Do what is to be done, here where there is room for it, and tell the host."""
     is_last = notes.get("todo") == "finish"
+    request = rotation.due_request(notes, client.clock.now_s())
     if notes.get("todo"):
         work(client.config, notes, client.clock.now_s())
     if is_last and notes["slot"] != _slot():
         await _try(client, inbox)
         return
-    if "request" in notes:
-        await _publish(client, "request", notes.pop("request"))
+    request = request or rotation.due_request(notes, client.clock.now_s())
+    if request:
+        await _publish(client, "request", request)
     await _publish(client, "state", rotation.state(notes))
 
 

@@ -11,8 +11,9 @@ a small board only while there is no connection, since it takes most of the heap
 ``plan``       the offer under way: (created_s, folder, {name: [size, bytes had]}), or None
 ``created_s``  of the newest identity on the board
 ``outcome``    of the last offer that failed, JSON; ``refused``: SHA-256 of that offer
-``request``    a payload to be published on the topic of that name; none: no such key
-``renew_s``    when a request is due, Unix seconds
+``request``    a certificate request that was made, for `keyfob.rotation.due_request`; if it
+               could not be made, there is ``no_request`` instead
+``renew_s``    when it is due, Unix seconds
 ``slot``       that the next connection is with, unless its trial is over by then
 
 Not checked: what `keyfob.rotation_offer`, `keyfob.rotation_finish` and the store check.
@@ -20,11 +21,12 @@ Not checked: what `keyfob.rotation_offer`, `keyfob.rotation_finish` and the stor
 
 import gc
 import json
+import os
 import sys
 
 from micropython import const
 
-from keyfob import drop
+from keyfob import drop, plenty_bytes
 from keyfob.errors import KeyfobError
 from keyfob.events import emit
 from keyfob.rotation_memory import unload
@@ -34,9 +36,10 @@ _MAX_MESSAGE_BYTES = const(1024)  # whatever the buffer takes
 _SMALL_BYTES = const(2048)  # a buffer of less: beside it there is little room for a copy
 _SMALL_CHUNK_BYTES = const(512)
 _PACKET_BYTES = const(16)  # of a PUBLISH, beside topic and payload, and some to spare
-_DAY_S = const(86_400)
 _PARTIAL = const(1)
 _COMPLETE = const(2)
+_OUTCOME = "/outcome"  # below the root: what is to be told behind a reset
+_MAX_OUTCOME = const(300)
 _MAX_DAMAGE = const(96)  # characters
 
 
@@ -47,7 +50,8 @@ def topic(config: dict, name: str) -> str:
 
 def work_between(client, notes: dict) -> None:
     """`work`, for a `keyfob.blocking.BlockingClient` between two connections, if there is
-    anything to do."""
+    anything to do. A small board is reset behind it."""
+    is_boot = not notes
     if notes and not notes.get("todo"):
         return
     # What the connection took, and the next one will take again.
@@ -63,11 +67,28 @@ def work_between(client, notes: dict) -> None:
     except MemoryError as error:
         # The application goes on, and connects; only its identity stays as it is.
         emit("identity.refused", created_s=0, code="rotate.no-memory", detail=str(error))
+    if not is_boot and gc.mem_free() < plenty_bytes:
+        # What was done is in flash. Without a heap in one piece there is no handshake, and on
+        # the stack too much looks like a reference for one to come of collecting.
+        _keep_outcome(notes)
+        import machine
+
+        machine.reset()
     gc.collect()
     for name in notes:
         # Where what is dropped now was, it would be in the way of TLS's buffers.
         if isinstance(notes[name], str):
             notes[name] = "".join(notes[name].split("\n"))
+
+
+def _keep_outcome(notes: dict) -> None:
+    """For the state that the board tells behind a reset."""
+    if notes.get("outcome"):
+        try:
+            with open(ROOT + _OUTCOME, "w") as file:
+                file.write(notes["outcome"])
+        except OSError:
+            pass  # the host hears nothing, and asks again
 
 
 def _warm_up() -> None:
@@ -103,10 +124,11 @@ def work(config: dict, notes: dict, now_s: int, root: str = ROOT) -> None:
         elif todo == "finish":
             _finish(config["device_id"], notes, now_s, root)
         elif todo == "renew":
-            from keyfob import renewal
+            from keyfob.renewal import make_request
 
-            notes["renew_s"] = now_s + _DAY_S
-            notes["request"] = renewal.request(root, config["device_id"])
+            notes["no_request"] = True
+            make_request(root, config["device_id"])
+            notes["no_request"] = False
         elif todo == "clear":
             from keyfob import rotation_slot
 
@@ -188,6 +210,7 @@ def _look(notes: dict, root: str) -> None:
     from keyfob import renewal, trial
     from keyfob import rotation_slot as slots
 
+    _take_outcome(notes, root)
     report = trial.take_report(root)
     if report:
         created_s = slots.created_s(root, report.get("slot"))
@@ -207,11 +230,24 @@ def _look(notes: dict, root: str) -> None:
     if notes["renew_s"] < due_s or not notes["slot"]:
         notes["renew_s"] = due_s
     notes["slot"] = slot
-    if not tried:
-        renewal.tidy(root, identity)
+    request = renewal.waiting(root, identity)
+    if request and not tried:
+        notes["request"] = request
     told = {"slot": slot, "cert": identity.cert_sha256(), "not_after_s": ends_s}
     told["created_s"] = slots.created_s(root, slot)
     notes["state"] = _text(told, notes)
+
+
+def _take_outcome(notes: dict, root: str) -> None:
+    try:
+        with open(root + _OUTCOME) as file:
+            text = file.read(_MAX_OUTCOME)
+        os.remove(root + _OUTCOME)
+        outcome = json.loads(text)
+        notes["no_request"] = outcome["code"] == "rotate.no-request"
+        notes["outcome"] = text
+    except (OSError, ValueError, UnicodeError, KeyError, TypeError):
+        pass  # as nearly always, there is none
 
 
 def _refuse(notes: dict, error, payload, doing: str = "") -> None:

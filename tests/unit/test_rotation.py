@@ -412,16 +412,17 @@ def test_a_full_flash_is_told_and_frees_what_was_taken():
 def test_a_request_is_made_when_a_third_of_the_life_is_left():
     with Board() as board:
         assert board.notes["renew_s"] == DUE_S
-        board.notes["todo"] = "renew"
+        assert rotation.due_request(board.notes, DUE_S - 1) is None
+        assert rotation.due_request(board.notes, DUE_S) is None
+        assert board.notes["todo"] == "renew"  # it is to be made first
         board.work(DUE_S)
-        first = board.notes.pop("request")
+        first = rotation.due_request(board.notes, DUE_S)
         assert b"sensor-01" in first and first[:2] == b"\x30\x81"
         assert board.notes["renew_s"] == DUE_S + 86_400
+        assert rotation.due_request(board.notes, DUE_S + 86_399) is None
         assert exists(board.root + "/key.new")
         board.reset()
-        board.notes["todo"] = "renew"
-        board.work(DUE_S)
-        assert board.notes["request"] == first  # one key, one request
+        assert rotation.due_request(board.notes, DUE_S) == first  # one key, one request
 
 
 def test_a_request_that_cannot_be_made_is_told():
@@ -430,6 +431,7 @@ def test_a_request_that_cannot_be_made_is_told():
         board.notes["todo"] = "renew"
         board.work(DUE_S)
         assert board.code() == "rotate.no-request"
+        assert rotation.due_request(board.notes, DUE_S) is None
         assert board.notes["renew_s"] == DUE_S + 86_400  # not before tomorrow
 
 

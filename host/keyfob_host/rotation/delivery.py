@@ -17,6 +17,7 @@ from keyfob_host.rotation.state import BoardState
 # Answers to a message that came at the wrong moment: the next one may do better.
 _PASSING = frozenset({"rotate.no-offer", "rotate.busy"})
 _MOST_OFFERS = 8
+_OFFER_AGAIN_S = 20.0  # states that are told meanwhile may be of before
 
 
 class Delivery:
@@ -28,14 +29,16 @@ class Delivery:
         self.last: bytes | None = None
         self.sent_bytes = 0  # of the files, as the board tells it
         self._offers = 0
+        self._offered_s = 0.0
 
     @property
     def total_bytes(self) -> int:
         """Bytes of all files."""
         return sum(map(len, self.offer.files.values()))
 
-    def next(self, state: BoardState) -> bytes | None:
-        """The message to be sent now; None: wait, or `is_committed`.
+    def next(self, state: BoardState, now_s: float) -> bytes | None:
+        """The message to be sent now; None: wait, or `is_committed`. ``now_s``: of any clock
+        that only goes forward.
 
         Errors: ``rotate.refused``, ``rotate.rolled-back``, ``rotate.board-damaged``,
         ``rotate.offer-too-large``, ``rotate.not-taken``.
@@ -58,6 +61,9 @@ class Delivery:
                     return self._send(offer.chunk(name, had, state.chunk))
         if len(offer.payload) > state.message:
             raise self._too_large(state)
+        if self._offers and now_s - self._offered_s < _OFFER_AGAIN_S:
+            return None
+        self._offered_s = now_s
         self._offers += 1
         if self._offers > _MOST_OFFERS:
             raise KeyfobHostError(

@@ -34,6 +34,7 @@ from keyfob_host.rotation.state import BoardState, read_state
 
 _FILTERS = ("devices/+/identity/request", "devices/+/identity/state")
 _WAIT_S = 1.0
+_SILENCE_S = 60.0  # an ESP8266 that judges a signature takes some of it
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Renewer:
     is_over: Callable[[], bool] = lambda: False
     _states: dict[str, BoardState] = field(default_factory=dict)
     _deliveries: dict[str, Delivery] = field(default_factory=dict)
+    _sent_s: dict[str, float] = field(default_factory=dict)
     _refused: dict[str, tuple[bytes, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class Renewer:
             except KeyfobHostError as error:
                 if error.code != "broker.no-message" or "connection ended" in error.evidence:
                     raise
+                self._remind(client)
                 continue
             self.take(client, message)
 
@@ -89,6 +92,14 @@ class Renewer:
                 return
             self._states[device_id] = state
         self._go_on(client, device_id)
+
+    def _remind(self, client: HostClient) -> None:
+        """Boards that were sent something and are silent get it again, which harms nothing."""
+        now_s = time.monotonic()
+        for device_id, delivery in self._deliveries.items():
+            if delivery.last and now_s - self._sent_s.get(device_id, now_s) > _SILENCE_S:
+                self._sent_s[device_id] = now_s
+                client.publish(topic(device_id, "set"), delivery.last)
 
     def _asked(self, device_id: str, payload: bytes) -> None:
         try:
@@ -135,8 +146,9 @@ class Renewer:
             delivery = Delivery(make_offer(device_id, files, self.authority.key, created_s))
             self._deliveries[device_id] = delivery
         try:
-            message = delivery.next(state)
+            message = delivery.next(state, time.monotonic())
             if message is not None:
+                self._sent_s[device_id] = time.monotonic()
                 client.publish(topic(device_id, "set"), message)
         except KeyfobHostError as error:
             if error.code.startswith("broker."):

@@ -81,7 +81,7 @@ def deliver(
     end = time.monotonic() + limit_s
     heard = time.monotonic()
     told = ""
-    message = delivery.next(state)
+    message = delivery.next(state, time.monotonic())
     while not delivery.is_committed:
         if message is not None:
             client.publish(topic(device_id, "set"), message)
@@ -103,7 +103,7 @@ def deliver(
                 message = delivery.last
             continue
         heard = time.monotonic()
-        message = delivery.next(state)
+        message = delivery.next(state, time.monotonic())
 
 
 def _next_state(client: HostClient, device_id: str, timeout_s: float) -> BoardState:
