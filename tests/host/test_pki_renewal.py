@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from test_pki_commands import Keyfob
 
+from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity, read_issued
 from keyfob_host.pki.request import read_request
@@ -143,3 +144,72 @@ def test_what_cannot_be_renewed_is_told(bench: Keyfob) -> None:
     # The CA itself is none of it.
     ca = bench.json("ca", "show")["subject"].removeprefix("CN=")
     assert bench.error("cert", "renew", ca)["code"] == "cert.unknown"
+
+
+def test_a_life_that_the_end_of_the_ca_cut_short_is_whole_again_under_the_next(
+    keyfob_near_end: Keyfob,
+) -> None:
+    bench = keyfob_near_end
+    _, _, err = bench.run("cert", "device", "sensor-01")
+    assert "the CA ends on" in err  # five years were wanted
+    _, _, err = bench.run("cert", "devices", "--count", "1", "--pattern", "s-{}")
+    assert "the CA ends on" in err
+    _, _, err = bench.run("cert", "renew", "sensor-01")
+    assert "the CA ends on" in err
+    assert bench.json("cert", "show", "sensor-01")["certificates"][0]["days_left"] == 39
+    (found,) = [one for one in bench.json("cert", "list")["certificates"] if one["kind"] == "ca"]
+    status, out, _ = bench.run("cert", "expiring", "--within", "50d")
+    assert status == 9 and "keyfob ca rollover begin" in out and found["state"] == "valid"
+    bench.json("ca", "rollover", "begin", "--no-passphrase")
+    bench.json("ca", "rollover", "switch")
+    bench.json("cert", "renew", "sensor-01")
+    assert bench.json("cert", "show", "sensor-01")["certificates"][0]["days_left"] == 1824
+
+
+@pytest.fixture
+def keyfob_near_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Keyfob]:
+    monkeypatch.setenv("KEYFOB_HOME", str(tmp_path / "home"))
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        made = Keyfob(tmp_path / "home", capsys)
+        made.json("ca", "init", "--no-passphrase", "--days", "40")
+        yield made
+
+
+def test_a_key_that_was_revoked_gets_no_certificate_by_any_command(
+    bench: Keyfob, tmp_path: Path
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    for name in ("sensor-01", "sensor-02"):
+        request = (
+            x509.CertificateSigningRequestBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .sign(key, hashes.SHA256())
+        )
+        (tmp_path / f"{name}.csr").write_bytes(request.public_bytes(serialization.Encoding.PEM))
+    first = tmp_path / "sensor-01.csr"
+    bench.json("cert", "device", "--csr", first)
+    _, _, err = bench.run("cert", "device", "--csr", tmp_path / "sensor-02.csr")
+    assert "this key has a certificate as sensor-01 too" in err
+    bench.json("cert", "revoke", "sensor-01", "--reason", "keyCompromise")
+    plan = tmp_path / "plan.toml"
+    plan.write_text('[[device]]\nname = "sensor-01"\n')
+    for command in (
+        ("cert", "device", "--csr", first, "--force"),
+        ("cert", "device", "--csr", tmp_path / "sensor-02.csr", "--force"),
+        ("cert", "renew", "sensor-01"),
+        ("cert", "renew", "sensor-02"),
+        ("cert", "make", plan),
+    ):
+        refused = bench.error(*command)
+        assert refused["code"] == "cert.key-revoked" and "keyCompromise" in refused["evidence"]
+
+
+def test_a_ca_that_is_not_valid_yet_by_this_clock_signs_nothing(bench: Keyfob) -> None:
+    later = NOW + timedelta(days=400)
+    authority = Authority.ephemeral(not_before=later, not_after=later + timedelta(days=4000))
+    with pytest.raises(KeyfobHostError) as refused:
+        authority.issue_device("sensor-01")
+    assert refused.value.code == "ca.not-yet-valid" and "date -u" in refused.value.fix

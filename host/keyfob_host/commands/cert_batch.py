@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import rich_click as click
@@ -99,6 +100,9 @@ def devices(
             ui.step(f"made {made}, {here} were there before; the same command makes the rest")
             raise
     took_s = time.monotonic() - began
+    end = authority.cert.not_valid_after_utc
+    if made and datetime.now(timezone.utc) + timedelta(days=days or chosen.days) > end:
+        ui.step(f"note: the CA ends on {end:%Y-%m-%d}, and so do these certificates")
     if foreign:
         ui.step(
             f"note: {foreign} of those that were there are from a former CA: keyfob cert renew ID"

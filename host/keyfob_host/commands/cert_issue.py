@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
+from cryptography import x509
 
 from keyfob_host.commands.passphrase import passphrase_options, unlock
 from keyfob_host.files import read_bounded
-from keyfob_host.home import find_home
+from keyfob_host.home import Home, find_home
 from keyfob_host.pki import bench
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.identity import Identity, Requested, refuse_existing
-from keyfob_host.pki.inventory_disk import recording
+from keyfob_host.pki.inventory_disk import open_inventory, recording
 from keyfob_host.pki.keys import KEY_TYPES
 from keyfob_host.pki.names import parse_sans, san_text
 from keyfob_host.pki.profiles import load_profile
@@ -27,7 +27,9 @@ from keyfob_host.pki.request import (
     check_request,
     read_request,
 )
+from keyfob_host.pki.revocation import refuse_revoked_key
 from keyfob_host.pki.template import san_entries
+from keyfob_host.pki.validity import is_cut
 from keyfob_host.pki.variables import parse_variables
 from keyfob_host.ui import Ui
 
@@ -87,7 +89,7 @@ def broker(
         issued.write(folder, force=force)
     # While the CA's key is open: `keyfob broker up` then needs no passphrase.
     bench.renew_host_identity(home, authority)
-    _show_issued(ui, issued, authority, folder, days, f"keyfob broker up --name {name}")
+    _show_issued(ui, issued, authority, folder, f"keyfob broker up --name {name}")
 
 
 @click.command()
@@ -129,6 +131,8 @@ def device(
     folder = bench.device_dir(home, name)
     if not force:
         refuse_existing(folder, name)
+    if request is not None:
+        _check_key(ui, home, name, request)
     authority = unlock(home.ca_dir, passphrase_file, passphrase_env)
     if request is None:
         issued: Identity | Requested = authority.issue_device(
@@ -142,7 +146,7 @@ def device(
             ui.step("note: not taken over from the request: " + "; ".join(request.not_taken_over))
     with recording(home, folder, kind="device", profile=profile or "device"):
         issued.write(folder, force=force)
-    _show_issued(ui, issued, authority, folder, days, following)
+    _show_issued(ui, issued, authority, folder, following)
 
 
 def _read_request(csr: str) -> CertificateRequest:
@@ -152,14 +156,23 @@ def _read_request(csr: str) -> CertificateRequest:
     return read_request(read_bounded(Path(csr), "read the request"), source=csr)
 
 
+def _check_key(ui: Ui, home: Home, name: str, request: CertificateRequest) -> None:
+    """Refuse a key that was revoked, and tell if another device has it."""
+    inventory, _ = open_inventory(home)
+    with inventory:
+        refuse_revoked_key(inventory, name, request.public_key)
+        digest = x509.SubjectKeyIdentifier.from_public_key(request.public_key).digest.hex()
+        others = {one.name for one in inventory.with_key(digest)} - {name}
+    if others:
+        ui.step(f"note: this key has a certificate as {', '.join(sorted(others))} too")
+
+
 def _show_issued(
-    ui: Ui, issued: Identity | Requested, authority: Authority, folder: Path, days: int | None,
-    following: str,
-) -> None:  # fmt: skip
-    end_of_ca = authority.cert.not_valid_after_utc
-    wanted = datetime.now(timezone.utc) + timedelta(days=days or 0)
-    if wanted > end_of_ca:
-        ui.step(f"note: the CA ends on {end_of_ca:%Y-%m-%d}, and so does this certificate")
+    ui: Ui, issued: Identity | Requested, authority: Authority, folder: Path, following: str
+) -> None:
+    if is_cut(issued.cert, authority.cert):
+        end = issued.cert.not_valid_after_utc
+        ui.step(f"note: the CA ends on {end:%Y-%m-%d}, and so does this certificate")
     fields = describe(issued.cert)
     data = {**fields, "name": issued.name, "folder": str(folder)}
     place = str(folder)

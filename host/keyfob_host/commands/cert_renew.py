@@ -20,7 +20,9 @@ from keyfob_host.pki.expiry import records_ending
 from keyfob_host.pki.identity import Identity, read_issued
 from keyfob_host.pki.inventory import Inventory, Record
 from keyfob_host.pki.inventory_disk import open_inventory, row_of
+from keyfob_host.pki.profiles import load_profile
 from keyfob_host.pki.renewal import renew as issue_again
+from keyfob_host.pki.revocation import refuse_revoked_key
 from keyfob_host.ui import Ui
 
 _KINDS = ("broker", "device", "host")
@@ -89,13 +91,16 @@ def renew(
                 if one.kind not in _KINDS:
                     ui.step(f"note: {one.kind} {one.name} ends soon too: keyfob cert expiring")
         for one in wanted:
-            _check(one, new_key)
+            _check(home, inventory, one, new_key)
         done: list[_Renewed] = []
         if wanted:
             authority = unlock(home.ca_dir, passphrase_file, passphrase_env)
             for one in wanted:
                 done.append(_renew_one(home, inventory, authority, one, new_key, days))
                 ui.step(done[-1].line()) if len(wanted) > 1 else None
+            end = authority.cert.not_valid_after_utc
+            if any(one.not_after == end for one in done):
+                ui.step(f"note: the CA ends on {end:%Y-%m-%d}; for the next: keyfob ca rollover")
     text = "\n".join(one.line() for one in done) if len(done) == 1 else f"{len(done)} renewed"
     ui.result(
         text if wanted else f"nothing ends within {expiring_within}",
@@ -145,15 +150,22 @@ def _in_use(inventory: Inventory, name: str, kind: str | None) -> Record:
     return found[-1]
 
 
-def _check(record: Record, new_key: bool | None) -> None:
-    if record.reason is not None and new_key is False:
-        raise KeyfobHostError(
-            "cert.key-revoked",
-            "a key whose certificate was revoked gets no other one",
-            evidence=f"{record.name}: revoked, {record.reason}",
-            fix=f"keyfob cert renew {record.name} --new-key",
-            status=ExitStatus.IDENTITY,
-        )
+def _check(home: Home, inventory: Inventory, record: Record, new_key: bool | None) -> None:
+    """Before any passphrase is asked for: a key that was revoked gets no other certificate."""
+    old = read_issued(home.root / record.folder)
+    if not isinstance(old, Identity):
+        refuse_revoked_key(inventory, record.name, old.request.public_key)
+    elif new_key is False:
+        refuse_revoked_key(inventory, record.name, old.key.public_key())
+
+
+def _profile_days(record: Record) -> int:
+    """How long its profile wants it to last, or the usual one of its kind."""
+    usual = "broker" if record.kind == "broker" else "device"
+    try:
+        return load_profile(record.profile or usual).days
+    except KeyfobHostError:  # a file that is gone, or wants variables
+        return load_profile(usual).days
 
 
 def _renew_one(
@@ -166,15 +178,9 @@ def _renew_one(
 ) -> _Renewed:
     folder = home.root / record.folder
     old = read_issued(folder)
-    if not isinstance(old, Identity) and record.reason is not None:
-        raise KeyfobHostError(
-            "cert.key-revoked",
-            "a key whose certificate was revoked gets no other one",
-            evidence=f"{record.name}: revoked, {record.reason}; its key is not on this machine",
-            fix="have a new key made where that one is, and its request signed",
-            status=ExitStatus.IDENTITY,
-        )
-    new = issue_again(authority, old, new_key=new_key, days=days)
+    new = issue_again(
+        authority, old, new_key=new_key, days=days, profile_days=_profile_days(record)
+    )
     new.write(folder, force=True)
     row = row_of(home, folder, kind=record.kind, profile=record.profile)
     with inventory.writing():

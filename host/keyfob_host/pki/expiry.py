@@ -73,7 +73,7 @@ def records_ending(home: Home, inventory: Inventory, until: datetime) -> list[Re
 
 def _fix(record: Record) -> str:
     if record.kind == "ca":
-        return "keyfob ca init --force, then issue every certificate again"
+        return f"keyfob ca rollover {'finish' if record.folder == 'ca/previous' else 'begin'}"
     if record.kind == "intermediate":
         return "keyfob ca intermediate --force"
     return f"keyfob cert renew {record.name}"

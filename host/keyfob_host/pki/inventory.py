@@ -240,6 +240,10 @@ class Inventory:
             return found
         return self._records(" WHERE substr(c.serial, 1, ?) = ?", (len(digits), digits))
 
+    def with_key(self, key_id: str) -> list[Record]:
+        """The certificates for one key, given by its subject key identifier in hex."""
+        return self._records(" WHERE c.key_id = ?", (key_id,))
+
     def der(self, fingerprint: str) -> bytes:
         """The certificate itself; the fingerprint is one of a `Record`."""
         query = "SELECT der FROM certificate WHERE fingerprint = ?"

@@ -2,8 +2,8 @@
 
 Good is a certificate of the bench's CA, with the names, usages and key that the plan
 wants, that is not revoked and does not end within `SOON`. A device whose key is elsewhere
-gets its certificate from the request it came with. Whether a board has what was made is
-not known here.
+gets its certificate from the request it came with, unless that key was revoked. Whether a
+board has what was made is not known here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from keyfob_host.pki.identity import Identity, Requested, read_issued
 from keyfob_host.pki.inventory_disk import open_inventory, recording
 from keyfob_host.pki.names import san_text
 from keyfob_host.pki.plan import Plan, Wanted
+from keyfob_host.pki.revocation import refuse_revoked_key
 
 SOON = timedelta(days=1)
 
@@ -101,7 +102,7 @@ def make(
         if force and not why:
             why = "asked for with --force"
         if found is None or why:
-            found = _issue(authority(), wanted, found)
+            found = _issue(home, authority(), wanted, found)
             with recording(home, folder, kind=wanted.kind, profile=wanted.profile_name):
                 found.write(folder, force=True)
             if wanted.kind == "broker":
@@ -162,12 +163,15 @@ def _fault(
 
 
 def _issue(
-    authority: Authority, wanted: Wanted, found: Identity | Requested | None
+    home: Home, authority: Authority, wanted: Wanted, found: Identity | Requested | None
 ) -> Identity | Requested:
     if wanted.kind == "broker":
         sans = [san_text(one) for one in wanted.sans]
         return authority.issue_broker(wanted.name, sans, profile=wanted.profile)
     if isinstance(found, Requested):
+        inventory, _ = open_inventory(home)
+        with inventory:
+            refuse_revoked_key(inventory, wanted.name, found.request.public_key)
         return authority.issue_from_request(
             found.request, device_id=wanted.name, profile=wanted.profile
         )

@@ -2,8 +2,9 @@
 
 Every extension of the present certificate is taken over as it stands, but for the two
 that follow from the keys, subject and authority key identifier. The dates span as long as
-the present ones, from now, and end with the issuer's at the latest. Profiles are not
-asked again, so what an edited profile now says is not in a renewed certificate; issue it
+the present ones, from now, and end with the issuer's at the latest; a certificate that the
+end of its issuer had cut short gets the days of its profile. Profiles are not asked for
+anything else, so what an edited profile now says is not in a renewed certificate; issue it
 anew for that. Names were judged when they were first signed and are not judged again.
 """
 
@@ -16,10 +17,10 @@ from cryptography.hazmat.primitives import hashes
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.authority import Authority
-from keyfob_host.pki.identity import Identity, Requested
+from keyfob_host.pki.identity import Identity, Requested, issued_by
 from keyfob_host.pki.keys import PublicKey, describe_key, generate_key
 from keyfob_host.pki.profiles import load_profile
-from keyfob_host.pki.validity import Dates, validity
+from keyfob_host.pki.validity import Dates, is_cut, validity
 
 # Of these the new certificate has its own.
 _FROM_KEYS = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
@@ -31,13 +32,18 @@ def renew(
     *,
     new_key: bool | None = None,
     days: int | None = None,
+    profile_days: int = 0,
 ) -> Identity | Requested:
     """``old`` issued again by ``authority``.
 
     ``new_key``: whether with a new key of the same type; None: where the key is here.
+    ``days``: instead of the present span; ``profile_days``: if that was cut short.
     Errors: ``cert.key-elsewhere``, ``cert.key-type-unknown``, ``ca.expired``.
     """
     anchors, intermediates = authority.anchors, authority.intermediates
+    above = (*old.intermediates, *old.anchors)
+    if any(is_cut(old.cert, one) and issued_by(old.cert, one) for one in above):
+        days = days or profile_days or None
     if isinstance(old, Requested):
         if new_key:
             raise KeyfobHostError(

@@ -43,8 +43,9 @@ from keyfob_host.pki.crl import (
     this_update_after,
 )
 from keyfob_host.pki.inventory import Inventory, Record, inventory_path, key_id
+from keyfob_host.pki.keys import PublicKey
 from keyfob_host.pki.template import common_name
-from keyfob_host.pki.validity import now_utc
+from keyfob_host.pki.validity import check_in_force, now_utc
 
 DEFAULT_LIFETIME = timedelta(days=30)
 
@@ -122,6 +123,22 @@ def revoke(
         sign_crls(home, inventory, authorities, lifetime)
 
 
+def refuse_revoked_key(inventory: Inventory, name: str, key: PublicKey) -> None:
+    """Raise ``cert.key-revoked`` where a certificate for ``key`` was revoked, whatever its name."""
+    digest = x509.SubjectKeyIdentifier.from_public_key(key).digest.hex()
+    for one in inventory.with_key(digest):
+        if one.revoked_s is not None:
+            raise KeyfobHostError(
+                "cert.key-revoked",
+                "a key whose certificate was revoked gets no other one",
+                evidence=f"{name}: the key of {one.name}, serial {one.serial}, revoked "
+                f"({one.reason})",
+                fix=f"a new key, where it is on this machine: keyfob cert renew {name} --new-key; "
+                "elsewhere: have a new one made there, and its request signed",
+                status=ExitStatus.IDENTITY,
+            )
+
+
 def sign_crls(
     home: Home, inventory: Inventory, authorities: Iterable[Authority], lifetime: timedelta | None
 ) -> None:
@@ -129,7 +146,7 @@ def sign_crls(
 
     nextUpdate is ``lifetime`` from now (None: as long as the CRL before had, or
     `DEFAULT_LIFETIME`), or the issuer's own end. Errors: ``cert.crl-unreadable``,
-    ``ca.expired``, ``file.*``.
+    ``ca.expired``, ``ca.not-yet-valid``, ``file.*``.
     """
     before = _read_if_there(crl_path(home))
     signers = {key_id(one.cert): one for one in authorities}
@@ -271,14 +288,7 @@ def _sign(
 ) -> Crl:
     cert = authority.cert
     now = now_utc()
-    if now >= cert.not_valid_after_utc:
-        raise KeyfobHostError(
-            "ca.expired",
-            "the CA's certificate has expired, so no CRL it signs now would be accepted",
-            evidence=f"notAfter {cert.not_valid_after_utc:%Y-%m-%d %H:%M}Z",
-            fix="keyfob ca init --force, then issue every certificate again",
-            status=ExitStatus.IDENTITY,
-        )
+    check_in_force(cert, now)
     key = key_id(cert)
     last = max((crl_number(crl) for crl in own), default=0)
     if lifetime is None:

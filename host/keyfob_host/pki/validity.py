@@ -29,14 +29,14 @@ def validity(
 ) -> tuple[datetime, datetime]:
     """notBefore and notAfter below ``issuer`` (None: of a root).
 
-    Errors: ``ca.expired``, ``cert.bad-dates``.
+    Errors: ``ca.expired``, ``ca.not-yet-valid``, ``cert.bad-dates``.
     """
     now = now_utc()
     start = now - timedelta(hours=profile.backdate_hours)
     end = now + timedelta(days=asked.days or profile.days)
     if issuer is not None:
-        if asked.not_after is None and now >= issuer.not_valid_after_utc:
-            raise _expired(issuer, now)
+        if asked.not_after is None:
+            check_in_force(issuer, now)
         start = max(start, issuer.not_valid_before_utc)
         end = min(end, issuer.not_valid_after_utc)
     start, end = asked.not_before or start, asked.not_after or end
@@ -56,13 +56,33 @@ def now_utc() -> datetime:
     return datetime.now(timezone.utc).replace(microsecond=0)
 
 
-def _expired(issuer: x509.Certificate, now: datetime) -> KeyfobHostError:
-    end = issuer.not_valid_after_utc
+def is_cut(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether ``cert`` ends when its issuer does, and most likely for that reason."""
+    return cert.not_valid_after_utc == issuer.not_valid_after_utc
+
+
+def check_in_force(issuer: x509.Certificate, now: datetime) -> None:
+    """Raise unless what ``issuer`` signs now is accepted, by this machine's clock.
+
+    Errors: ``ca.expired``, ``ca.not-yet-valid``.
+    """
+    start, end = issuer.not_valid_before_utc, issuer.not_valid_after_utc
+    if start <= now < end:
+        return
     is_root = issuer.subject == issuer.issuer
-    return KeyfobHostError(
+    whose = f"the {'CA' if is_root else 'issuing CA'}'s certificate"
+    if now < start:
+        raise KeyfobHostError(
+            "ca.not-yet-valid",
+            f"{whose} is not valid yet by this machine's clock, so nothing it signs now would be "
+            "accepted",
+            evidence=f"notBefore {start:%Y-%m-%d %H:%M}Z, now {now:%Y-%m-%d %H:%M}Z",
+            fix="set this machine's clock, then run the command again: date -u",
+            status=ExitStatus.HOST,
+        )
+    raise KeyfobHostError(
         "ca.expired",
-        f"the {'CA' if is_root else 'issuing CA'}'s certificate has expired, so nothing it signs "
-        "now would be accepted",
+        f"{whose} has expired, so nothing it signs now would be accepted",
         evidence=f"notAfter {end:%Y-%m-%d %H:%M}Z, now {now:%Y-%m-%d %H:%M}Z",
         fix="keyfob ca init --force, then issue every certificate again"
         if is_root
