@@ -136,14 +136,16 @@ def _read(line: str) -> list[tuple[str, tuple[Meaning, ...]]]:
 
 
 def _ranked(findings: list[Finding]) -> list[Cause]:
-    """Causes by how many findings name them, then by how high up each names them."""
+    """Causes by how many findings name them, then by how high up and among how few others."""
     count: dict[str, int] = {}
     score: dict[str, float] = {}
-    for finding in findings:
+    told = [one for one in findings if any(r.causes and not r.is_echo for r in one.readings)]
+    for finding in told or findings:
         best: dict[str, float] = {}
         for order, reading in enumerate(finding.readings, start=1):
             for place, code in enumerate(reading.causes, start=1):
-                best[code] = max(best.get(code, 0.0), 1 / (order * place))
+                weight = 1 / (order * place * len(reading.causes))
+                best[code] = max(best.get(code, 0.0), weight)
         for code, weight in best.items():
             count[code] = count.get(code, 0) + 1
             score[code] = score.get(code, 0.0) + weight

@@ -23,6 +23,8 @@ class Meaning:
     ``words``   what happened
     ``causes``  codes of the catalogue, the most likely first
     ``fix``     what to do where it is not a cause's
+    ``is_echo`` it follows from something else that is told too: its causes count only where
+                nothing else has any
     """
 
     name: str
@@ -30,6 +32,7 @@ class Meaning:
     words: str
     causes: tuple[str, ...] = ()
     fix: str = ""
+    is_echo: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """The ``--json`` shape, but for the causes."""

@@ -33,9 +33,14 @@ class Phrase:
         return start, end
 
 
-def phrases(source: str, *rows: tuple[str, str, str]) -> tuple[Phrase, ...]:
+def phrases(source: str, *rows: tuple[str, str, str], is_echo: bool = False) -> tuple[Phrase, ...]:
     """Phrases of one ``source``: pattern, words, causes (see `keyfob_host.doctor.meaning`)."""
     return tuple(
-        Phrase(pattern, Meaning(pattern.replace("*", "…"), source, words, tuple(causes.split())))
+        Phrase(
+            pattern,
+            Meaning(
+                pattern.replace("*", "…"), source, words, tuple(causes.split()), is_echo=is_echo
+            ),
+        )
         for pattern, words, causes in rows
     )

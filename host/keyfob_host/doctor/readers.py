@@ -71,7 +71,9 @@ _ARDUINO = re.compile(r"(?:Error code|connectError(?:\(\))?)[ :=]{1,3}" + _INT +
 _BEARSSL = re.compile(
     r"(?:BearSSL|LastSSLError|(?<!Open)SSL error)[^\d\n[-]{0,40}" + _INT, re.IGNORECASE
 )
-_STATUS = re.compile(r"(?:wlan|wi-?fi)[^\d\n-]{0,40}status[^\d\n-]{0,5}" + _INT, re.IGNORECASE)
+_STATUS = re.compile(
+    r"(?:wlan|wi-?fi)[^\d\n-]{0,40}status[^\d\n-]{0,5}(?:-> ?)?" + _INT, re.IGNORECASE
+)
 _STATUS_ALONE = re.compile(r"\s*status(?:\(\))?[ :=]{1,3}(\d{3,4}|-?\d)\s*", re.IGNORECASE)
 _WIFI_REASON = re.compile(r"(?:disconn|wi-?fi|sta)[^\n]{0,60}?reason[ :=]{1,3}(\d{1,3})",
                           re.IGNORECASE)  # fmt: skip
@@ -135,7 +137,8 @@ def _alerts(line: str) -> Iterator[Hit]:
 
 def _sender(line: str) -> str:
     """Who sent the alert that a line tells of: in mosquitto's log, the board; else unknown."""
-    return "board" if "OpenSSL Error" in line or "on client" in line else ""
+    logged = ("OpenSSL Error", "on client", "Client connection from")
+    return "board" if any(words in line for words in logged) else ""
 
 
 def _mqtt(line: str) -> Iterator[Hit]:

@@ -7,6 +7,7 @@ from keyfob_host.doctor.explain import Explanation, Finding
 from keyfob_host.doctor.meaning import Meaning
 
 _CAUSES_SHOWN = 4
+_REST_SHOWN = 6
 _FINDINGS_SHOWN = 12
 _NEXT = "keyfob broker log | keyfob doctor --explain -"
 
@@ -72,7 +73,8 @@ def _causes(causes: tuple[Cause, ...], *, several: bool) -> str:
         )
     rest = [cause.code for cause in causes[_CAUSES_SHOWN:]]
     if rest:
-        rows.append(f"       less likely: {', '.join(rest)}")
+        more = ", …" if len(rest) > _REST_SHOWN else ""
+        rows.append(f"       less likely: {', '.join(rest[:_REST_SHOWN])}{more}")
     return "\n".join(rows)
 
 

@@ -20,12 +20,25 @@ PHRASES = (
         CLIENT_SOURCE,
         ("A network protocol error occurred when communicating",
          "what answers is no MQTT, as TLS is not", "tcp.wrong-port traffic.misused-protocol"),
+        ("Unable to connect (Lookup error", "the broker's name does not resolve",
+         "name.not-resolved"),
+    ),
+    *phrases(
+        CLIENT_SOURCE,
         ("A TLS error occurred", "the TLS handshake failed; the line before says why",
          "x509.wrong-anchor x509.name-not-in-san client-certificate.unknown-ca tcp.wrong-port"),
         ("The connection was lost", "the broker closed the connection",
          "tcp.closed-by-peer client-certificate.unknown-ca authorization.denied-topic"),
-        ("Unable to connect (Lookup error", "the broker's name does not resolve",
-         "name.not-resolved"),
+        is_echo=True,
+    ),
+    *phrases(
+        SOURCE,
+        ("Client <unknown> disconnected: Protocol error", "a client was dropped before it said who "
+         "it is: TLS failed, or what came was none", "tcp.wrong-port "
+         "client-certificate.not-sent client-certificate.unknown-ca x509.wrong-anchor"),
+        ("Socket error on client", "the connection failed, or TLS did; the line before says why",
+         "tcp.closed-by-peer wifi.weak-signal"),
+        is_echo=True,
     ),
     *phrases(
         SOURCE,
@@ -126,7 +139,5 @@ PHRASES = (
          "tcp.listener-down"),
         ("Starting in local only mode", "no listener is configured: boards cannot reach it",
          "tcp.listener-down"),
-        ("Socket error on client", "the connection failed, or TLS did; the line before says why",
-         "tcp.closed-by-peer wifi.weak-signal"),
     ),
 )  # fmt: skip

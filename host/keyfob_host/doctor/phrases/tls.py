@@ -6,7 +6,7 @@ as a ValueError; MicroPython's own are ``extmod/modtls_mbedtls.c``'s and ``modtl
 
 from __future__ import annotations
 
-from keyfob_host.doctor.meaning import Meaning, meaning
+from keyfob_host.doctor.meaning import meaning
 from keyfob_host.doctor.numbers import openssl
 from keyfob_host.doctor.phrase import Phrase, phrases
 
@@ -89,15 +89,11 @@ _VERIFY = tuple(
 _OPENSSL = tuple(
     Phrase(text, meaning(entry, openssl.SOURCE)) for text, entry in openssl.REASONS.items()
 )
-_LAST = (
-    Phrase(
-        "handshake failed",
-        Meaning(
-            "handshake failed", "TLS", "the handshake ended; the other end's log says more",
-            ("x509.wrong-anchor", "clock.board-never-set", "client-certificate.not-sent",
-             "tls.no-shared-cipher"),
-        ),
-    ),
+_LAST = phrases(
+    "TLS",
+    ("handshake failed", "the handshake ended; the other end's log says more",
+     "x509.wrong-anchor clock.board-never-set client-certificate.not-sent tls.no-shared-cipher"),
+    is_echo=True,
 )  # fmt: skip
 
 PHRASES = (*_MBEDTLS, *_MICROPYTHON, *_CLIENTS, *_STATES, *_VERIFY, *_OPENSSL, *_LAST)
