@@ -492,6 +492,14 @@ def test_a_flood_of_empty_records_or_alerts_is_told_up_to_a_bound() -> None:
         assert len(facts) == MOST_FACTS and facts[-1].what == "no-more"
 
 
+def test_a_message_that_comes_again_and_again_is_not_read_again(
+    streams: dict[str, Stream],
+) -> None:
+    chain = next(data for sender, data in streams["one-sided"] if sender == "broker")
+    facts = [one for one in facts_of([("broker", chain * 20)]) if one.what == "certificate"]
+    assert len(facts) == 2
+
+
 @pytest.mark.parametrize(
     ("reader", "body"),
     [

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,22 +93,29 @@ def tap(
     host, to_port = target or _bench_broker()
     _check_target(host, to_port, bind, port)
     with _files(ui, save, pcap) as (events, capture):
+        unread = threading.Event()
 
         def show(event: TapEvent) -> None:
-            _show(ui, event)
             if events is not None:
                 events.write(event.as_dict())
+            if not unread.is_set():
+                try:
+                    _show(ui, event)
+                except (OSError, SystemExit):  # the reader went away: `keyfob tap | head`
+                    unread.set()
 
         with Tap((host, to_port), bind, port, on_event=show, capture=capture) as running:
             shown = f"{bind}:{running.port}"
             ui.step(f"tap on {shown}, to {host}:{to_port}; Ctrl-C ends it")
             end = time.monotonic() + for_s if for_s is not None else None
             with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
-                _wait(running, end, once)
+                _wait(running, end, once, unread)
+    if unread.is_set():
+        raise BrokenPipeError
 
 
-def _wait(running: Tap, end: float | None, once: bool) -> None:
-    while end is None or time.monotonic() < end:
+def _wait(running: Tap, end: float | None, once: bool, unread: threading.Event) -> None:
+    while (end is None or time.monotonic() < end) and not unread.is_set():
         if running.wait(lambda ones: once and ones and not ones[0].alive, _TICK_S):
             return
 

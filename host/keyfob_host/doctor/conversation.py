@@ -8,6 +8,7 @@ of any connection at most `MOST_FACTS` are told.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -48,6 +49,7 @@ _ALERT_CONTENT_BYTES = 2
 _TLS13 = "TLS 1.3"
 _OCSP_HEAD_BYTES = 4
 _HELLO_DONE = 14
+_MOST_OF_A_KIND = 2  # a HelloRetryRequest makes two hellos; nothing plain comes more often
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Conversation:
         # TLS 1.3: encrypted records of the broker since the board's first one.
         self.answers = 0
         self._has_hello_done = False
+        self._read: Counter[tuple[Sender, int]] = Counter()
         self._told = 0
 
     @property
@@ -224,8 +227,11 @@ class Conversation:
         side.last = what
         self._has_hello_done |= message.message_type == _HELLO_DONE
         reader = _READERS.get((sender, message.message_type))
+        self._read[sender, message.message_type] += 1
         if message.body is None:
             yield Fact(sender, "too-long", {"message": what, "bytes": message.length})
+        elif self._read[sender, message.message_type] > _MOST_OF_A_KIND:
+            yield Fact(sender, "repeated", {"message": what, "bytes": message.length})
         elif reader is None:
             other: Sender = "board" if sender == "broker" else "broker"
             is_others = (other, message.message_type) in _READERS

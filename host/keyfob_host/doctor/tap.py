@@ -20,6 +20,7 @@ from typing import Any
 
 from keyfob_host.doctor.conversation import Conversation, Fact, Sender
 from keyfob_host.doctor.tap_capture import Capture
+from keyfob_host.doctor.tls_numbers import HANDSHAKE
 from keyfob_host.doctor.tls_records import Record
 from keyfob_host.doctor.verdict import Verdict, verdict
 from keyfob_host.doctor.wording import in_words
@@ -28,6 +29,8 @@ from keyfob_host.listeners import who_listens
 from keyfob_host.relay import Connection, Direction, TcpRelay
 
 MOST_CONNECTIONS = 100  # kept; older ones that are over are forgotten
+_MOST_COUNTED = 1000
+_MOST_CLEAR_BYTES = 1 << 16
 SILENCE_S = 10.0
 
 _SENDERS: dict[Direction, Sender] = {"up": "board", "down": "broker"}
@@ -80,6 +83,10 @@ class TapConnection:
     verdict: Verdict | None = None
     last_s: float = 0.0
     is_read: bool = True  # False once reading it has failed; its bytes still pass
+    # The handshake messages of each side that are plain, as bytes, up to a bound.
+    clear: dict[Sender, bytearray] = field(
+        default_factory=lambda: {"board": bytearray(), "broker": bytearray()}
+    )
 
     def find(self, what: str, sender: str = "") -> TapEvent | None:
         """The first event of that kind."""
@@ -213,8 +220,12 @@ class Tap:
     def _read(self, made: TapConnection, sender: Sender, data: bytes) -> None:
         records = made.conversation.sides[sender].records
         for item in records.feed(data):
-            if self._capture and isinstance(item, Record):
-                self._capture.sent(made.number, sender, item.wire())
+            if isinstance(item, Record):
+                if item.fragment and item.content_type == HANDSHAKE:
+                    room = _MOST_CLEAR_BYTES - len(made.clear[sender])
+                    made.clear[sender] += item.fragment[:room]
+                if self._capture:
+                    self._capture.sent(made.number, sender, item.wire())
             for fact in made.conversation.take(sender, item):
                 self._show(made, fact)
         if self._capture and records.is_foreign:
@@ -258,7 +269,8 @@ class Tap:
         over = [one for one in self.connections if not one.alive]
         if len(self.connections) >= MOST_CONNECTIONS and over:
             self.connections.remove(over[0])
-        self.relay.connections[:] = [one for one in self.relay.connections if one.alive]
+        if len(self.relay.connections) > _MOST_COUNTED:  # they are small
+            self.relay.connections[:] = [one for one in self.relay.connections if one.alive]
 
 
 def _cannot_listen(host: str, port: int, error: KeyfobHostError) -> KeyfobHostError:

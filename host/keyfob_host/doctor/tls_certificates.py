@@ -19,6 +19,7 @@ _KEPT = (
     "subject", "issuer", "serial", "not_before", "not_after", "state", "key_type",
     "is_authority", "sans", "extended_key_usage", "sha256",
 )  # fmt: skip
+_MOST_SANS = 200
 MOST_CERTIFICATES = 16  # of one chain; no stack takes more
 
 
@@ -34,7 +35,9 @@ def describe_seen(der: bytes) -> dict[str, Any]:
             "sha256": hashlib.sha256(der).hexdigest(),
             "unreadable": f"{type(error).__name__}: {str(error)[:120]}",
         }
-    return {"bytes": len(der), **{key: found[key] for key in _KEPT}}
+    kept = {key: found[key] for key in _KEPT}
+    kept["sans"] = kept["sans"][:_MOST_SANS]
+    return {"bytes": len(der), **kept}
 
 
 def one_line(facts: dict[str, Any]) -> str:
@@ -54,7 +57,9 @@ def one_line(facts: dict[str, Any]) -> str:
 
 
 def is_for(facts: dict[str, Any], host: str) -> bool:
-    """Whether one of the SANs is ``host``."""
+    """Whether one of the SANs is ``host``; where not all were kept, it may be."""
+    if len(facts.get("sans", [])) >= _MOST_SANS:
+        return True
     sans: list[tuple[int, bytes]] = []
     for san in facts.get("sans", []):
         kind, _, value = san.partition(":")

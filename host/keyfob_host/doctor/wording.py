@@ -148,6 +148,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
         + (f", above the {f['most']} allowed" if f["bytes"] > f["most"] else "")
     ),
     "unexpected": lambda f: f"{f['message']}, {f['bytes']} bytes, which this side never sends",
+    "repeated": lambda f: f"{f['message']}, {f['bytes']} bytes, once more",
     "too-long": lambda f: f"{f['message']} of {f['bytes']} bytes, longer than is read here",
     "malformed": lambda f: f"{f['message']}, malformed: {f['why']}",
     "cut-message": lambda f: "the end, in the middle of a handshake message",

@@ -162,6 +162,7 @@ class Bench:
         stack.callback(self.board.close)
         self.evidence.add("board console", self.board.log.tail)
         self.evidence.add("broker log", self.broker.log)
+        self.evidence.add("TLS on the wire", self.broker.tap.report)
         self.evidence.add("link", self.broker.relay.summary)
         self.evidence.add("time servers", self._ntp_text)
 

@@ -14,16 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keyfob_host.broker import MosquittoBroker
+from keyfob_host.doctor.tap import Tap
 from keyfob_host.hil.bench_ca import BenchCa
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.mqtt_host import HostClient
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
-from keyfob_host.relay import TcpRelay
 
 _POLL_S = 0.02
-_HANDSHAKE_RECORD = b"\x16"
-_HEADER_BYTES = 5
 _STARTS = " starting\n"  # the end of mosquitto's first line
 
 
@@ -50,7 +48,8 @@ class BenchBroker:
             ca_pem_path=ca.ca_pem,
             host_identity_dir=ca.host_identity,
         )
-        self.relay = TcpRelay(("127.0.0.1", 0), address)
+        self.tap = Tap(("127.0.0.1", 0), address)
+        self.relay = self.tap.relay
         self._mark = 0
 
     @property
@@ -64,12 +63,12 @@ class BenchBroker:
         """Start mosquitto and the relay."""
         self._mosquitto.start()
         self.relay.target = ("127.0.0.1", self._mosquitto.port)
-        self.relay.start()
+        self.tap.start()
         return self
 
     def stop_all(self) -> None:
         """End both; harmless twice."""
-        self.relay.stop()
+        self.tap.stop()
         self._mosquitto.stop()
 
     def restore(self) -> None:
@@ -139,13 +138,7 @@ class BenchBroker:
 
         Without the headers of the records: an engine cuts messages into those as it likes.
         """
-        raw = bytes(self.relay.connections[-1].head["up"])
-        said = b""
-        while raw[:1] == _HANDSHAKE_RECORD:
-            end = _HEADER_BYTES + int.from_bytes(raw[3:_HEADER_BYTES], "big")
-            said += raw[_HEADER_BYTES:end]
-            raw = raw[end:]
-        return said
+        return bytes(self.tap.connections[-1].clear["board"])
 
     def wait_subscribed(self, client_id: str) -> None:
         """Wait until ``client_id`` has a subscription: before that, a message to it is lost.
