@@ -28,6 +28,7 @@ from tls_rig import Engine as KeyfobEngine
 from tls_tcp import Connection as EngineConnection
 from virtual_rig import IMAGE_OFFSET, SerialConsole, wait_for_log
 
+from keyfob_host.doctor.catalogue import load_catalogue
 from keyfob_host.doctor.conversation import Conversation, Fact, Sender
 from keyfob_host.doctor.tap import Tap, TapConnection
 from keyfob_host.flash.images import demo_image
@@ -142,6 +143,10 @@ class Row:
 
 
 ROWS = {
+    "3-broker-expired": Row(
+        45, "board", "has expired by the board's clock",
+        server=make_leaf(CA, "broker", (HOST,), before=-3 * DAY, after=-DAY),
+    ),
     "5-wrong-ca-on-the-board": Row(
         48, "board", "does not know the CA of the broker's certificate", anchor=OTHER
     ),
@@ -149,6 +154,7 @@ ROWS = {
         42, "board", f"is not for {HOST}, which the board asks for: DNS:elsewhere.test",
         server=make_leaf(CA, "broker", ("elsewhere.test",)),
     ),
+    "11-client-certificate-not-sent": Row(40, "broker", "the board sent none", device=None),
     "12-client-of-another-ca": Row(
         48, "broker", "does not know the CA of the board's certificate",
         device=make_leaf(OTHER, "sensor-01", usage=CLIENT_AUTH),
@@ -157,9 +163,17 @@ ROWS = {
         45, "broker", "the board's certificate has expired",
         device=make_leaf(CA, "sensor-01", usage=CLIENT_AUTH, before=-3 * DAY, after=-DAY),
     ),
+    "14-client-not-yet-valid": Row(
+        42, "broker", "not yet valid by the broker's clock",
+        device=make_leaf(CA, "sensor-01", usage=CLIENT_AUTH, before=DAY),
+    ),
     "15-client-revoked": Row(44, "broker", "revocation list", is_revoked=True),
     "17-client-is-a-server": Row(
         43, "broker", "not for a client", device=make_leaf(CA, "sensor-01", usage=SERVER_AUTH)
+    ),
+    "18-broker-is-a-client": Row(
+        43, "board", "not for a server",
+        server=make_leaf(CA, "broker", (HOST,), usage=CLIENT_AUTH),
     ),
     "23-tls-1.3-only": Row(
         70, "broker", "the TLS versions that the board offers: TLS 1.2",
@@ -193,7 +207,21 @@ def test_the_alert_of_a_failure_is_seen_with_its_number_and_sender(
     assert [one for one in seen.alerts if one[1]] == [(row.sender, row.alert)], answer
     assert seen.verdict is not None and row.words in seen.verdict.meaning
     assert not seen.verdict.is_well
+    number = int(case.partition("-")[0])
+    assert load_catalogue()[seen.verdict.causes[0]].row == number
     check_cuts(tap.pieces[seen.number - 1])
+
+
+def test_tls_on_a_plain_port_is_told(board: VirtualBoard, tmp_path: Path) -> None:
+    """Row 29: mosquitto's plain listener says nothing to a ClientHello."""
+    with (
+        Mosquitto(tmp_path / "broker", ["allow_anonymous true"]) as broker,
+        RecordingTap(broker.port) as tap,
+    ):
+        assert "Error" in try_mbedtls(board, tap.port, CA, DEVICE, HOST)
+        seen = tap.over()
+    assert seen.verdict and seen.verdict.causes == ("tcp.wrong-port",)
+    assert "a port without TLS does that" in seen.verdict.text
 
 
 def test_mbedtls_and_mosquitto_are_read_whole_and_cut(board: VirtualBoard, tmp_path: Path) -> None:
