@@ -62,6 +62,7 @@ PASTED = {
     "alert 51": "client-certificate.key-mismatch",
     "SSL alert number 70": "tls.version",
     "certificate_revoked": "client-certificate.revoked",
+    "Certificate Revoked": "client-certificate.revoked",
     "got an alert message, type: [2:48]": "client-certificate.unknown-ca",
     "1700000000: Client s-01 already connected, closing old connection.": "mqtt.same-client-id",
     "1700000000: Client s-01 has exceeded timeout, disconnecting.": "traffic.keep-alive",
@@ -166,6 +167,12 @@ def test_lines_that_say_something_are_found_among_others() -> None:
 def test_what_several_lines_point_to_comes_first() -> None:
     assert causes(BOTH_LOGS)[0] == "client-certificate.expired"
     assert "of all this together" in as_text(explain(BOTH_LOGS))
+
+
+def test_measurements_and_words_in_a_log_are_no_errors() -> None:
+    with pytest.raises(KeyfobHostError):
+        explain("reading\n-2\n48\n104\ninvalid keyword\nstate: internal_error of the sensor\n")
+    assert [one.text for one in explain("48\n\n104\n").findings] == ["48", "104"]
 
 
 def test_the_same_line_many_times_is_told_once_with_their_number() -> None:

@@ -95,3 +95,9 @@ def test_an_installed_keyfob_flashes_syncs_and_provisions_a_virtual_board(instal
         assert "boots from erased flash to a first reading" in listed.stdout
     finally:
         keyfob(installed, tmp_path, "board", "down", "--all")
+
+
+def test_the_wheel_carries_the_doctors_catalogue(installed, tmp_path):
+    told = keyfob(installed, tmp_path, "doctor", "--explain", "-30592")
+    assert told.returncode == 0, told.stderr
+    assert "client-certificate.not-sent" in told.stdout

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from keyfob_host.doctor import bare
 from keyfob_host.doctor.catalogue import Cause, load_catalogue
 from keyfob_host.doctor.meaning import Meaning
 from keyfob_host.doctor.readers import READERS
@@ -101,12 +102,15 @@ def _cleaned(text: str) -> str:
 
 def _findings(lines: list[str]) -> list[Finding]:
     """One finding for each set of meanings, at the first line that has it."""
+    # In a log a line with nothing but a number is a measurement, or anything.
+    are_numbers = all(bare.is_number(line) for line in lines if line.strip())
     found: dict[tuple[Meaning, ...], Finding] = {}
     seen: dict[str, list[tuple[str, tuple[Meaning, ...]]]] = {}
     for number, line in enumerate(lines, start=1):
         stripped = _STAMP.sub("", line[:_LINE_CHARS].strip(), count=1)
         if stripped not in seen:
-            seen[stripped] = _read(stripped)
+            numbers = tuple(bare.readings(stripped)) if are_numbers else ()
+            seen[stripped] = [(stripped, numbers)] if numbers else _read(stripped)
         for text, readings in seen[stripped]:
             known = found.get(readings)
             found[readings] = (

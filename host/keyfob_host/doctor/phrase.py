@@ -1,7 +1,8 @@
 """A phrase that a program prints, and the search for it: plain text with ``*`` for what varies.
 
 No regular expression: the parts are looked for one after the other, so the time is that of
-a few `str.find`, whatever the text.
+a few `str.find`, whatever the text. A phrase begins and ends with a word: "invalid key" is not
+in "invalid keyword".
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ class Phrase:
             if found < 0:
                 return None
             end = found + len(part)
-        return start, end
+        begins_inside = start > 0 and line[start - 1 : start + 1].isalpha()
+        ends_inside = (
+            bool(self._parts[-1]) and line[end - 1 : end + 1].isalpha() and end < len(line)
+        )
+        return None if begins_inside or ends_inside else (start, end)
 
 
 def phrases(source: str, *rows: tuple[str, str, str], is_echo: bool = False) -> tuple[Phrase, ...]:

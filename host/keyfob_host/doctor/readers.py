@@ -126,7 +126,8 @@ def _alerts(line: str) -> Iterator[Hit]:
             yield start, end, both
             continue
         before = lower[max(0, start - 16) : start].replace("_", " ")
-        if "_" in line[start:end] or "alert" in before or "tlsv1" in before or "tls: " in before:
+        is_name = end - start == len(lower.strip()) or ("_" in line[start:end] and "ssl" in lower)
+        if is_name or any(word in before for word in ("alert", "tlsv1", "tls: ")):
             lead = _ALERT_TEXT.search(line, max(0, start - 16))
             yield lead.start() if lead else start, end, alerts.readings(number, sender)
     if "alert" in lower:  # mbedTLS's own debug lines
@@ -235,12 +236,7 @@ def _phrases(line: str) -> Iterator[Hit]:
             yield *span, [phrase.meaning]
 
 
-def _bare(line: str) -> Iterator[Hit]:
-    if bare.is_number(line):
-        yield 0, len(line), bare.readings(line)
-
-
 READERS: tuple[Reader, ...] = (
     _keyfob, _openssl, _alerts, _mqtt, _mbedtls, _os_errors, _arduino, _wifi, _resets, _phrases,
-    _names, _bare,
+    _names,
 )  # fmt: skip

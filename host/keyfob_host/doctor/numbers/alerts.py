@@ -48,7 +48,7 @@ _TABLE: dict[int, tuple[str, str, str, str]] = {
          "the board does not take the broker's certificate for a server's, or its key",
          "x509.broker-wrong-usage x509.weak-algorithm"),
     44: ("the board's certificate is revoked", "client-certificate.revoked",
-         "the board holds the broker's certificate for revoked", "x509.broker-expired"),
+         "the board holds the broker's certificate for revoked", ""),
     45: ("the board's certificate has expired, or the broker's revocation list has",
          "client-certificate.expired client-certificate.crl-overdue",
          "the broker's certificate has expired by the board's clock",

@@ -58,7 +58,7 @@ _REASONS: dict[int, Entry] = {
            "authorization.not-mapped authorization.denied-topic authorization.bad-password"),
     0x88: ("server unavailable", "the broker is up and cannot serve", "mqtt.broker-unavailable"),
     0x89: ("server busy", "the broker is busy", "mqtt.broker-unavailable"),
-    0x8A: ("banned", "the broker has banned this client", "authorization.bad-password"),
+    0x8A: ("banned", "the broker has banned this client; who administers it can lift that", ""),
     0x8B: ("server shutting down", "the broker is ending", "mqtt.broker-unavailable"),
     0x8C: ("bad authentication method", "the broker does not take this authentication method",
            "authorization.bad-password"),

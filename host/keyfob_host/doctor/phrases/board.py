@@ -19,7 +19,7 @@ PHRASES = (
         ROM_SOURCE,
         ("invalid header: 0xffffffff", "the flash is erased where the program should be",
          "firmware.erased"),
-        ("invalid header: 0x", "what is in the flash is no program for this chip, or at another "
+        ("invalid header: 0x*", "what is in the flash is no program for this chip, or at another "
          "offset", "firmware.erased"),
         ("waiting for download", "the board is in download mode", "firmware.download-mode"),
         ("(DOWNLOAD", "the board is in download mode", "firmware.download-mode"),
