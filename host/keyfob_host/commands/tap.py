@@ -6,12 +6,12 @@ import contextlib
 import json
 import socket
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import rich_click as click
 
@@ -26,28 +26,25 @@ from keyfob_host.ui import Ui
 _DEFAULT_PORT = 8884
 _BROKER_PORT = 8883
 _TICK_S = 0.2
+_INDENT = 15  # behind the time of day
 _LOUD = {"alert": "red", "not-tls": "red", "malformed": "red", "refused": "red", "reset": "yellow"}
 
 
-class _Address(click.ParamType[Any]):
+def _address(
+    _ctx: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[str, int] | None:
     """``HOST``, ``HOST:PORT`` or ``[IPv6]:PORT``."""
-
-    name = "HOST:PORT"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        if isinstance(value, tuple):
-            return str(value[0]), int(value[1])
-        host, port = str(value), str(_BROKER_PORT)
-        if host.startswith("["):
-            host, _, rest = host[1:].partition("]")
-            port = rest.removeprefix(":") or port
-        elif host.count(":") == 1:
-            host, port = host.split(":")
-        if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            self.fail(f"{value!r} is no HOST:PORT, as broker.example.org:8883", param, ctx)
-        return host, int(port)
+    if value is None:
+        return None
+    host, port = value, str(_BROKER_PORT)
+    if host.startswith("["):
+        host, _, rest = host[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif host.count(":") == 1:
+        host, port = host.split(":")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise click.BadParameter(f"{value!r} is no HOST:PORT, as broker.example.org:8883")
+    return host, int(port)
 
 
 @click.command()
@@ -56,8 +53,9 @@ class _Address(click.ParamType[Any]):
     metavar="PORT", help="Where boards connect; 0 takes a free port.",
 )  # fmt: skip
 @click.option(
-    "--to", "target", type=_Address(), help="The broker.  [default: this bench's, if it runs]"
-)
+    "--to", "target", callback=_address, metavar="HOST:PORT",
+    help="The broker.  [default: this bench's, if it runs]",
+)  # fmt: skip
 @click.option(
     "--bind", default="127.0.0.1", show_default=True,
     help="Address to listen on; 0.0.0.0 for real boards.",
@@ -128,7 +126,12 @@ def _show(ui: Ui, event: TapEvent) -> None:
     style = _LOUD.get(event.what)
     if event.what == "summary":
         style = "bold green" if event.fields["is_well"] else "bold"
-    ui.out.print(str(event), markup=False, style=style)
+    line = str(event)
+    if ui.out.is_terminal:
+        indent = " " * _INDENT
+        width = max(ui.out.width, 2 * _INDENT)
+        line = "\n".join(textwrap.wrap(line, width, subsequent_indent=indent)) or line
+    ui.out.print(line, markup=False, style=style)
 
 
 @contextmanager
