@@ -170,3 +170,14 @@ def test_the_key_of_the_next_ca_is_as_private_as_any(with_ca: Keyfob) -> None:
     keys = list((with_ca.home / "ca").rglob("*.key.pem"))
     assert len(keys) == 2 and {one.stat().st_mode & 0o777 for one in keys} == {0o600}
     assert (with_ca.home / "ca").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_next_ca_can_have_a_profile_with_variables(with_ca: Keyfob, tmp_path: Path) -> None:
+    profile = tmp_path / "ours.toml"
+    profile.write_text(
+        'kind = "authority"\nkey_type = "p256"\ndays = 100\npath_length = 0\n'
+        '[subject]\norganization = "{org}"\ncommon_name = "CA {key_id}"\n'
+    )
+    begin = ("ca", "rollover", "begin", "--no-passphrase", "--profile", profile)
+    assert with_ca.error(*begin)["code"] == "cert.variable-missing"
+    assert with_ca.json(*begin, "--var", "org=Acme")["other"]["subject"].endswith("O=Acme")

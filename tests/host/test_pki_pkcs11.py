@@ -37,7 +37,7 @@ needs_openssl = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Tokens "keyfob", and twice "twin", in a folder of the test's; answers python-pkcs11."""
+    """Tokens "keyfob", "fresh", and twice "twin", in a folder of the test's; answers python-pkcs11."""
     pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
     if not MODULE or shutil.which("softhsm2-util") is None:
         pytest.skip("SoftHSM is not installed: apt-get install softhsm2")
@@ -46,7 +46,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     (folder / "conf").write_text(f"directories.tokendir = {folder / 'tokens'}\nlog.level = ERROR\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOFTHSM2_CONF", str(folder / "conf"))
-        for label in ("keyfob", "twin", "twin"):
+        for label in ("keyfob", "fresh", "twin", "twin"):
             command = ["softhsm2-util", "--init-token", "--free", "--label", label]
             subprocess.run(
                 [*command, "--so-pin", "so-pin-of-a-test", "--pin", PIN],
@@ -400,3 +400,57 @@ def test_the_certificate_has_the_token_s_public_key(
     der = tokens.util.ec.encode_ec_public_key(public)
     session.close()
     assert load_der_public_key(der) == cert.public_key()
+
+
+def pin_was_tried_in_vain(pkcs11: Any) -> bool:
+    """As the token itself says (CKF_USER_PIN_COUNT_LOW)."""
+    flags = pkcs11.lib(MODULE).get_token(token_label="fresh").flags
+    return bool(flags & pkcs11.TokenFlag.USER_PIN_COUNT_LOW)
+
+
+def test_no_passphrase_of_a_file_is_tried_as_a_token_s_pin(
+    keyfob: Keyfob, pin: tuple[str, Path], tokens: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BELOW", "words of the intermediate")
+    keyfob.json("ca", "init", "--profile", "root", "--pkcs11", uri("not-tried", "fresh"), *pin)
+    keyfob.json("ca", "intermediate", *pin, "--new-passphrase-env", "BELOW")
+    status, _, err = keyfob.run("ca", "crl", "--passphrase-env", "BELOW")
+    assert status == 0 and "the key of the root stays locked" in err
+    assert not pin_was_tried_in_vain(tokens)
+
+
+def test_the_next_ca_of_a_rollover_can_be_in_the_token_too(
+    keyfob: Keyfob, pin: tuple[str, Path], tokens: Any
+) -> None:
+    keyfob.json("ca", "init", "--pkcs11", uri("first"), *pin)
+    keyfob.json("cert", "device", "sensor-01", *pin)
+    keyfob.json("cert", "device", "sensor-02", *pin)
+    keyfob.json("cert", "revoke", "sensor-02", *pin)
+    refused = keyfob.error("ca", "rollover", "begin", "--no-passphrase")
+    assert refused["code"] == "ca.rollover-token" and "--on-disk" in refused["fix"]
+    taken = keyfob.error("ca", "rollover", "begin", "--pkcs11", uri("first"), *pin)
+    assert taken["code"] == "pkcs11.key-exists"
+    keyfob.json("ca", "rollover", "begin", "--pkcs11", uri("second"), *pin)
+    again = keyfob.json("ca", "rollover", "begin", "--pkcs11", uri("third"), *pin)
+    assert again["phase"] == "begun" and "third" not in labels(tokens)
+    keyfob.json("ca", "rollover", "switch", *pin)
+    assert all(one["signed"] for one in keyfob.json("ca", "crl", *pin)["crls"])
+    keyfob.json("cert", "renew", "sensor-01", *pin)
+    _, _, err = keyfob.run("ca", "rollover", "finish", *pin)
+    assert "the former CA's key is in its token still" in err and "object=first" in err
+    assert {"first", "second"} <= set(labels(tokens))
+    assert keyfob.json("ca", "show")["key_in_token"]
+
+
+def test_a_root_in_a_token_and_an_intermediate_roll_over_together(
+    keyfob: Keyfob, pin: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BELOW", "words of the intermediate")
+    below = ("--new-passphrase-env", "BELOW")
+    keyfob.json("ca", "init", "--profile", "root", "--pkcs11", uri("root-1"), *pin)
+    keyfob.json("ca", "intermediate", *pin, *below)
+    keyfob.json("ca", "rollover", "begin", "--pkcs11", uri("root-2"), *pin, *below)
+    keyfob.json("ca", "rollover", "switch")
+    shown = keyfob.json("ca", "show")
+    assert shown["key_in_token"] and shown["issuing"]["key_encrypted"]
+    keyfob.json("cert", "device", "sensor-01", "--passphrase-env", "BELOW")

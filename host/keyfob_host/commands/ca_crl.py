@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import rich_click as click
@@ -15,12 +16,14 @@ from keyfob_host.broker_bench import broker_rereads
 from keyfob_host.commands.passphrase import given_passphrase, passphrase_options, unlock
 from keyfob_host.durations import parse_duration
 from keyfob_host.errors import KeyfobHostError
+from keyfob_host.files import read_bounded
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki.authority import Authority, load_ca_cert
 from keyfob_host.pki.ca_folder import KEY_FILE, NEXT, PREVIOUS, signing_key_path
 from keyfob_host.pki.crl import crl_path
 from keyfob_host.pki.inventory_disk import open_inventory
-from keyfob_host.pki.keys import is_encrypted
+from keyfob_host.pki.keys import is_encrypted, is_in_token
+from keyfob_host.pki.pkcs11_file import read_token_pem
 from keyfob_host.pki.revocation import crl_states, crls_are_fresh, sign_crls
 from keyfob_host.ui import Ui
 
@@ -98,20 +101,43 @@ def unlock_authorities(
     folder = home.ca_dir
     found = [unlock(folder, passphrase_file, passphrase_env)]
     passphrase = given_passphrase(passphrase_file, passphrase_env)
-    others: list[tuple[str, Path, Callable[[Path, bytes | None], Authority]]] = []
-    if found[0].root is not None and (folder / KEY_FILE).exists():
-        others.append(("root", folder, Authority.load_root))
+    others: list[tuple[str, Path, Callable[[], Authority]]] = []
+    if found[0].root is not None:
+        others.append(("root", folder / KEY_FILE, partial(Authority.load_root, folder, passphrase)))
     for name in (NEXT, PREVIOUS):
-        if signing_key_path(folder / name).exists():
-            others.append((f"{name} CA", folder / name, Authority.load))
-    for what, where, load in others:
+        where = folder / name
+        others.append(
+            (f"{name} CA", signing_key_path(where), partial(Authority.load, where, passphrase))
+        )
+    for what, path, load in others:
+        if not path.exists():
+            continue
         try:
-            found.append(load(where, passphrase))
+            opened = load() if _may_be_tried(path, signing_key_path(folder)) else None
         except KeyfobHostError as error:
             if error.code not in _LOCKED:
                 raise
+            opened = None
+        if opened is None:
             ui.step(f"note: the key of the {what} stays locked, and its CRL as it is")
+        else:
+            found.append(opened)
     return found
+
+
+def _may_be_tried(path: Path, given_for: Path) -> bool:
+    """Whether what opens the key ``given_for`` may be tried on the key of ``path``.
+
+    A token locks itself after a few wrong PINs, which a timer would soon have tried.
+    """
+    if not is_in_token(path):
+        return True
+    if not is_in_token(given_for):
+        return False
+    uris = [
+        read_token_pem(read_bounded(one, "read the CA key"), str(one)) for one in (path, given_for)
+    ]
+    return len({(one.token, one.serial) for one in uris}) == 1
 
 
 def _timer(home: Home, days: int, older_than: str, passphrase_file: Path | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +11,37 @@ from cryptography.hazmat.primitives import hashes
 
 from keyfob_host.broker_bench import broker_rereads
 from keyfob_host.command_table import command_group
-from keyfob_host.commands.passphrase import new_passphrase, passphrase_options, unlock
+from keyfob_host.commands.ca_token import token_key, token_options
+from keyfob_host.commands.passphrase import (
+    given_passphrase,
+    new_passphrase,
+    new_passphrase_options,
+    passphrase_options,
+    unlock,
+)
+from keyfob_host.daemon import locked
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.files import read_bounded
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki import bench
 from keyfob_host.pki.authority import Authority
-from keyfob_host.pki.ca_folder import NEXT, PREVIOUS, authority_certs, load_issuing_cert
+from keyfob_host.pki.ca_folder import (
+    KEY_FILE,
+    NEXT,
+    PREVIOUS,
+    authority_certs,
+    load_ca_cert,
+    load_issuing_cert,
+)
 from keyfob_host.pki.crl import crl_path
 from keyfob_host.pki.describe import describe
 from keyfob_host.pki.inventory_disk import open_inventory
-from keyfob_host.pki.keys import KEY_TYPES, KeyType
-from keyfob_host.pki.profiles import load_profile
+from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_in_token
+from keyfob_host.pki.pkcs11_file import read_token_pem
+from keyfob_host.pki.profiles import load_profile_of_plan
 from keyfob_host.pki.revocation import sign_crls, signer_has_crl
 from keyfob_host.pki.rollover import Rollover, begin, finish, rollover_state, switch
+from keyfob_host.pki.variables import parse_variables, refuse_unused
 from keyfob_host.ui import Ui
 
 _THIS = "keyfob_host.commands.ca_rollover"
@@ -48,40 +68,84 @@ def rollover() -> None:
 
 @click.command()
 @click.option("--profile", help="A profile of certs/, or a file.  [default: ca, or root]")
+@click.option(
+    "--issuing-profile", default="intermediate", show_default=True,
+    help="The profile of the next intermediate, where the present CA has one.",
+)  # fmt: skip
+@click.option(
+    "--var", "variables", multiple=True, metavar="NAME=VALUE",
+    help="A variable of the profile; may be given several times.",
+)  # fmt: skip
 @click.option("--common-name", help="The next CA's name, instead of the profile's.")
 @click.option("--key-type", type=click.Choice(KEY_TYPES), help="Instead of the profile's.")
 @click.option("--days", type=click.IntRange(1, 36500), help="Validity, instead of the profile's.")
 @passphrase_options
+@new_passphrase_options
 @click.option("--no-passphrase", is_flag=True, help="Leave the next CA's key in clear.")
+@token_options
+@click.option("--on-disk", is_flag=True, help="The next CA's key in a file, after one in a token.")
 @click.pass_obj
 def begin_command(
     ui: Ui,
     profile: str | None,
+    issuing_profile: str,
+    variables: tuple[str, ...],
     common_name: str | None,
     key_type: KeyType | None,
     days: int | None,
     passphrase_file: Path | None,
     passphrase_env: str | None,
+    new_passphrase_file: Path | None,
+    new_passphrase_env: str | None,
     no_passphrase: bool,
+    pkcs11: str | None,
+    existing_key: bool,
+    on_disk: bool,
 ) -> None:
     """Make the next CA (with an intermediate if the present one has one).
 
-    The passphrase is the next CA's. The running broker is restarted, so that it trusts both.
+    The passphrase is the next CA's; with --pkcs11 it is the token's PIN, and an
+    intermediate's key, which is a file, gets the new passphrase. The running broker is
+    restarted, so that it trusts both.
     """
+    if pkcs11 is None and existing_key:
+        raise click.UsageError("--existing-key is for --pkcs11.")
+    if pkcs11 is not None and on_disk:
+        raise click.UsageError("The key is in a token (--pkcs11) or a file (--on-disk).")
     home = find_home()
     has_issuing = load_issuing_cert(home.ca_dir) is not None
+    given = parse_variables(variables)
     name = profile or ("root" if has_issuing else "ca")
-    chosen = load_profile(name, kind="authority")
+    chosen, used = load_profile_of_plan(name, "authority", given)
     chosen = replace(chosen, days=days or chosen.days, key_type=key_type or chosen.key_type)
-    issuing = load_profile("intermediate", kind="intermediate") if has_issuing else None
-    passphrase = None
-    if rollover_state(home).phase == "none":
-        passphrase = new_passphrase(
-            passphrase_file, passphrase_env, no_passphrase, command="keyfob ca rollover begin"
-        )
-    begin(home, chosen, passphrase, common_name, issuing)
-    _take_in(home)
-    _show(ui, home, broker_rereads(home, end_sessions=True))
+    issuing = None
+    if has_issuing:
+        issuing, more = load_profile_of_plan(issuing_profile, "intermediate", given)
+        used |= more
+    refuse_unused(Path(name), given, used)
+    command = "keyfob ca rollover begin"
+    with _one_at_a_time(home):
+        if rollover_state(home).phase != "none":
+            begin(home, chosen, None)  # completes what was begun, or says what comes first
+        elif pkcs11 is not None:
+            pin = given_passphrase(passphrase_file, passphrase_env)
+            passphrase = None
+            if issuing is not None:
+                passphrase = new_passphrase(
+                    new_passphrase_file, new_passphrase_env, no_passphrase,
+                    replacing=True, command=command,
+                )  # fmt: skip
+            with token_key(ui, pkcs11, pin, chosen.key_type, existing=existing_key) as key:
+                begin(home, chosen, passphrase, common_name, issuing, key)
+        else:
+            if not on_disk:
+                _refuse_weaker_place(home)
+            passphrase = new_passphrase(
+                passphrase_file, passphrase_env, no_passphrase, command=command
+            )
+            begin(home, chosen, passphrase, common_name, issuing)
+        _take_in(home)
+        _show(ui, home, broker_rereads(home, end_sessions=True))
 
 
 @click.command()
@@ -94,6 +158,13 @@ def switch_command(ui: Ui, passphrase_file: Path | None, passphrase_env: str | N
     over their serial port.
     """
     home = find_home()
+    load_ca_cert(home.ca_dir)
+    with _one_at_a_time(home):
+        _switch(home, passphrase_file, passphrase_env)
+        _show(ui, home, broker_rereads(home, end_sessions=True))
+
+
+def _switch(home: Home, passphrase_file: Path | None, passphrase_env: str | None) -> None:
     authority: Authority | None = None
     phase = rollover_state(home).phase
     # A broker with a CRL refuses everybody whose issuer has none. Switched already means that
@@ -108,7 +179,6 @@ def switch_command(ui: Ui, passphrase_file: Path | None, passphrase_env: str | N
     with inventory, inventory.writing():
         if authority is not None:
             sign_crls(home, inventory, [authority], None)
-    _show(ui, home, broker_rereads(home, end_sessions=True))
 
 
 @click.command()
@@ -120,16 +190,23 @@ def finish_command(
 ) -> None:
     """End the overlap: the former CA and its key are removed, and nobody trusts it any more."""
     home = find_home()
-    if not bench.host_identity_fits(home) and rollover_state(home).phase == "switched":
-        bench.renew_host_identity(home, unlock(home.ca_dir, passphrase_file, passphrase_env))
-    folder = home.ca_dir / PREVIOUS
-    former = authority_certs(folder) if folder.is_dir() else []
-    finish(home, force=force)
-    inventory, _ = open_inventory(home)
-    with inventory, inventory.writing():
-        for cert in former:
-            inventory.set_replaced(cert.fingerprint(hashes.SHA256()).hex())
-    _show(ui, home, broker_rereads(home, end_sessions=True), _FORGET if former else "")
+    load_ca_cert(home.ca_dir)
+    with _one_at_a_time(home):
+        if not bench.host_identity_fits(home) and rollover_state(home).phase == "switched":
+            bench.renew_host_identity(home, unlock(home.ca_dir, passphrase_file, passphrase_env))
+        folder = home.ca_dir / PREVIOUS
+        former = authority_certs(folder) if folder.is_dir() else []
+        key_file = folder / KEY_FILE
+        stays = key_file.exists() and is_in_token(key_file)
+        uri = read_token_pem(read_bounded(key_file, "read the key"), str(key_file)) if stays else ""
+        finish(home, force=force)
+        inventory, _ = open_inventory(home)
+        with inventory, inventory.writing():
+            for cert in former:
+                inventory.set_replaced(cert.fingerprint(hashes.SHA256()).hex())
+        if stays:
+            ui.step(f"note: the former CA's key is in its token still: {uri}")
+        _show(ui, home, broker_rereads(home, end_sessions=True), _FORGET if former else "")
 
 
 @click.command()
@@ -137,6 +214,26 @@ def finish_command(
 def status_command(ui: Ui) -> None:
     """How far the rollover is, what is left, and what comes next."""
     _show(ui, find_home(), "")
+
+
+def _one_at_a_time(home: Home) -> AbstractContextManager[None]:
+    """Steps of a rollover, and `keyfob cert make`, do not run beside each other."""
+    return locked(home.ensure().certs_dir)
+
+
+def _refuse_weaker_place(home: Home) -> None:
+    """Raise where the present CA's key is in a token, and nothing says that the next's is not."""
+    path = home.ca_dir / KEY_FILE
+    if not path.exists() or not is_in_token(path):
+        return
+    raise KeyfobHostError(
+        "ca.rollover-token",
+        "the present CA's key is in a token, and the next one's would be in a file",
+        evidence=f"{path} names a token",
+        fix="keyfob ca rollover begin --pkcs11 'pkcs11:token=…;object=ca-2?module-path=…'; "
+        "if a file is meant: keyfob ca rollover begin --on-disk",
+        status=ExitStatus.IDENTITY,
+    )
 
 
 def _take_in(home: Home) -> None:

@@ -36,6 +36,7 @@ from keyfob_host.pki.ca_folder import (
 from keyfob_host.pki.crl import CRL_FILE, LAST_CRLS_FILE, crl_path, is_signed_by, read_crls
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.identity import certs_pem, leads_to, load_certs
+from keyfob_host.pki.keys import PrivateKey
 from keyfob_host.pki.profiles import Profile
 
 Phase = Literal["none", "begun", "switched"]
@@ -77,16 +78,20 @@ def begin(
     passphrase: bytes | None,
     common_name: str | None = None,
     issuing: Profile | None = None,
+    key: PrivateKey | None = None,
 ) -> None:
     """Make the next CA, and give it to everybody as a second trust anchor.
 
+    Arguments as `Authority.create` has them.
     Errors: ``ca.rollover-phase`` behind `switch`, and those of `Authority.create`.
     """
     phase = rollover_state(home).phase
     if phase == "switched":
         raise _wrong_phase(phase, "a rollover is under way already", "keyfob ca rollover finish")
     if phase == "none":
-        Authority.create(home.ca_dir / NEXT, profile, passphrase, common_name, issuing=issuing)
+        Authority.create(
+            home.ca_dir / NEXT, profile, passphrase, common_name, issuing=issuing, key=key
+        )
     _hand_out(home)
 
 
