@@ -94,6 +94,14 @@ PASTED = {
     "handshake failed, ACCEPT_SR_KEY_EXCH": "x509.wrong-anchor",
     "SL_ESECBADCAFILE": "store.wrong-form",
     "BearSSL: 54": "clock.board-never-set",
+    "0A000418": "client-certificate.unknown-ca",
+    "STAT_WRONG_PASSWORD": "wifi.password",
+    "WIFI_REASON_4WAY_HANDSHAKE_TIMEOUT": "wifi.password",
+    "MQTT_CONNECT_FAILED": "tcp.listener-down",
+    "EAI_FAIL": "name.not-resolved",
+    "WDT_RESET": "firmware.watchdog",
+    "Connected with reason code Not authorized": "authorization.not-mapped",
+    "on_disconnect: Session taken over": "mqtt.same-client-id",
     "kiss code RATE": "clock.no-ntp-answer",
     "x509.not-yet-valid": "clock.board-never-set",
 }  # fmt: skip
@@ -244,7 +252,11 @@ def test_a_terminal_is_told_nothing_that_it_would_obey() -> None:
     assert done.returncode == 0 and not any(c in done.stdout for c in "\x1b\x07\x00")
 
 
-PIECES = st.sampled_from([*PASTED, *BOTH_LOGS.splitlines(), "alert", "-0x", "OSError", "(((", "1"])
+ODDITIES = (
+    "alert", "-0x", "OSError", "(((", "1", "return code 05", "reason code: 099", "-01234",
+    "error:0A000418:::", "SSL alert number 42", "rst:0xff", "MQTTException(1)", "status 0012",
+)  # fmt: skip
+PIECES = st.sampled_from([*PASTED, *BOTH_LOGS.splitlines(), *ODDITIES])
 TEXTS = st.one_of(
     st.text(max_size=400),
     st.binary(max_size=200).map(lambda data: data.decode("utf-8", "replace")),

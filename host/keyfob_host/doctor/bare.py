@@ -24,6 +24,8 @@ from keyfob_host.doctor.numbers import (
 )
 
 _NUMBER = re.compile(r"[(\[]?\s*([+-]?)\s*(0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})\s*[)\]]?\.?")
+# As OpenSSL prints its errors: eight digits, of the library SSL in 3.x or 1.1.1.
+_PACKED = re.compile(r"(?:0A|14)[0-9A-Fa-f]{6}")
 _UMQTT = Meaning(
     "OSError(-1)", "umqtt.simple on MicroPython", "the broker closed the connection",
     ("tcp.closed-by-peer", "mqtt.same-client-id", "traffic.keep-alive"),
@@ -34,11 +36,13 @@ _PACKED_FROM = 0x1000000
 
 def is_number(text: str) -> bool:
     """Whether ``text`` is a number and nothing else."""
-    return _NUMBER.fullmatch(text.strip()) is not None
+    return any(pattern.fullmatch(text.strip()) for pattern in (_NUMBER, _PACKED))
 
 
 def readings(text: str) -> list[Meaning]:
     """What a bare number can mean: ``-2``, ``48``, ``0x7780``, ``-0x7280``, ``0A000418``."""
+    if _PACKED.fullmatch(text.strip()):
+        return _above(int(text.strip(), 16), is_hex=True)
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         return []
@@ -72,13 +76,14 @@ def _above(number: int, *, is_hex: bool) -> list[Meaning]:
         return mbedtls.readings(-number)
     if is_hex:
         return mqtt.reason(number) or [*resets.rom32(number), *alerts.readings(number)]
-    small = mqtt.returned(number) if number <= _SMALL else []
+    if number <= _SMALL:
+        return [
+            *mqtt.returned(number), *wifi.status(number), *errnos.readings(number),
+            *bearssl.readings(number), *resets.cause(number),
+        ]  # fmt: skip
     return [
-        *small, *alerts.readings(number), *errnos.readings(number), *mqtt.reason(number)[:1],
-        *wifi.status(number), *bearssl.readings(number), *(resets.cause(number) if number else ()),
-    ] if not small else [
-        *small, *wifi.status(number), *errnos.readings(number), *bearssl.readings(number),
-        *resets.cause(number),
+        *alerts.readings(number), *errnos.readings(number), *mqtt.reason(number),
+        *wifi.status(number), *bearssl.readings(number), *resets.cause(number),
     ]  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from keyfob_host.doctor.numbers import (
     simplelink,
     wifi,
 )
+from keyfob_host.doctor.phrase import Phrase
 from keyfob_host.doctor.phrases import board, broker, network, serial, tls
 
 Hit = tuple[int, int, list[Meaning]]
@@ -35,6 +36,7 @@ Reader = Callable[[str], Iterator[Hit]]
 _INT = r"(-?\d{1,6})"
 _HEX_OR_INT = r"(0[xX][0-9a-fA-F]{1,4}|\d{1,3})"
 _PACKED = re.compile(r"error:([0-9A-Fa-f]{8}):[^:]{0,40}:[^:]{0,60}:([^:]{0,80})")
+_ALERT_TAIL = re.compile(r"SSL alert number \d{1,3}")
 _VERIFY = re.compile(r"verify (?:error|return code)[: ]{1,2}(?:num=)?(\d{1,3})[^:;]{0,3}[:(]?"
                      r"[\w '()-]{0,60}")  # fmt: skip
 _ALERT_TEXT = re.compile(r"(?:(?:sslv3|tlsv1|tlsv13|ssl/tls)[ _](?:alert[ _])?|alert[ _:]{1,2})",
@@ -54,7 +56,7 @@ _MBEDTLS_NUMBER = re.compile(
 _MBEDTLS_PLAIN = re.compile(r"(?:mbedtls|ssl|tls|handshake|returned)[^\n]{0,60}?"
                             r"\b(0x[0-9a-fA-F]{4})\b", re.IGNORECASE)  # fmt: skip
 _NAME = re.compile(r"\b(?:BR_ERR_[A-Z0-9_]{2,40}|SL_ESEC[A-Z0-9_]{1,40}|[A-Z0-9]{2,8}WDT_\w{3,20}|"
-                   r"E[A-Z]{3,15}|[A-Z]{2,12}_[A-Z_]{3,30})\b")  # fmt: skip
+                   r"E[A-Z]{3,15}|[A-Z][A-Z0-9]{1,11}_[A-Z0-9_]{3,50})\b")  # fmt: skip
 _OS_ERROR = re.compile(
     r"(?:OSError|\w{3,30}Error|gaierror|timeout)?[ :(]{0,3}\[?(?:Errno|errno|addrinfo error)"
     r"[ :=]{1,3}(-?\d{1,5})\]?[ ,:]{0,2}([A-Z][A-Z_]{2,20}\b)?"
@@ -84,6 +86,7 @@ _CAUSE = re.compile(r"reset[_ ]cause(?:\(\))?[^\d\n]{0,5}(\d)\b", re.IGNORECASE)
 
 _PHRASES = (
     *serial.PHRASES, *broker.PHRASES, *tls.PHRASES, *board.PHRASES, *network.PHRASES,
+    *(Phrase(name, one) for name, one in mqtt.refusals()),
 )  # fmt: skip
 _DOWNLOAD = [
     Meaning(
@@ -91,6 +94,10 @@ _DOWNLOAD = [
         "flashed", ("firmware.download-mode",),
     )
 ]  # fmt: skip
+
+
+def _number(text: str) -> int:
+    return int(text, 16) if text[1:2] in ("x", "X") else int(text)
 
 
 def _keyfob(line: str) -> Iterator[Hit]:
@@ -104,7 +111,7 @@ def _openssl(line: str) -> Iterator[Hit]:
         found = [] if reason is None else bare.openssl_reason(reason, _sender(line))
         if found:
             # The number names the alert: what stands at the end repeats it.
-            tail = re.search(r"SSL alert number \d{1,3}", line)
+            tail = _ALERT_TAIL.search(line, match.end())
             yield match.start(), tail.end() if tail else match.end(), found
     for match in _VERIFY.finditer(line):
         if match[1] != "0":
@@ -145,10 +152,11 @@ def _sender(line: str) -> str:
 def _mqtt(line: str) -> Iterator[Hit]:
     for pattern in (_CONNACK, _RETURNED):
         for match in pattern.finditer(line):
-            code = int(next(group for group in match.groups() if group), 0)
+            code = _number(next(group for group in match.groups() if group))
             yield match.start(), match.end(), mqtt.returned(code) or mqtt.reason(code)
     for match in _REASON.finditer(line):
-        yield match.start(), match.end(), mqtt.reason(int(match[1], 0))
+        code = _number(match[1])
+        yield match.start(), match.end(), mqtt.reason(code) or mqtt.returned(code)
     for match in _ARDUINO.finditer(line):
         yield match.start(), match.end(), mqtt.arduino(int(match[1]))
     for match in _RC.finditer(line):
@@ -161,7 +169,7 @@ def _mbedtls(line: str) -> Iterator[Hit]:
         known = [number for number in numbers if number is not None]
         yield match.start(), match.end(), mbedtls.readings(-sum(known))[:1] if known else []
     for match in _MBEDTLS_NUMBER.finditer(line):
-        number = int(match[1], 0) + (int(match[2], 0) if match[2] else 0)
+        number = _number(match[1]) + (_number(match[2]) if match[2] else 0)
         if mbedtls.is_error(-number) or match[1][1:2] in ("x", "X"):
             yield match.start(), match.end(), mbedtls.readings(-number)
     for match in _MBEDTLS_PLAIN.finditer(line):
@@ -223,7 +231,8 @@ def _names(line: str) -> Iterator[Hit]:
         name = match[0]
         found = (
             errnos.by_name(name) or axtls.by_name(name) or bearssl.by_name(name)
-            or simplelink.by_name(name) or resets.by_name(name)
+            or simplelink.by_name(name) or resets.by_name(name) or wifi.by_name(name)
+            or mqtt.by_name(name) or names.by_name(name)
         )  # fmt: skip
         yield match.start(), match.end(), found
 

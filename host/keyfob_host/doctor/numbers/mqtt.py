@@ -15,6 +15,7 @@ PUBSUB_SOURCE = "state() of PubSubClient, on Arduino boards"
 ARDUINO_SOURCE = "connectError() of ArduinoMqttClient"
 PAHO_SOURCE = "Eclipse Paho Embedded C"
 
+_REFUSED = 0x80
 _LOGIN = "authorization.not-mapped authorization.bad-password"
 _CONNECT = (
     "tcp.listener-down tcp.wrong-port x509.wrong-anchor clock.board-never-set "
@@ -147,6 +148,23 @@ def arduino(error: int) -> list[Meaning]:
 def paho(result: int) -> list[Meaning]:
     """What Paho Embedded C's result means."""
     return _one(_PAHO, result, PAHO_SOURCE, str(result))
+
+
+def by_name(name: str) -> list[Meaning]:
+    """The meaning of a client's name for a state, as ``MQTT_CONNECT_FAILED``."""
+    for table, read in ((_PUBSUB, pubsub), (_ARDUINO, arduino)):
+        for number, entry in table.items():
+            if entry[0] == name:
+                return read(number)
+    return []
+
+
+def refusals() -> list[tuple[str, Meaning]]:
+    """The names of refusals, as clients of 5.0 print them, with their meanings."""
+    found = {**{entry[0]: one for code, entry in _RETURNED.items() for one in returned(code)},
+             **{entry[0]: one for code, entry in _REASONS.items() for one in reason(code)
+                if code >= _REFUSED}}  # fmt: skip
+    return [(name, one) for name, one in found.items() if " " in name and one.causes]
 
 
 def _one(table: dict[int, Entry], number: int, source: str, shown: str) -> list[Meaning]:

@@ -30,6 +30,14 @@ _PLAIN: dict[int, Entry] = {
 }
 
 
+def by_name(name: str) -> list[Meaning]:
+    """The meaning of a name, as ``EAI_FAIL``."""
+    for number, entry in {**_PLAIN, **_LWIP}.items():
+        if entry[0] == name:
+            return readings(number)
+    return []
+
+
 def readings(number: int) -> list[Meaning]:
     """What ``getaddrinfo`` means by ``number``, below zero."""
     if number in _PLAIN:

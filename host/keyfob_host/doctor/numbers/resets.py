@@ -78,10 +78,11 @@ def cause(number: int) -> list[Meaning]:
 
 
 def by_name(name: str) -> list[Meaning]:
-    """The meaning of a name that the ESP32's ROM prints, as ``SW_CPU_RESET``."""
-    for number, entry in _ROM32.items():
-        if entry[0] == name:
-            return rom32(number)
+    """The meaning of a name: ``SW_CPU_RESET`` of a ROM, ``WDT_RESET`` of ``reset_cause()``."""
+    for table, read in ((_ROM32, rom32), (_CAUSE32, cause), (_CAUSE8266, cause)):
+        for number, entry in table.items():
+            if entry[0] == name and "_" in name:
+                return [one for one in read(number) if one.name.startswith(name)]
     return []
 
 

@@ -92,6 +92,17 @@ def status(number: int) -> list[Meaning]:
     return found
 
 
+def by_name(name: str) -> list[Meaning]:
+    """The meaning of a name: ``STAT_…`` of MicroPython, ``WIFI_REASON_…``, ``CYW43_…``."""
+    for table, read in (
+        (_ESP32, status), (_ESP8266, status), (_PICO, status), (_REASONS, reason)
+    ):  # fmt: skip
+        for number, entry in table.items():
+            if name in (entry[0], f"WIFI_REASON_{entry[0]}") and "_" in name:
+                return [one for one in read(number) if entry[0] in one.name]
+    return []
+
+
 def reason(number: int) -> list[Meaning]:
     """What the reason ``number`` of a disconnection means."""
     if number not in _REASONS:
