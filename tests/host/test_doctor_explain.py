@@ -154,6 +154,10 @@ def test_who_sent_an_alert_decides_whose_certificate_it_is() -> None:
     assert causes(f"1700000000: OpenSSL Error[0]: {line}")[0] == "x509.wrong-anchor"
     assert causes("got an alert message, type: [2:48]")[0] == "client-certificate.unknown-ca"
     assert causes("send alert level=2 message=48")[0] == "x509.wrong-anchor"
+    assert causes("alert 48 unknown_ca from the broker")[0] == "client-certificate.unknown-ca"
+    assert causes("  broker  alert 48 unknown_ca, fatal")[0] == "client-certificate.unknown-ca"
+    assert causes("  board   alert 48 unknown_ca, fatal")[0] == "x509.wrong-anchor"
+    assert causes("chain ends; alert 48 sent, unknown_ca")[0] == "x509.wrong-anchor"
 
 
 BOTH_LOGS = """\

@@ -49,6 +49,11 @@ _ALERT_NUMBER = re.compile(
 _ALERT_PAIR = re.compile(r"\[[12]:(\d{1,3})\]")
 _ALERT_SENT = re.compile(r"send alert level=[12] message=(\d{1,3})")
 _ALERT_SHARK = re.compile(r"alert \(level: \w{1,10}, description: ([\w ]{3,40})\)", re.IGNORECASE)
+_FROM = re.compile(
+    r"\b(broker|board)\b[^\n]{0,40}?\balert\b|\balert\b[^\n]{0,60}?\b(?:from|by) the (broker|board)"
+    r"|\balert \d{1,3} sent\b",
+    re.IGNORECASE,
+)
 _MBEDTLS_NAMES = re.compile(r"MBEDTLS_ERR_[A-Z0-9_]{2,60}(?:\s?\+\s?MBEDTLS_ERR_[A-Z0-9_]{2,60})?")
 _MBEDTLS_NUMBER = re.compile(
     r"(?<![\w.-])-(0x[0-9a-fA-F]{2,4}|\d{4,5})(?:\s?\+\s?-?(0x[0-9a-fA-F]{1,4}))?(?![\w.]*\w)"
@@ -144,9 +149,16 @@ def _alerts(line: str) -> Iterator[Hit]:
 
 
 def _sender(line: str) -> str:
-    """Who sent the alert that a line tells of: in mosquitto's log, the board; else unknown."""
-    logged = ("OpenSSL Error", "on client", "Client connection from")
-    return "board" if any(words in line for words in logged) else ""
+    """Who sent the alert that a line tells of, ``"board"`` or ``"broker"``; "" if it does not say.
+
+    In mosquitto's log it is the board; Keyfob's firmware and its tap name the sender.
+    """
+    if any(words in line for words in ("OpenSSL Error", "on client", "Client connection from")):
+        return "board"
+    match = _FROM.search(line)
+    if match is None:
+        return ""
+    return (match[1] or match[2] or "board").lower()
 
 
 def _mqtt(line: str) -> Iterator[Hit]:
