@@ -181,3 +181,11 @@ def test_the_next_ca_can_have_a_profile_with_variables(with_ca: Keyfob, tmp_path
     begin = ("ca", "rollover", "begin", "--no-passphrase", "--profile", profile)
     assert with_ca.error(*begin)["code"] == "cert.variable-missing"
     assert with_ca.json(*begin, "--var", "org=Acme")["other"]["subject"].endswith("O=Acme")
+
+
+def test_the_exported_ca_is_every_one_that_is_trusted(with_ca: Keyfob, tmp_path: Path) -> None:
+    export = ("cert", "export", "ca", "--format", "pem", "--force", "--out", tmp_path / "out")
+    for step, count in (("begin", 2), ("switch", 2), ("finish", 1)):
+        with_ca.json("ca", "rollover", step, *(["--no-passphrase"] if step == "begin" else []))
+        with_ca.json(*export)
+        assert (tmp_path / "out" / "ca.pem").read_bytes().count(b"-----BEGIN") == count

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -104,3 +106,59 @@ def test_every_byte_of_a_certificate_may_be_wrong(tmp_path: Path, value: int) ->
         certificate_row(cert, "device")
         export(Bundle("x", (cert,), ()), "c-header")
     assert 0 < refused < len(good)
+
+
+def test_a_fix_can_be_pasted_where_a_path_has_spaces_and_worse(
+    with_ca: Keyfob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "my bench; touch pwned"
+    with_ca.home.rename(home)
+    monkeypatch.setenv("KEYFOB_HOME", str(home))
+    with_ca.json("cert", "device", "sensor-01")
+    key = home / "certs" / "device" / "sensor-01" / "key.pem"
+    key.chmod(0o644)
+    export = ("cert", "export", "sensor-01", "--format", "pem", "--with-key", "--out", "-")
+    status, out, _ = with_ca.run("--json", "cert", "renew", "sensor-01")
+    told = json.loads(out)["error"]
+    assert status != 0 and told["code"] == "cert.key-exposed"
+    subprocess.run(["sh", "-c", told["fix"]], cwd=tmp_path, check=True)
+    assert with_ca.run(*export)[0] == 0 and key.stat().st_mode & 0o777 == 0o600
+    inventory = home / "certs" / "inventory.sqlite"
+    inventory.write_bytes(b"this is no database, and long enough to be asked")
+    told = with_ca.error("cert", "list")
+    move, _, again = told["fix"].partition(" && ")
+    assert told["code"] == "cert.inventory-damaged" and again == "keyfob cert list"
+    subprocess.run(["sh", "-c", move], cwd=tmp_path, check=True)
+    assert with_ca.json("cert", "list")["certificates"]
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_lost_inventory_and_a_damaged_crl_are_not_mended_by_forgetting(with_ca: Keyfob) -> None:
+    with_ca.json("cert", "device", "stolen")
+    with_ca.json("cert", "revoke", "stolen")
+    (with_ca.home / "certs" / "inventory.sqlite").unlink()
+    (with_ca.home / "ca" / "crl.pem").write_text("damaged")
+    told = with_ca.error("cert", "list")
+    assert told["code"] == "cert.crl-unreadable" and "backup" in told["fix"]
+
+
+def test_a_plan_s_exports_stay_in_their_folder_whatever_its_name(
+    with_ca: Keyfob, tmp_path: Path
+) -> None:
+    plan = tmp_path / "...toml"  # its stem is ".."
+    plan.write_text('[[device]]\nname = "sensor-01"\nexport = ["pem"]\n')
+    out = Path(with_ca.json("cert", "make", plan)["out"])
+    assert out.parent == with_ca.home / "exports" and out.name not in ("..", ".")
+    assert not (with_ca.home / "device").exists()
+
+
+def test_changing_the_passphrase_leaves_no_copy_of_the_key(
+    with_ca: Keyfob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = with_ca.home / "ca" / "ca.key.pem"
+    remains = key.with_name(".ca.key.pem.k1ll3d")  # as `files.write_atomic` names it
+    remains.write_bytes(key.read_bytes())
+    monkeypatch.setenv("NEW", "words that are new")
+    with_ca.json("ca", "passphrase", "--new-passphrase-env", "NEW")
+    held = [path for path in (with_ca.home / "ca").iterdir() if b"PRIVATE KEY" in path.read_bytes()]
+    assert held == [key] and b"ENCRYPTED" in key.read_bytes()

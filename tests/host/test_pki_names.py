@@ -104,3 +104,18 @@ def test_common_names_that_cannot_be_shown_are_refused(name: str) -> None:
     with pytest.raises(KeyfobHostError) as refused:
         Authority.ephemeral(name)
     assert refused.value.code == "cert.bad-common-name"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("fe80::1%eth0", "zone"),
+        ("IP:fe80::1%eth0", "zone"),
+        ("bücher.example", "xn--"),
+        ("DNS:*.bücher.example", "xn--"),
+    ],
+)
+def test_addresses_and_names_that_a_certificate_cannot_hold_say_why(text: str, told: str) -> None:
+    with pytest.raises(KeyfobHostError) as refused:
+        names.parse_san(text)
+    assert refused.value.code == "cert.bad-san" and told in refused.value.cause

@@ -37,7 +37,7 @@ needs_openssl = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Tokens "keyfob", "fresh", and twice "twin", in a folder of the test's; answers python-pkcs11."""
+    """Tokens "keyfob", "fresh", twice "twin", in a folder of the test; answers python-pkcs11."""
     pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
     if not MODULE or shutil.which("softhsm2-util") is None:
         pytest.skip("SoftHSM is not installed: apt-get install softhsm2")

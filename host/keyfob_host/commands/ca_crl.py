@@ -152,8 +152,9 @@ def _timer(home: Home, days: int, older_than: str, passphrase_file: Path | None)
         if not file.expanduser().exists():
             note = f"# the CA's passphrase, for you alone: install -D -m 600 /dev/stdin {file}\n"
     command = shlex.join(["env", f"KEYFOB_HOME={home.root}", *words])
-    # In both, % is a character with a meaning of its own.
-    for_systemd, for_cron = command.replace("%", "%%"), command.replace("%", r"\%")
+    # In both, % is a character with a meaning of its own; to systemd also $, even in quotes.
+    for_systemd = command.replace("%", "%%").replace("$", "$$")
+    for_cron = command.replace("%", r"\%")
     return f"""\
 {note}# systemd, for this user:
 mkdir -p ~/.config/systemd/user

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import rich_click as click
@@ -230,7 +231,7 @@ def _show(ui: Ui, home: Home, following: str) -> None:
         if (folder / KEY_FILE).exists() and not is_in_token(folder / KEY_FILE):
             lines.append(
                 "note     only a new intermediate needs the root's key: keep it elsewhere:\n"
-                f"         mv {folder / KEY_FILE} /media/offline/"
+                f"         mv {quote(str(folder / KEY_FILE))} /media/offline/"
             )
     states = crl_states(home)
     data["crls"] = [one.as_dict() for one in states]

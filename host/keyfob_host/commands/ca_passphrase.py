@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import rich_click as click
 
@@ -13,7 +14,7 @@ from keyfob_host.commands.passphrase import (
     new_passphrase_options,
     passphrase_options,
 )
-from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import KEY_MODE, read_bounded, write_atomic
 from keyfob_host.home import find_home
 from keyfob_host.pki.ca_folder import KEY_FILE, load_ca_cert, signing_key_path
@@ -50,12 +51,20 @@ def passphrase(
     )  # fmt: skip
     for path, key in keys.items():
         write_atomic(path, key_pem(key, chosen), mode=KEY_MODE)
+        _remove_remains(path)
     protection = "encrypted with the new passphrase" if chosen else "not encrypted, mode 0600"
     ui.result(
         "\n".join(f"CA key   {path} ({protection})" for path in keys)
         + "\nnote     copies made before, in backups, still open with the old passphrase",
         {"files": list(map(str, keys)), "key_encrypted": chosen is not None},
     )
+
+
+def _remove_remains(path: Path) -> None:
+    """Remove what a change that was killed left: the key, with another passphrase or none."""
+    with explain_os_error(path, "remove what an earlier change left"):
+        for remains in path.parent.glob(f".{path.name}.*"):
+            remains.unlink()
 
 
 def _key_files(folder: Path) -> list[Path]:
@@ -71,7 +80,7 @@ def _key_files(folder: Path) -> list[Path]:
         "pkcs11.own-pin",
         "the CA's key is in a token: its PIN is changed with the token's own program",
         evidence=str(uri),
-        fix=f"pkcs11-tool --module {uri.module_path} --login --change-pin",
+        fix=f"pkcs11-tool --module {quote(uri.module_path)} --login --change-pin",
         status=ExitStatus.IDENTITY,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 
 import rich_click as click
 
@@ -16,7 +17,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import KEY_MODE, write_atomic
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki import bench
-from keyfob_host.pki.authority import CERT_FILE, load_ca_cert
+from keyfob_host.pki.ca_folder import CERT_FILE, signing_folder, trusted_certs
 from keyfob_host.pki.export import FORMATS, Bundle, Files, Format, export, pem_bundle
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.identity import Identity, issued_by, load_certs
@@ -65,7 +66,8 @@ def export_command(
     pem and der are several files, p12, c-header and nvs-csv are one. The private key
     goes along with --with-key only. The passphrase encrypts a p12, or the key of a pem.
     """
-    bundle = _find(find_home(), name_or_path, with_key)
+    home = find_home()
+    bundle = _find(home, name_or_path, with_key)
     passphrase = given_passphrase(passphrase_file, passphrase_env)
     if passphrase is None and form == "p12":
         passphrase = ask_new_passphrase(f"Passphrase for {bundle.stem}.p12")
@@ -80,6 +82,12 @@ def export_command(
     state = "none (--with-key adds it)" if bundle.chain else "none"
     if with_key:
         state = "encrypted" if passphrase is not None else "in clear, mode 0600: keep it out of git"
+    below = signing_folder(home.ca_dir)
+    if name_or_path == "ca" and below != home.ca_dir and not bundle.chain:
+        ui.step(
+            "note: that is whom to trust; the intermediate beside it: "
+            f"keyfob cert export {quote(str(below))} --format {form}"
+        )
     paths = [str(path) for path in written]
     ui.result(
         f"exported {printable(bundle.name)} as {form}\nfiles    " + "\n         ".join(paths)
@@ -103,7 +111,7 @@ def _find(home: Home, name_or_path: str, with_key: bool) -> Bundle:
         return Bundle(folder.resolve().name, chain, trusted)
     is_ca = (given / CERT_FILE).exists()
     if name_or_path == "ca" and not is_ca and not given.is_file():
-        is_ca, certs = True, [load_ca_cert(home.ca_dir)]
+        is_ca, certs = True, list(trusted_certs(home.ca_dir))
     else:  # says what there is where nothing fits
         certs = bench.find_certs(home, name_or_path)
     if with_key and is_ca:
@@ -112,7 +120,7 @@ def _find(home: Home, name_or_path: str, with_key: bool) -> Bundle:
             "the CA's key is not exported: whoever has it can make any identity",
             evidence=name_or_path,
             fix="leave --with-key out; to move a CA, copy its folder: "
-            f"cp -a {home.ca_dir} /path/to/backup",
+            f"cp -a {quote(str(home.ca_dir))} /path/to/backup",
             status=ExitStatus.IDENTITY,
         )
     name = "ca" if is_ca else given.stem if given.is_file() else common_name(certs[0].subject)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -139,7 +140,8 @@ class Authority:
                 "ca.root-key-away",
                 "the root's key is not on this machine, and nothing else signs an intermediate",
                 evidence=f"{path} is not there; the root is {root.subject.rfc4514_string()}",
-                fix=f"bring it back for as long as this takes: install -m 600 BACKUP {path}",
+                fix="bring it back for as long as this takes: "
+                f"install -m 600 BACKUP {quote(str(path))}",
                 status=ExitStatus.IDENTITY,
             )
         return cls(cert=root, key=load_authority_key(folder, root, "the root's key", passphrase))

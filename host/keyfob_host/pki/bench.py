@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from shlex import quote
 
 from cryptography import x509
 
@@ -70,7 +71,7 @@ def check_broker_identity(identity: Identity, ca: x509.Certificate, sans: Iterab
     fields = describe(identity.cert)
     present = fields["sans"]
     missing = [text for text in map(san_text, parse_sans(sans)) if text not in present]
-    again = " ".join(f"--san {text}" for text in [*present, *missing])
+    again = " ".join(f"--san {quote(text)}" for text in [*present, *missing])
     problem: tuple[str, str, str] | None = None
     if not is_below(identity, ca):
         problem = (
@@ -104,7 +105,7 @@ def check_broker_identity(identity: Identity, ca: x509.Certificate, sans: Iterab
             code,
             cause,
             evidence=evidence,
-            fix=f"keyfob cert broker {identity.name} {again} --force",
+            fix=f"keyfob cert broker {quote(identity.name)} {again} --force",
             status=ExitStatus.IDENTITY,
         )
 
@@ -132,6 +133,6 @@ def find_certs(home: Home, path_or_name: str) -> list[x509.Certificate]:
         "cert.unknown",
         f"there is no file and no identity {path_or_name!r}",
         evidence=f"{home.root} has: {', '.join(known) or 'none'}",
-        fix=f"keyfob cert device {path_or_name}",
+        fix=f"keyfob cert device {quote(path_or_name)}",
         status=ExitStatus.IDENTITY,
     )

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from shlex import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -128,7 +129,7 @@ def read_crls(path: Path) -> list[x509.CertificateRevocationList]:
         "cert.crl-unreadable",
         "the certificate revocation list cannot be read: truncated, damaged or not one",
         evidence=f"{path}: {len(content)} bytes: {detail}",
-        fix=f"rm {path} && keyfob ca crl",
+        fix=f"rm {quote(str(path))} && keyfob ca crl",
         status=ExitStatus.IDENTITY,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import quote
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.files import read_bounded
@@ -59,7 +60,7 @@ def read_ids(path: Path) -> list[str]:
                 "cert.id-twice",
                 "an id stands twice in the file, and two devices of one id shut each other out",
                 evidence=f"{path}: {device_id!r} in lines {found[device_id]} and {number}",
-                fix=f"sort {path} | uniq -d",
+                fix=f"sort {quote(str(path))} | uniq -d",
             )
         try:
             check_device_id(device_id)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -118,7 +119,8 @@ class Identity(Issued):
                 f"the board's TLS engine {engine!r} cannot use this identity's key",
                 evidence=f"{self.name}: {describe_key(self.key)}; {engine} takes: "
                 f"{', '.join(allowed) or 'unknown engine'}",
-                fix=f"keyfob cert device {self.name} --key-type {(*allowed, 'p256')[0]} --force",
+                fix=f"keyfob cert device {quote(self.name)} "
+                f"--key-type {(*allowed, 'p256')[0]} --force",
                 status=ExitStatus.IDENTITY,
             )
         # OpenSSL's name for both: SEC1 for EC keys, PKCS#1 for RSA keys.
@@ -140,9 +142,9 @@ class Identity(Issued):
             f"the private key of {folder.name!r} is not on this machine: it was made where the "
             "certificate request came from, most often on the board",
             evidence=f"{folder}: {REQUEST_FILE} and no {KEY_FILE}",
-            fix=f"give the certificate to that board: keyfob provision --identity {folder.name} "
-            f"--key-on-board; for a key made here: keyfob cert {_kind_of(folder)} {folder.name} "
-            "--force",
+            fix="give the certificate to that board: keyfob provision --identity "
+            f"{quote(folder.name)} --key-on-board; for a key made here: "
+            f"keyfob cert {_kind_of(folder)} {quote(folder.name)} --force",
             status=ExitStatus.IDENTITY,
         )
 
@@ -171,7 +173,7 @@ def read_issued(folder: Path) -> Identity | Requested:
             "cert.missing",
             f"there is no identity {folder.name!r}",
             evidence=f"{folder}: no cert.pem in it",
-            fix=f"keyfob cert {_kind_of(folder)} {folder.name}",
+            fix=f"keyfob cert {_kind_of(folder)} {quote(folder.name)}",
             status=ExitStatus.IDENTITY,
         )
     (cert,) = load_certs(folder / "cert.pem", "the certificate")[:1]
@@ -200,7 +202,7 @@ def _check_pair(
         evidence=f"{folder}: certificate has a {describe_key(cert.public_key())} key, "
         f"{file} holds {'the same' if same else 'another'} key; chain.pem begins with "
         f"{'that' if first == cert else 'another'} certificate",
-        fix=f"keyfob cert {_kind_of(folder)} {folder.name} --force",
+        fix=f"keyfob cert {_kind_of(folder)} {quote(folder.name)} --force",
         status=ExitStatus.IDENTITY,
     )
 
@@ -247,7 +249,7 @@ def load_certs(path: Path, what: str) -> list[x509.Certificate]:
             "cert.unreadable",
             f"{what} cannot be read: truncated, damaged or not a certificate",
             evidence=f"{path}: {len(content)} bytes: {detail}",
-            fix=f"openssl x509 -in {path} -noout -text",
+            fix=f"openssl x509 -in {quote(str(path))} -noout -text",
             status=ExitStatus.IDENTITY,
         ) from None
 

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from string import hexdigits
 from typing import Literal, get_args
 
@@ -397,6 +398,6 @@ def _explain(error: sqlite3.Error, path: Path) -> KeyfobHostError:
         "cert.inventory-damaged",
         "the inventory of certificates is damaged; it can be made again from what is on disk",
         evidence=f"{path}: {text}",
-        fix=f"mv {path} {path}.damaged && keyfob cert list",
+        fix=f"mv {quote(str(path))} {quote(str(path))}.damaged && keyfob cert list",
         status=ExitStatus.IDENTITY,
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from cryptography import x509
 
@@ -158,7 +159,14 @@ def find_issuer(
 def _take_in_crls(inventory: Inventory, path: Path) -> None:
     if not path.exists():
         return
-    crls = read_crls(path)
+    try:
+        crls = read_crls(path)
+    except KeyfobHostError as error:
+        error.fix = (
+            f"bring {quote(str(path))} back from a backup: it is the one record left of what was "
+            f"revoked; without one: rm {quote(str(path))}, then revoke it again"
+        )
+        raise
     with inventory.writing():
         for crl in crls:
             issuer = crl_issuer_key(crl)

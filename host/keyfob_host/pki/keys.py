@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from shlex import quote
 from typing import Literal, get_args
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -96,7 +97,7 @@ def load_key(path: Path, what: str, *, passphrase: bytes | None = None) -> Priva
             "cert.key-unreadable",
             f"{what} is not a private key in PEM, or is damaged",
             evidence=f"{path}: {len(content)} bytes: {_first_line(error)}",
-            fix=f"openssl pkey -in {path} -noout -check",
+            fix=f"openssl pkey -in {quote(str(path))} -noout -check",
             status=ExitStatus.IDENTITY,
         ) from None
     if not isinstance(key, PrivateKey):
@@ -140,7 +141,7 @@ def _check_private(path: Path, what: str) -> None:
             "cert.key-exposed",
             f"{what} can be read by others on this machine",
             evidence=f"{path}: mode {stat.S_IMODE(mode):04o}, expected 0600",
-            fix=f"chmod 600 {path}",
+            fix=f"chmod 600 {quote(str(path))}",
             status=ExitStatus.IDENTITY,
         )
 

@@ -155,9 +155,10 @@ def parse_san(text: str) -> x509.GeneralName:
             raise _bad_san(text, "not a URI (RFC 3986)")
         return x509.UniformResourceIdentifier(rest)
     try:
-        return x509.IPAddress(ipaddress.ip_address(text))
+        ipaddress.ip_address(text)
     except ValueError:
         return _dns(text, text)
+    return _ip(text, text)
 
 
 def parse_sans(texts: Iterable[str]) -> list[x509.GeneralName]:
@@ -208,15 +209,20 @@ def _canonical(name: x509.Name) -> list[tuple[str, str]]:
 def _dns(value: str, text: str) -> x509.DNSName:
     host = value[2:] if value.startswith("*.") else value
     if not is_dns_name(host) or (host is not value and "." not in host):
+        if not value.isascii() and value.isprintable():
+            raise _bad_san(text, "a DNS name in a certificate is ASCII, as xn--… (RFC 5890)")
         raise _bad_san(text, "not a DNS name; a wildcard may only be the whole first label")
     return x509.DNSName(value.lower())
 
 
 def _ip(value: str, text: str) -> x509.IPAddress:
     try:
-        return x509.IPAddress(ipaddress.ip_address(value))
+        address = ipaddress.ip_address(value)
     except ValueError:
         raise _bad_san(text, "not an IPv4 or IPv6 address") from None
+    if getattr(address, "scope_id", None) is not None:
+        raise _bad_san(text, "a zone (%eth0) has a meaning on one machine only")
+    return x509.IPAddress(address)
 
 
 def _bad_san(text: str, why: str) -> KeyfobHostError:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from shlex import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -85,7 +86,7 @@ class TrustStore:
             "trust.other-file",
             "the trust store has another certificate under the name of this one",
             evidence=str(path),
-            fix=f"openssl x509 -in {path} -noout -subject -issuer",
+            fix=f"openssl x509 -in {quote(str(path))} -noout -subject -issuer",
             status=ExitStatus.IDENTITY,
         )
 

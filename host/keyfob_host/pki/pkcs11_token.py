@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -163,7 +164,7 @@ class Token:
                 "the token has the private key without its public key, which must be known",
                 evidence=str(uri),
                 fix="write the public key beside it, with the same id: "
-                f"pkcs11-tool --module {uri.module_path} --login --write-object PUBLIC.der "
+                f"pkcs11-tool --module {quote(uri.module_path)} --login --write-object PUBLIC.der "
                 f"--type pubkey --id {uri.id.hex()}",
                 status=ExitStatus.IDENTITY,
             )
@@ -332,7 +333,7 @@ def _failed(doing: str, error: Exception, uri: TokenUri) -> KeyfobHostError:
         "pkcs11.failed",
         f"the token could not {doing}",
         evidence=f"{uri}: {said[:200]}{_where(uri)}",
-        fix=f"see what it says of itself: pkcs11-tool --module {uri.module_path} -L -O",
+        fix=f"see what it says of itself: pkcs11-tool --module {quote(uri.module_path)} -L -O",
         status=ExitStatus.IDENTITY,
     )
 

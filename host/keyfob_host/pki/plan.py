@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 from cryptography import x509
@@ -134,7 +135,9 @@ def load_plan(name_or_path: str, variables: Mapping[str, str]) -> Plan:
             wish = "a variable that a field uses"
             raise refuse_field(path, f"variables.{name}", default, wish, what=_WHAT)
     _refuse_twice(path, wanted)
-    return Plan(path.stem, ca, issuing, read.ca.export, tuple(wanted))
+    # It names the folder of the exports, so it is not "..", as of the file "...toml".
+    name = path.stem.lstrip(".") or _WHAT
+    return Plan(name, ca, issuing, read.ca.export, tuple(wanted))
 
 
 def _find(name_or_path: str) -> Path:
@@ -162,8 +165,8 @@ def _read(path: Path) -> _File:
                 "cert.plan-is-profile",
                 f"{path.name} is a profile, the shape of one certificate, and no plan",
                 evidence=f"{path} has the field kind",
-                fix=f"keyfob cert broker NAME --profile {path}, or cert device; for a plan see "
-                f"{data_path('certs') / 'plans'}",
+                fix=f"keyfob cert broker NAME --profile {quote(str(path))}, or cert device; "
+                f"for a plan see {data_path('certs') / 'plans'}",
                 status=ExitStatus.INPUT,
             ) from None
         raise

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 from keyfob_host.data import data_path
@@ -145,7 +146,7 @@ def _read_file(path: Path) -> Profile:
                 "cert.profile-is-plan",
                 f"{path.name} is a plan, of several certificates, and no profile",
                 evidence=f"{path} has tables of a plan",
-                fix=f"keyfob cert make {path}",
+                fix=f"keyfob cert make {quote(str(path))}",
             ) from None
         raise
 

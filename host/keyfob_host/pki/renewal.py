@@ -11,6 +11,7 @@ anew for that. Names were judged when they were first signed and are not judged 
 from __future__ import annotations
 
 from datetime import timedelta
+from shlex import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -50,7 +51,7 @@ def renew(
                 "cert.key-elsewhere",
                 f"the key of {old.name!r} was made elsewhere, and only there can be a new one",
                 evidence="its certificate was issued from a request",
-                fix=f"keyfob cert renew {old.name} --keep-key, or sign a new request",
+                fix=f"keyfob cert renew {quote(old.name)} --keep-key, or sign a new request",
                 status=ExitStatus.IDENTITY,
             )
         cert = _again(authority, old.cert, old.request.public_key, days)

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shlex import quote
 from typing import cast
 
 from cryptography import x509
@@ -88,7 +89,8 @@ def read_request(content: bytes, *, source: str = "the request") -> CertificateR
             "bad-signature", "the request's signature does not verify with the key in it, so "
             "nobody has shown that he holds that key",
             f"{source}: {describe_key(key)} with {hash_name}",
-            f"have the request made again; to see for yourself: openssl req -verify -in {source}",
+            "have the request made again; to see for yourself: "
+            f"openssl req -verify -in {quote(source)}",
         )  # fmt: skip
     if len(names) != 1:
         seen = " and ".join(map(repr, names)) or f"subject {csr.subject.rfc4514_string()!r}"
@@ -134,7 +136,7 @@ def _parse(content: bytes, source: str) -> x509.CertificateSigningRequest:
         raise _refused(
             "unreadable", "this file has a private key in it, which nobody but its owner may see",
             f"{source}: {', '.join(labels)}",
-            f"make a request with it, and give that: openssl req -new -key {source} "
+            f"make a request with it, and give that: openssl req -new -key {quote(source)} "
             "-subj /CN=sensor-01 -out request.pem",
         )  # fmt: skip
     if labels and (len(labels) > 1 or not labels[0].endswith("CERTIFICATE REQUEST")):
@@ -206,7 +208,7 @@ def _readable(source: str, size: int) -> Iterator[None]:
         raise _refused(
             "unreadable", "this is not a certificate request in PEM or DER, or it is damaged",
             f"{source}: {size} bytes: {_first_line(error)}",
-            f"openssl req -in {source} -noout -text",
+            f"openssl req -in {quote(source)} -noout -text",
         ) from None  # fmt: skip
 
 
