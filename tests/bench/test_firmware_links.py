@@ -221,7 +221,7 @@ def test_a_broker_that_never_answers_connect_is_told(
 
 def test_a_key_that_is_no_key_is_told(board: Board) -> None:
     board.provision([CA], key=b"no key")
-    assert board.outcome() == ("tls.bad-key", "invalid key")
+    assert board.outcome() == ("tls.bad-key", "key.der: invalid key")
 
 
 LIMITS = {
