@@ -1,0 +1,119 @@
+"""A diagnosis: the first rung that does not hold, its cause, and what was seen that says so.
+
+What every way of looking hands back, at files or at a bench that runs, so that both read
+alike. Causes are the catalogue's; how one is found is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from keyfob_host.doctor.catalogue import Cause, load_catalogue
+from keyfob_host.doctor.explain import printable
+from keyfob_host.errors import ExitStatus
+
+Source = Literal["board", "broker", "wire", "host"]
+# certain: nothing else shows this; likely: it shows so, and so could others; possible: a guess.
+Confidence = Literal["certain", "likely", "possible"]
+
+# What kind of failure each rung's is.
+_STATUS: Mapping[str, ExitStatus] = {
+    "settings": ExitStatus.INPUT,
+    "serial": ExitStatus.BOARD,
+    "firmware": ExitStatus.BOARD,
+    "store": ExitStatus.IDENTITY,
+    "x509": ExitStatus.IDENTITY,
+    "client-certificate": ExitStatus.IDENTITY,
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Something that was seen. ``at``: when, None if nothing tells.
+
+    ``seen`` and ``wanted``: the two values that differ, "" where it is not a comparison.
+    """
+
+    source: Source
+    text: str
+    at: datetime | None = None
+    seen: str = ""
+    wanted: str = ""
+
+    def line(self) -> str:
+        """For people, in one line: who says it, when, what."""
+        when = self.at.astimezone(timezone.utc).strftime("%H:%M:%SZ") if self.at else ""
+        compared = f"; seen {self.seen}, wanted {self.wanted}" if self.seen or self.wanted else ""
+        return f"{self.source:<7}{when:<10}{printable(self.text)}{printable(compared)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The ``--json`` shape."""
+        return {
+            "source": self.source,
+            "at": self.at.isoformat() if self.at else None,
+            "text": printable(self.text),
+            "seen": printable(self.seen),
+            "wanted": printable(self.wanted),
+        }
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """``code``: of the catalogue. ``fix``: the catalogue's, with names filled in; "" for as it is.
+
+    ``others``: codes of what it could be too, the likeliest first.
+    """
+
+    code: str
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    others: tuple[str, ...] = ()
+    fix: str = ""
+
+    @property
+    def cause(self) -> Cause:
+        """Its entry in the catalogue."""
+        return load_catalogue()[self.code]
+
+    @property
+    def rung(self) -> str:
+        """Where on the ladder."""
+        return self.cause.place
+
+    @property
+    def status(self) -> ExitStatus:
+        """The exit status of a command that ends with it."""
+        return _STATUS.get(self.rung, ExitStatus.NETWORK)
+
+    def as_text(self) -> str:
+        """For people: the cause, what says so, what else it could be, what mends it."""
+        rows = [
+            ("broken", self.rung),
+            ("cause", f"{self.code}: {self.cause.cause}"),
+            ("sure", self.confidence),
+            *(("seen" if not index else "", one.line()) for index, one in enumerate(self.evidence)),
+            ("or", ", ".join(self.others)),
+            ("tell", self.cause.tell_apart if self.others else ""),
+            ("mend", self.cause.advice),
+            ("fix", self.fix or self.cause.fix),
+        ]
+        return "\n".join(f"{label:<7}{text}" for label, text in rows if text)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The ``--json`` shape."""
+        return {
+            "rung": self.rung,
+            "code": self.code,
+            "row": self.cause.row,
+            "cause": self.cause.cause,
+            "confidence": self.confidence,
+            "others": list(self.others),
+            "tell_apart": self.cause.tell_apart,
+            "evidence": [one.as_dict() for one in self.evidence],
+            "advice": self.cause.advice,
+            "fix": self.fix or self.cause.fix,
+            "status": int(self.status),
+        }
