@@ -19,7 +19,7 @@ from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.export import Bundle, export
 from keyfob_host.pki.identity import load_certs
-from keyfob_host.pki.inventory import certificate_row
+from keyfob_host.pki.inventory_row import certificate_row
 
 __all__ = ["keyfob", "with_ca"]
 
@@ -64,6 +64,19 @@ def test_control_sequences_in_a_certificate_do_not_reach_the_terminal(
         _, out, err = keyfob.run(*command)
         assert out and is_clean(out) and is_clean(err), command
     assert keyfob.json("cert", "show", file)["certificates"][0]["subject"].startswith("CN=a\x1b")
+
+
+def test_control_sequences_in_a_request_do_not_reach_the_terminal(
+    keyfob: Keyfob, tmp_path: Path
+) -> None:
+    file = tmp_path / "foreign.csr"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, CONTROLS)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name)
+    signed = request.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    file.write_bytes(signed.public_bytes(Encoding.PEM))
+    for command in (("cert", "check", file), ("cert", "device", "--csr", file)):
+        _, out, err = keyfob.run(*command)
+        assert is_clean(out) and is_clean(err) and "\\x1b" in out + err, command
 
 
 def test_a_name_in_brackets_is_listed_as_it_stands(keyfob: Keyfob) -> None:

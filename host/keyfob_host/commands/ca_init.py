@@ -32,8 +32,8 @@ from keyfob_host.pki.ca_folder import (
 )
 from keyfob_host.pki.crl import crl_path
 from keyfob_host.pki.describe import describe, describe_text
-from keyfob_host.pki.inventory import key_id
 from keyfob_host.pki.inventory_disk import open_inventory, recording
+from keyfob_host.pki.inventory_row import key_id
 from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_encrypted, is_in_token
 from keyfob_host.pki.profiles import load_profile, load_profile_of_plan
 from keyfob_host.pki.revocation import crl_states, sign_crls, sign_last_crl

@@ -16,8 +16,9 @@ from keyfob_host.commands.passphrase import passphrase_options, unlock
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki.batch import Order, make_batch
 from keyfob_host.pki.id_lists import MAX_IDS, numbered_ids, read_ids
-from keyfob_host.pki.inventory import Inventory, Row
+from keyfob_host.pki.inventory import Inventory
 from keyfob_host.pki.inventory_disk import folder_text, open_inventory, row_of
+from keyfob_host.pki.inventory_row import Row
 from keyfob_host.pki.keys import KEY_TYPES
 from keyfob_host.pki.profiles import load_profile
 from keyfob_host.pki.variables import parse_variables

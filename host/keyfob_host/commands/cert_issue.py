@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
-from cryptography import x509
 
 from keyfob_host.commands.passphrase import passphrase_options, unlock
 from keyfob_host.files import read_bounded
@@ -18,7 +17,7 @@ from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.identity import Identity, Requested, refuse_existing
 from keyfob_host.pki.inventory_disk import open_inventory, recording
-from keyfob_host.pki.keys import KEY_TYPES
+from keyfob_host.pki.keys import KEY_TYPES, key_digest
 from keyfob_host.pki.names import parse_sans, san_text
 from keyfob_host.pki.profiles import load_profile
 from keyfob_host.pki.request import (
@@ -161,8 +160,8 @@ def _check_key(ui: Ui, home: Home, name: str, request: CertificateRequest) -> No
     inventory, _ = open_inventory(home)
     with inventory:
         refuse_revoked_key(inventory, name, request.public_key)
-        digest = x509.SubjectKeyIdentifier.from_public_key(request.public_key).digest.hex()
-        others = {one.name for one in inventory.with_key(digest)} - {name}
+        holders = inventory.with_key(key_digest(request.public_key))
+        others = {one.name for one in holders} - {name}
     if others:
         ui.step(f"note: this key has a certificate as {', '.join(sorted(others))} too")
 

@@ -15,8 +15,9 @@ from keyfob_host.errors import ExitStatus
 from keyfob_host.home import find_home
 from keyfob_host.pki.authority import load_ca_cert
 from keyfob_host.pki.expiry import Ending, endings
-from keyfob_host.pki.inventory import KINDS, STATES, Record
+from keyfob_host.pki.inventory import STATES, Record
 from keyfob_host.pki.inventory_disk import open_inventory
+from keyfob_host.pki.inventory_row import KINDS
 from keyfob_host.pki.names import printable
 from keyfob_host.ui import Ui
 

@@ -15,8 +15,9 @@ from keyfob_host.home import find_home
 from keyfob_host.pki import bench
 from keyfob_host.pki.authority import load_ca_cert
 from keyfob_host.pki.crl import REASONS
-from keyfob_host.pki.inventory import KINDS, MIN_SERIAL_DIGITS, Inventory, Record
+from keyfob_host.pki.inventory import MIN_SERIAL_DIGITS, Inventory, Record
 from keyfob_host.pki.inventory_disk import open_inventory, take_in
+from keyfob_host.pki.inventory_row import KINDS
 from keyfob_host.pki.revocation import crl_states
 from keyfob_host.pki.revocation import revoke as revoke_records
 from keyfob_host.ui import Ui

@@ -103,3 +103,16 @@ def printable(text: str) -> str:
     """``text`` as `pki.names.printable` makes it, not longer than a screen can show."""
     shown = names.printable(text)
     return shown if len(shown) <= _MAX_EVIDENCE else shown[:_MAX_EVIDENCE] + "…"
+
+
+@dataclass
+class Report:
+    """``findings``, the worst first. ``checked``: a line for each thing that was looked at:
+    (file, what it is)."""
+
+    findings: list[Finding] = field(default_factory=list)
+    checked: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, severity: Severity) -> int:
+        """How many of that severity."""
+        return sum(finding.severity is severity for finding in self.findings)

@@ -38,6 +38,7 @@ from keyfob_host.pki.keys import (
     PrivateKey,
     PublicKey,
     generate_key,
+    key_digest,
 )
 from keyfob_host.pki.profiles import Profile, load_profile
 from keyfob_host.pki.request import CertificateRequest, check_request
@@ -347,7 +348,7 @@ def _make(
     if common_name is not None:
         names.check_common_name(common_name)
     key = key or generate_key(profile.key_type)
-    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()[:8]
+    key_id = key_digest(key.public_key())[:8]
     issuer = above.cert if above else None
     subject = subject_name(profile.subject, {"key_id": key_id}, common_name=common_name)
     if issuer is not None:

@@ -40,8 +40,8 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.folder import remove_remains, sync_folder
 from keyfob_host.pki.identity import Identity
-from keyfob_host.pki.inventory import Row, certificate_row
 from keyfob_host.pki.inventory_disk import stamp_of
+from keyfob_host.pki.inventory_row import Row, certificate_row
 from keyfob_host.pki.keys import PrivateKey
 from keyfob_host.pki.profiles import Profile
 

@@ -27,6 +27,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
 from keyfob_host.home import Home
 from keyfob_host.pki.keys import PrivateKey, PublicKey
+from keyfob_host.pki.template import authority_key_id
 
 CRL_FILE = "crl.pem"
 LAST_CRLS_FILE = "crl.last.pem"
@@ -71,14 +72,12 @@ def sign_crl(
     next_update: datetime,
 ) -> x509.CertificateRevocationList:
     """The CRL of ``issuer``; ``entries`` are (serial in hex, seconds since 1970, reason)."""
-    issuer_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    authority_id = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id)
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.subject)
         .last_update(this_update)
         .next_update(next_update)
-        .add_extension(authority_id, critical=False)
+        .add_extension(authority_key_id(issuer), critical=False)
         .add_extension(x509.CRLNumber(number), critical=False)
     )
     for serial, revoked_s, reason in entries:

@@ -21,32 +21,23 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from shlex import quote
 from string import hexdigits
-from typing import Literal, get_args
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from typing import Literal
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error, from_os_error
 from keyfob_host.files import KEY_MODE
 from keyfob_host.home import Home
-from keyfob_host.pki.template import common_name
+from keyfob_host.pki.inventory_row import Kind, Row
 
 FILE = "inventory.sqlite"
-Kind = Literal["ca", "intermediate", "broker", "device", "host"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 STATES = ("valid", "expired", "not-yet-valid", "replaced", "revoked", "orphaned")
 
 MIN_SERIAL_DIGITS = 8
 
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 30.0
-# No certificate that a board, a broker or OpenSSL takes comes near.
-_MAX_DER_BYTES = 64 << 10
 _SCHEMA = """
 CREATE TABLE certificate (
   fingerprint TEXT PRIMARY KEY,            -- SHA-256 of the DER, hex
@@ -96,9 +87,6 @@ FROM certificate c
 LEFT JOIN revocation r ON r.issuer_key = c.issuer_key AND r.serial = c.serial
 """
 _ORDER = " ORDER BY c.kind = 'ca' DESC, c.kind = 'intermediate' DESC, c.kind, c.name, c.recorded_s"
-
-# The columns of a certificate as `certificate_row` makes them and `Inventory.add` takes them.
-Row = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -313,67 +301,6 @@ class Inventory:
             yield
         except sqlite3.Error as error:
             raise _explain(error, self.path) from error
-
-
-def certificate_row(
-    cert: x509.Certificate,
-    kind: Kind,
-    *,
-    folder: str = "",
-    stamp: str = "",
-    profile: str = "",
-    issuer: x509.Certificate | None = None,
-) -> Row:
-    """The columns of ``cert``; error ``cert.too-large``."""
-    der = cert.public_bytes(Encoding.DER)
-    if len(der) > _MAX_DER_BYTES:
-        raise KeyfobHostError(
-            "cert.too-large",
-            "the certificate is larger than any that a board or broker takes",
-            evidence=f"{len(der)} bytes, at most {_MAX_DER_BYTES}",
-            fix="issue it with fewer names",
-            status=ExitStatus.IDENTITY,
-        )
-    return (
-        cert.fingerprint(hashes.SHA256()).hex(),
-        f"{cert.serial_number:x}",
-        kind,
-        common_name(cert.subject),
-        cert.subject.rfc4514_string(),
-        key_id(cert),
-        issuer_key_id(cert),
-        "" if issuer is None else _fingerprint(issuer),
-        int(cert.not_valid_before_utc.timestamp()),
-        int(cert.not_valid_after_utc.timestamp()),
-        profile,
-        folder,
-        stamp,
-        der,
-    )
-
-
-@lru_cache(maxsize=8)  # of issuers: the same one for thousands
-def _fingerprint(cert: x509.Certificate) -> str:
-    return cert.fingerprint(hashes.SHA256()).hex()
-
-
-def key_id(cert: x509.Certificate) -> str:
-    """The subject key identifier in hex, or what it would be (RFC 5280 section 4.2.1.2)."""
-    try:
-        found = cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except (x509.ExtensionNotFound, ValueError):
-        # A key identifier hashes any key's bits; the type only says which certificates sign.
-        found = x509.SubjectKeyIdentifier.from_public_key(cert.public_key())
-    return found.digest.hex()
-
-
-def issuer_key_id(cert: x509.Certificate) -> str:
-    """The authority key identifier in hex; the own one of a self-issued certificate without."""
-    try:
-        found = cert.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    except (x509.ExtensionNotFound, ValueError):
-        return key_id(cert) if cert.subject == cert.issuer else ""
-    return (found.key_identifier or b"").hex()
 
 
 def inventory_path(home: Home) -> Path:

@@ -22,15 +22,8 @@ from keyfob_host.home import Home
 from keyfob_host.pki.ca_folder import CERT_FILE, ISSUING, NEXT, PREVIOUS
 from keyfob_host.pki.crl import crl_issuer_key, crl_number, crl_path, entry_facts, read_crls
 from keyfob_host.pki.identity import load_certs
-from keyfob_host.pki.inventory import (
-    Inventory,
-    Kind,
-    Row,
-    certificate_row,
-    inventory_path,
-    issuer_key_id,
-    key_id,
-)
+from keyfob_host.pki.inventory import Inventory, inventory_path
+from keyfob_host.pki.inventory_row import Kind, Row, certificate_row, issuer_key_id, key_id
 from keyfob_host.pki.names import HOST_ID
 
 _WHOLE = "cert.pem"

@@ -11,9 +11,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Literal, get_args
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import read_bounded
@@ -130,6 +132,11 @@ def public_der(key: object) -> bytes:
     return public.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+
+
+def key_digest(key: CertificatePublicKeyTypes) -> str:
+    """A public key's identifier in hex: RFC 5280 section 4.2.1.2, method 1."""
+    return x509.SubjectKeyIdentifier.from_public_key(key).digest.hex()
 
 
 def _check_private(path: Path, what: str) -> None:

@@ -21,6 +21,7 @@ from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity, Requested, issued_by
 from keyfob_host.pki.keys import PublicKey, describe_key, generate_key
 from keyfob_host.pki.profiles import load_profile
+from keyfob_host.pki.template import authority_key_id, begin_certificate
 from keyfob_host.pki.validity import Dates, is_cut, validity
 
 # Of these the new certificate has its own.
@@ -71,20 +72,11 @@ def _again(
     # What notBefore is set back is not part of the days that were asked for.
     whole = round((span - timedelta(hours=profile.backdate_hours)) / timedelta(days=1))
     start, end = validity(profile, Dates(days=days or max(whole, 1)), authority.cert)
-    issuer_id = authority.cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    issuer = authority.cert
     builder = (
-        x509.CertificateBuilder()
-        .subject_name(old.subject)
-        .issuer_name(authority.cert.subject)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
+        begin_certificate(old.subject, issuer.subject, public, start, end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id),
-            critical=False,
-        )
+        .add_extension(authority_key_id(issuer), critical=False)
     )
     for one in old.extensions:
         if not isinstance(one.value, _FROM_KEYS):

@@ -42,8 +42,9 @@ from keyfob_host.pki.crl import (
     sign_crl,
     this_update_after,
 )
-from keyfob_host.pki.inventory import Inventory, Record, inventory_path, key_id
-from keyfob_host.pki.keys import PublicKey
+from keyfob_host.pki.inventory import Inventory, Record, inventory_path
+from keyfob_host.pki.inventory_row import key_id
+from keyfob_host.pki.keys import PublicKey, key_digest
 from keyfob_host.pki.template import common_name
 from keyfob_host.pki.validity import check_in_force, now_utc
 
@@ -125,8 +126,7 @@ def revoke(
 
 def refuse_revoked_key(inventory: Inventory, name: str, key: PublicKey) -> None:
     """Raise ``cert.key-revoked`` where a certificate for ``key`` was revoked, whatever its name."""
-    digest = x509.SubjectKeyIdentifier.from_public_key(key).digest.hex()
-    for one in inventory.with_key(digest):
+    for one in inventory.with_key(key_digest(key)):
         if one.revoked_s is not None:
             raise KeyfobHostError(
                 "cert.key-revoked",

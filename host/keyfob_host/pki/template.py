@@ -70,10 +70,12 @@ def build_authority(
     authority_id = (
         x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
         if signer is None
-        else _authority_id(signer.cert)
+        else authority_key_id(signer.cert)
     )
     builder = (
-        _builder(subject, signer.cert.subject if signer else subject, public, not_before, not_after)
+        begin_certificate(
+            subject, signer.cert.subject if signer else subject, public, not_before, not_after
+        )
         .add_extension(basic, critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
@@ -102,11 +104,11 @@ def build_end_entity(
     is_rsa_server = not isinstance(public, ec.EllipticCurvePublicKey) and "serverAuth" in usages
     usage = _key_usage(digital_signature=True, key_encipherment=is_rsa_server)
     builder = (
-        _builder(subject, signer.cert.subject, public, not_before, not_after)
+        begin_certificate(subject, signer.cert.subject, public, not_before, not_after)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(_authority_id(signer.cert), critical=False)
+        .add_extension(authority_key_id(signer.cert), critical=False)
     )
     if usages:
         extended = x509.ExtendedKeyUsage([USAGE_OIDS[usage] for usage in usages])
@@ -179,7 +181,8 @@ def common_name(name: x509.Name) -> str:
     return values[-1] if values else ""
 
 
-def _authority_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def authority_key_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """What names ``issuer``'s key in what it signs: RFC 5280 section 4.2.1.1."""
     issuer_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id)
 
@@ -194,13 +197,14 @@ def _with_crl(builder: x509.CertificateBuilder, url: str | None) -> x509.Certifi
     return builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
 
 
-def _builder(
+def begin_certificate(
     subject: x509.Name,
     issuer: x509.Name,
     public: PublicKey,
     not_before: datetime,
     not_after: datetime,
 ) -> x509.CertificateBuilder:
+    """A certificate without extensions yet, with a serial number of its own."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
