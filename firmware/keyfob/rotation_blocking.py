@@ -31,28 +31,30 @@ def attend(client, notes: dict, message=None) -> None:
     except MemoryError as error:
         # The application goes on, and is connected; only its identity stays as it is.
         emit_error(KeyfobError("rotate.no-memory", str(error)))
-    finally:
-        drop("rotation", empties=True)
     if notes.get("todo"):
         client.disconnect()
         raise KeyfobError("rotate.reconnecting", notes["todo"])
 
 
 def _attend(client, notes: dict, message) -> None:
-    from keyfob import rotation
-
     prefix = "devices/%s/identity/" % client.config["device_id"]
-    if message:
-        rotation.take(notes, message.payload)
-    else:
+    if not message:
         # Whoever sends more than one at a time would fill the heap; the host waits for answers.
         client.single = prefix + "set"
         client.subscribe(client.single)
+    from keyfob import rotation
+
+    if message:
+        rotation.take(notes, message.payload)
+        message.payload = b""
     request = rotation.due_request(notes, client.clock.now_s())
+    told = rotation.state(notes)
+    del rotation
+    drop("rotation", empties=True)  # before what publishing takes is loaded
     if request:
         client.publish(prefix + "request", request, retain=True)
     if notes.get("todo", "finish") == "finish":  # before others there is nothing new to tell
-        client.publish(prefix + "state", rotation.state(notes), retain=True)
+        client.publish(prefix + "state", told, retain=True)
 
 
 def _slot() -> str:

@@ -49,11 +49,10 @@ async def _take(client, notes: dict, inbox) -> None:
 
 async def _tell(client, notes: dict, inbox) -> None:
     """Do what is to be done, here where there is room for it, and tell the host."""
-    is_last = notes.get("todo") == "finish"
     request = rotation.due_request(notes, client.clock.now_s())
     if notes.get("todo"):
         work(client.config, notes, client.clock.now_s())
-    if is_last and notes["slot"] != _slot():
+    if notes["slot"] and notes["slot"] != _slot():
         await _try(client, inbox)
         return
     request = request or rotation.due_request(notes, client.clock.now_s())

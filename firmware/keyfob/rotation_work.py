@@ -54,6 +54,10 @@ def work_between(client, notes: dict) -> None:
     is_boot = not notes
     if notes and not notes.get("todo"):
         return
+    is_small = gc.mem_free() < plenty_bytes
+    was_on_trial = _is_on_trial()
+    if is_small and not is_boot and notes["todo"] == "finish":
+        _reset()  # the files are there; what follows finds its heap in one piece then
     # What the connection took, and the next one will take again.
     drop(
         "backoff", "connection", "mqtt.connect", "mqtt.subscribe", "mqtt.session",
@@ -67,18 +71,31 @@ def work_between(client, notes: dict) -> None:
     except MemoryError as error:
         # The application goes on, and connects; only its identity stays as it is.
         emit("identity.refused", created_s=0, code="rotate.no-memory", detail=str(error))
-    if not is_boot and gc.mem_free() < plenty_bytes:
+    # At boot there is work only for an offer that was complete, and only once.
+    if is_small and (not is_boot or (_is_on_trial() and not was_on_trial)):
         # What was done is in flash. Without a heap in one piece there is no handshake, and on
         # the stack too much looks like a reference for one to come of collecting.
         _keep_outcome(notes)
-        import machine
-
-        machine.reset()
+        _reset()
     gc.collect()
     for name in notes:
         # Where what is dropped now was, it would be in the way of TLS's buffers.
         if isinstance(notes[name], str):
             notes[name] = "".join(notes[name].split("\n"))
+
+
+def _reset() -> None:
+    import machine
+
+    machine.reset()
+
+
+def _is_on_trial() -> bool:
+    try:
+        os.stat(ROOT + "/trial")
+    except OSError:
+        return False
+    return True
 
 
 def _keep_outcome(notes: dict) -> None:
@@ -121,7 +138,7 @@ def work(config: dict, notes: dict, now_s: int, root: str = ROOT) -> None:
         gc.collect()
         if todo == "judge":
             _judge(config["device_id"], notes, offer, now_s, root)
-        elif todo == "finish":
+        elif todo == "finish" or (not todo and _is_complete(root)):
             _finish(config["device_id"], notes, now_s, root)
         elif todo == "renew":
             from keyfob.renewal import make_request
@@ -166,6 +183,14 @@ def _judge(device_id: str, notes: dict, payload, now_s: int, root: str) -> None:
     slots.load_active(root).check()
     slots.begin(root, payload)
     emit("identity.offer", created_s=slots.created_in(payload))
+
+
+def _is_complete(root: str) -> bool:
+    """Whether all of an offer came before a reset, or a cut of the power."""
+    from keyfob import rotation_slot as slots
+
+    offer = slots.stored_offer(root)
+    return bool(offer) and not slots.slot_on_trial(root) and slots.is_complete(root, offer)
 
 
 def _goes_on(payload, root: str) -> int:

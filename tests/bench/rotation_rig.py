@@ -35,7 +35,7 @@ from keyfob_host.virtual import VirtualBoard
 
 NAME = "broker.keyfob.test"
 DEVICE_ID = "sensor-01"
-WAIT_S = 15.0
+WAIT_S = 60.0
 STATE = f"devices/{DEVICE_ID}/identity/state"
 SET = f"devices/{DEVICE_ID}/identity/set"
 

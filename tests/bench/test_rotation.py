@@ -110,7 +110,8 @@ def test_certificates_that_cannot_do_are_refused_before_a_trial(board: Rig) -> N
     ):
         files = certificate_files(issued)
         refused(board, lambda files=files: board.deliver(board.offer(files)), code)  # type: ignore[misc]
-    assert not board.events("identity.trial")
+    if board.ref.kind.chip == "esp32":  # at boot, dates are judged by the trial
+        assert not board.events("identity.trial")
 
 
 def test_the_link_may_be_cut_at_each_stage(board: Rig) -> None:
@@ -130,7 +131,8 @@ def test_the_link_may_be_cut_at_each_stage(board: Rig) -> None:
 
 
 def test_a_board_that_is_reset_goes_on_where_it_was(board: Rig) -> None:
-    offer = board.offer({**anchor_files([board.authority.cert] * 3), **next_certificate(board)})
+    both = [board.authority.cert, Authority.ephemeral(common_name="Next CA").cert]
+    offer = board.offer({**anchor_files(both), **next_certificate(board)})
     delivery = Delivery(offer)
     board.send(offer.payload)
     while delivery.sent_bytes < delivery.total_bytes // 2:

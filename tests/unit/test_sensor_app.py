@@ -29,6 +29,8 @@ class Wire:
     def now_s(self):
         return 1_800_000_000
 
+    config = {"device_id": "dev"}  # noqa: RUF012 - nobody changes it
+
     async def connected(self):
         pass
 
@@ -125,14 +127,16 @@ def small(wire, values):
     """What the application without asyncio published, and its events."""
     dht.values[:] = values
     with Console() as console:
-        assert refusal_of(Over, sensor_small._serve, wire, make(), PREFIX)
-    return wire.published, console
+        notes = {"renew_s": 1 << 40, "slot": "", "state": "{", "message": 978}
+        assert refusal_of(Over, sensor_small._serve, wire, make(), PREFIX, notes)
+    # What it tells of its identity is `test_rotation`'s matter.
+    return [one for one in wire.published if "identity" not in one[0]], console
 
 
 def test_without_asyncio_it_publishes_obeys_and_answers():
     wire = SmallWire('{"color": [1, 2, 3]}', "x", '{"thresholds": {"red_above_c": 30}}', turns=1)
     published, console = small(wire, [(21.5, 40.0), (22.5, 41.0), (23.5, 42.0)])
-    assert wire.filters == ["devices/dev/command"]
+    assert wire.filters == ["devices/dev/command", "devices/dev/identity/set"]
     assert [topic[12:] for topic, _, _ in published] == [
         "reading", "state", "state", "reading", "state", "reading",
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from keyfob_host.rotation.offer import Offer
 from keyfob_host.rotation.state import BoardState
 
 # Answers to a message that came at the wrong moment: the next one may do better.
-_PASSING = frozenset({"rotate.no-offer", "rotate.busy"})
+_PASSING = frozenset({"rotate.no-offer", "rotate.busy", "rotate.no-memory"})
 _MOST_OFFERS = 8
 _OFFER_AGAIN_S = 20.0  # states that are told meanwhile may be of before
 
@@ -52,6 +52,7 @@ class Delivery:
         if state.outcome_s == offer.created_s and state.code not in _PASSING:
             raise self._failed(state)
         if state.todo == "finish":
+            self.sent_bytes = self.total_bytes
             return None
         if state.offer_s == offer.created_s:
             self.sent_bytes = sum(state.had.values())
