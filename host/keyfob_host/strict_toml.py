@@ -83,7 +83,7 @@ def read_strict(path: Path, schema: type[_Schema], *, what: str = "settings") ->
     try:
         text = content.decode("utf-8")
         data = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers and nesting without end
         raise KeyfobHostError(
             "toml.syntax", f"the {what} {path.name} is not TOML",
             evidence=f"{path}: {error}", fix=f"correct {path} at the place named above",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ from test_pki_commands import Keyfob, keyfob, with_ca
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.export import Bundle, export
+from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.identity import load_certs
 from keyfob_host.pki.inventory_row import certificate_row
 
@@ -175,3 +177,40 @@ def test_changing_the_passphrase_leaves_no_copy_of_the_key(
     with_ca.json("ca", "passphrase", "--new-passphrase-env", "NEW")
     held = [path for path in (with_ca.home / "ca").iterdir() if b"PRIVATE KEY" in path.read_bytes()]
     assert held == [key] and b"ENCRYPTED" in key.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "days = " + "9" * 6000,
+        "days = " + "[" * 5000 + "]" * 5000,
+        'kind = "device"\ndays = 1' + "0" * 400,
+        "\x00",
+    ],
+    ids=["digits", "nesting", "range", "nul"],
+)
+def test_a_profile_without_measure_is_refused_with_its_file(
+    with_ca: Keyfob, tmp_path: Path, text: str
+) -> None:
+    profile = tmp_path / "huge.toml"
+    profile.write_text(text)
+    refused = with_ca.error("cert", "device", "sensor-01", "--profile", profile)
+    assert refused["code"].startswith("toml.") and "huge.toml" in refused["evidence"]
+
+
+def test_what_is_no_certificate_is_called_what_it_is(with_ca: Keyfob) -> None:
+    key = with_ca.home / "ca" / "ca.key.pem"
+    told = with_ca.error("cert", "show", key)
+    assert told["code"] == "cert.unreadable" and "it holds: PRIVATE KEY" in told["evidence"]
+    status, out, _ = with_ca.run(*shlex.split(told["fix"].partition("keyfob ")[2]))
+    assert status == 0 and "private key" in out
+
+
+def test_writing_one_folder_leaves_the_beginnings_of_another_alone(tmp_path: Path) -> None:
+    # What a writer of the identity "s.1-a" has under way; no process has the number 1000000000.
+    other = tmp_path / ".s.1000000000-a.77-abcdefgh"
+    own = tmp_path / ".s.1000000000-abcdefgh"
+    for folder in (other, own):
+        folder.mkdir()
+    write_folder(tmp_path / "s", {"cert.pem": (b"x", 0o644)})
+    assert other.exists() and not own.exists()

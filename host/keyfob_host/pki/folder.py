@@ -11,6 +11,7 @@ import ctypes
 import errno
 import glob
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -61,9 +62,11 @@ def write_folder(
 
 def remove_remains(path: Path) -> None:
     """Remove what writers of ``path`` left that were killed: there may be keys in it."""
+    # Matched whole: the name of another folder may begin as that of a temporary one here.
+    ours = re.compile(rf"\.{re.escape(path.name)}\.([0-9]+)-[a-z0-9_]+")
     for remains in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
-        pid = remains.name.removeprefix(f".{path.name}.").partition("-")[0]
-        if pid.isdigit() and not _runs(int(pid)):
+        found = ours.fullmatch(remains.name)
+        if found and not _runs(int(found[1])):
             shutil.rmtree(remains, ignore_errors=True)
 
 

@@ -10,6 +10,7 @@ the key; dates, usages and the chain's signatures are not judged here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,6 +35,7 @@ from keyfob_host.pki.template import common_name
 KEY_FILE = "key.pem"
 REQUEST_FILE = "request.pem"
 
+_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 # What each TLS engine of a board loads. axTLS reads PKCS#1 RSA keys and nothing else.
 _ENGINE_KEYS = {
     "mbedtls": ("p256", "rsa2048"),
@@ -245,11 +247,14 @@ def load_certs(path: Path, what: str) -> list[x509.Certificate]:
         x509.UnsupportedGeneralNameType,
     ) as error:  # fmt: skip
         detail = (str(error).splitlines() or ["?"])[0][:160]
+        labels = _LABEL.findall(content)
+        if labels and b"CERTIFICATE" not in labels:
+            detail = f"it holds: {', '.join(sorted({one.decode() for one in labels}))}"
         raise KeyfobHostError(
             "cert.unreadable",
             f"{what} cannot be read: truncated, damaged or not a certificate",
             evidence=f"{path}: {len(content)} bytes: {detail}",
-            fix=f"openssl x509 -in {quote(str(path))} -noout -text",
+            fix=f"see what it is: keyfob cert check {quote(str(path))}",
             status=ExitStatus.IDENTITY,
         ) from None
 
