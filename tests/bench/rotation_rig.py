@@ -68,7 +68,9 @@ class Rig:
         key = how.get("key", self.authority.key)
         return make_offer(how.get("device_id", DEVICE_ID), files, key, created_s)
 
-    def state(self, fits: Callable[[BoardState], bool] = lambda _: True) -> BoardState:
+    def state(
+        self, fits: Callable[[BoardState], bool] = lambda _: True, wait_s: float = WAIT_S
+    ) -> BoardState:
         """The next state of the board that fits; it is published on each connection."""
         found: list[BoardState] = []
 
@@ -77,7 +79,7 @@ class Rig:
             found.extend([state] if state is not None and fits(state) else [])
             return bool(found)
 
-        self.client.wait_message(STATE, take, WAIT_S)
+        self.client.wait_message(STATE, take, wait_s)
         self.last = found[-1]
         return self.last
 
