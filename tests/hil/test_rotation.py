@@ -1,0 +1,56 @@
+"""A new identity over MQTT: in use once the board connected with it, else given back."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import pytest
+
+from keyfob_host.errors import KeyfobHostError
+from keyfob_host.pki.renewal import renew
+from keyfob_host.rotation.delivery import Delivery
+from keyfob_host.rotation.offer import certificate_files, make_offer
+from keyfob_host.rotation.sender import board_state, deliver
+
+_LIMIT_S = 240.0  # a real ESP8266 makes three handshakes and judges a signature
+
+
+@pytest.fixture
+def rotated(board, host_client, ca) -> Callable[..., str]:
+    """``rotated(authority)``: a certificate of ``authority`` for the board's key is sent;
+    its fingerprint."""
+
+    def send(authority) -> str:
+        board.connected()
+        state = board_state(host_client, board.device_id)
+        issued = renew(authority, board.identity, new_key=False)
+        created_s = max(int(time.time()), state.created_s) + 1
+        files = certificate_files(issued)
+        offer = make_offer(board.device_id, files, ca.authority.key, created_s)
+        deliver(host_client, Delivery(offer), state, limit_s=_LIMIT_S)
+        return hashlib.sha256(issued.cert_der()).hexdigest()[:16]
+
+    yield send
+    board.provision()
+
+
+def test_a_certificate_sent_over_mqtt_is_in_use(rotated, board, ca) -> None:
+    new = rotated(ca.authority)
+    assert board.wait_event("store.loaded", cert=new)
+    board.wait_event("store.committed")
+    board.reset()
+    assert board.wait_event("store.loaded")["cert"] == new
+    board.wait_event("mqtt.up")
+
+
+def test_a_certificate_that_the_broker_refuses_is_given_back(rotated, board, ca) -> None:
+    old = board.fingerprint()
+    with pytest.raises(KeyfobHostError) as caught:
+        rotated(ca.foreign)
+    assert caught.value.code == "rotate.rolled-back"
+    assert "tls.alert-unknown-ca" in caught.value.evidence
+    board.wait_event("store.rolled-back", code="tls.alert-unknown-ca")
+    assert board.wait_event("store.loaded")["cert"] == old
+    board.wait_event("mqtt.up")
