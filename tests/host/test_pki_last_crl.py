@@ -14,7 +14,9 @@ from test_pki_commands import Keyfob, keyfob, with_ca
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.ca_folder import authority_files
 from keyfob_host.pki.crl import crls_pem, sign_crl
+from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.revocation import check_crls, crls_are_fresh
 
 __all__ = ["keyfob", "with_ca"]
@@ -150,4 +152,16 @@ def test_a_crl_that_is_gone_is_told_before_a_broker_takes_what_was_revoked(
     assert told.value.code == "cert.crl-missing" and told.value.fix == "keyfob ca crl"
     with_ca.json("ca", "crl")
     check_crls(Home(with_ca.home))
+    assert "certificate revoked" in verdict(with_ca, "stolen")
+
+
+def test_a_former_ca_that_has_ended_does_not_stop_revocation(with_ca: Keyfob) -> None:
+    now = datetime.now(timezone.utc)
+    ended = Authority.ephemeral(not_before=now - 9 * DAY, not_after=now - DAY)
+    write_folder(
+        with_ca.home / "ca" / "previous", authority_files(ended.cert, ended.key, None, None)
+    )
+    with_ca.json("cert", "device", "stolen")
+    with_ca.json("cert", "revoke", "stolen")
+    with_ca.json("ca", "crl")
     assert "certificate revoked" in verdict(with_ca, "stolen")

@@ -25,6 +25,7 @@ from keyfob_host.pki.inventory_disk import open_inventory
 from keyfob_host.pki.keys import is_encrypted, is_in_token
 from keyfob_host.pki.pkcs11_file import read_token_pem
 from keyfob_host.pki.revocation import crl_states, crls_are_fresh, sign_crls
+from keyfob_host.pki.validity import now_utc
 from keyfob_host.ui import Ui
 
 _SECRET_FILE = Path("~/.config/keyfob/ca-passphrase")
@@ -120,8 +121,8 @@ def unlock_authorities(
             opened = None
         if opened is None:
             ui.step(f"note: the key of the {what} stays locked, and its CRL as it is")
-        else:
-            found.append(opened)
+        elif opened.cert.not_valid_after_utc > now_utc():
+            found.append(opened)  # one that has ended needs no CRL
     return found
 
 
