@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import device_support  # noqa: F401
 import pytest
@@ -16,3 +19,25 @@ def quick_collector() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+# Each module of the firmware that a test has imported, with what it had in it then.
+_loaded: dict[str, tuple[ModuleType, dict[str, Any]]] = {}
+
+
+@pytest.fixture(autouse=True)
+def modules_stay() -> Iterator[None]:
+    """Device code drops modules, and empties some, where a board needs the room. Test files
+    hold on to theirs, so after each test all of them are as they were before it."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "keyfob" and name not in _loaded:
+            _loaded[name] = module, dict(module.__dict__)
+    for name, (module, content) in _loaded.items():
+        if "__name__" not in module.__dict__:
+            module.__dict__.update(content)
+        if sys.modules.get(name) is not module:
+            sys.modules[name] = module
+            parent, _, own = name.rpartition(".")
+            if parent in _loaded:
+                setattr(_loaded[parent][0], own, module)

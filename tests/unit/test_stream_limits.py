@@ -143,8 +143,11 @@ def _bind(sock):
 def test_an_error_that_finds_no_memory_for_its_explanation_is_told_all_the_same():
     from keyfob.tls import os_errors
 
-    os_errors.os_error = _no_memory
-    error = refusal(Bare(Engine(OSError(104))).read_now, memoryview(bytearray(8)))
+    kept, os_errors.os_error = os_errors.os_error, _no_memory
+    try:
+        error = refusal(Bare(Engine(OSError(104))).read_now, memoryview(bytearray(8)))
+    finally:
+        os_errors.os_error = kept
     assert error.code == "tls.no-memory"
     assert error.detail.startswith("reading: ") and "104" in error.detail
     assert "keyfob.tls.os_errors" not in sys.modules
