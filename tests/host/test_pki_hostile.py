@@ -214,3 +214,18 @@ def test_writing_one_folder_leaves_the_beginnings_of_another_alone(tmp_path: Pat
         folder.mkdir()
     write_folder(tmp_path / "s", {"cert.pem": (b"x", 0o644)})
     assert other.exists() and not own.exists()
+
+
+def test_a_certificate_that_nobody_could_use_is_not_written(with_ca: Keyfob) -> None:
+    sans = [f"--san=n{number}.{'x' * 60}.example" for number in range(1000)]
+    assert with_ca.error("cert", "broker", "broker.test", *sans)["code"] == "cert.too-large"
+    assert not (with_ca.home / "certs" / "broker" / "broker.test").exists()
+
+
+def test_a_foreign_ca_s_name_is_shown_clean_where_it_is_refused(
+    keyfob: Keyfob, tmp_path: Path
+) -> None:
+    file = tmp_path / "foreign.pem"
+    file.write_bytes(certificate(CONTROLS).public_bytes(Encoding.PEM))
+    refused = keyfob.error("ca", "trust", "install", "--dry-run", "--cert", file)
+    assert refused["code"] == "trust.not-a-ca" and is_clean(refused["evidence"])

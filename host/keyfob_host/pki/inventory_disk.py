@@ -78,7 +78,8 @@ def take_in(inventory: Inventory, home: Home) -> list[str]:
                 certificate_row(cert, place.kind, folder=folder, stamp=stamp, issuer=issuer)
             )
         except KeyfobHostError as error:
-            troubles.append(f"{error.evidence or place.file} ({error.cause})")
+            seen = error.evidence if str(place.file) in error.evidence else str(place.file)
+            troubles.append(f"{seen} ({error.cause})")
     with inventory.writing():
         inventory.add(rows)
     return troubles

@@ -14,18 +14,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.keys import key_digest
-from keyfob_host.pki.template import common_name
+from keyfob_host.pki.template import check_size, common_name
 
 Kind = Literal["ca", "intermediate", "broker", "device", "host"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # The columns as `certificate_row` makes them and `Inventory.add` takes them.
 Row = tuple[object, ...]
-
-# No certificate that a board, a broker or OpenSSL takes comes near.
-_MAX_DER_BYTES = 64 << 10
 
 
 def certificate_row(
@@ -38,15 +34,7 @@ def certificate_row(
     issuer: x509.Certificate | None = None,
 ) -> Row:
     """The columns of ``cert``; error ``cert.too-large``."""
-    der = cert.public_bytes(Encoding.DER)
-    if len(der) > _MAX_DER_BYTES:
-        raise KeyfobHostError(
-            "cert.too-large",
-            "the certificate is larger than any that a board or broker takes",
-            evidence=f"{len(der)} bytes, at most {_MAX_DER_BYTES}",
-            fix="issue it with fewer names",
-            status=ExitStatus.IDENTITY,
-        )
+    check_size(cert)
     return (
         cert.fingerprint(hashes.SHA256()).hex(),
         f"{cert.serial_number:x}",
@@ -61,7 +49,7 @@ def certificate_row(
         profile,
         folder,
         stamp,
-        der,
+        cert.public_bytes(Encoding.DER),
     )
 
 

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import write_atomic
 from keyfob_host.pki.identity import issued_by, load_certs
+from keyfob_host.pki.names import printable
 
 _KEYCHAIN = "/Library/Keychains/System.keychain"
 # Where system programs are that an ordinary user's PATH leaves out.
@@ -185,14 +186,14 @@ def check_trust_anchor(cert: x509.Certificate) -> None:
 
     Errors: ``trust.not-a-ca``, ``trust.not-a-root``, ``trust.expired``.
     """
-    subject = cert.subject.rfc4514_string()
+    subject, issuer = (printable(name.rfc4514_string()) for name in (cert.subject, cert.issuer))
     fault = _not_a_ca(cert)
     if fault:
         raise _refused("not-a-ca", "this certificate is no CA's: it cannot vouch for others",
                        f"{subject}: {fault}")  # fmt: skip
     if not issued_by(cert, cert):
         raise _refused("not-a-root", "this CA is not a root: a trust store wants the one above it",
-                       f"{subject}: issuer {cert.issuer.rfc4514_string()}")  # fmt: skip
+                       f"{subject}: issuer {issuer}")  # fmt: skip
     now = datetime.now(timezone.utc)
     if now > cert.not_valid_after_utc:
         raise _refused("expired", "this CA's certificate has expired",

@@ -14,6 +14,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
@@ -32,6 +33,9 @@ USAGE_OIDS = {
     "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
     "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH,
 }
+
+# No certificate that a board, a broker or OpenSSL takes comes near.
+_MAX_DER_BYTES = 64 << 10
 
 # The fields of a profile's subject, in the order that a certificate has them.
 _SUBJECT_OIDS = {
@@ -99,7 +103,8 @@ def build_end_entity(
 
     ``usages`` are names of `USAGE_OIDS`; with none there is no EKU extension. Key
     usage follows the key and its role: a signature always, encipherment for an RSA
-    server (the RSA key exchange of TLS 1.2, which axTLS boards need).
+    server (the RSA key exchange of TLS 1.2, which axTLS boards need). Error
+    ``cert.too-large``.
     """
     is_rsa_server = not isinstance(public, ec.EllipticCurvePublicKey) and "serverAuth" in usages
     usage = _key_usage(digital_signature=True, key_encipherment=is_rsa_server)
@@ -115,7 +120,9 @@ def build_end_entity(
         builder = builder.add_extension(extended, critical=False)
     if sans:
         builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
-    return _with_crl(builder, crl_url).sign(signer.key, hashes.SHA256())
+    cert = _with_crl(builder, crl_url).sign(signer.key, hashes.SHA256())
+    check_size(cert)
+    return cert
 
 
 def subject_name(
@@ -162,6 +169,19 @@ def check_differs(
                 fix="have the request made again with a key of the device's own",
                 status=ExitStatus.IDENTITY,
             )
+
+
+def check_size(cert: x509.Certificate) -> None:
+    """Raise ``cert.too-large`` where nobody could use the certificate."""
+    size = len(cert.public_bytes(Encoding.DER))
+    if size > _MAX_DER_BYTES:
+        raise KeyfobHostError(
+            "cert.too-large",
+            "the certificate is larger than any that a board or broker takes",
+            evidence=f"{size} bytes, at most {_MAX_DER_BYTES}",
+            fix="issue it with fewer names",
+            status=ExitStatus.IDENTITY,
+        )
 
 
 def san_entries(san: San, name: str) -> list[x509.GeneralName]:
