@@ -15,9 +15,9 @@ from keyfob_host.pki import bench
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.ca_folder import trusted_certs
 from keyfob_host.pki.identity import Identity, Requested, load_certs, read_issued
-from keyfob_host.pki.inventory_disk import recording
 from keyfob_host.pki.renewal import renew
 from keyfob_host.rotation.delivery import Delivery
+from keyfob_host.rotation.keeping import keep
 from keyfob_host.rotation.offer import anchor_files, certificate_files, make_offer
 from keyfob_host.rotation.sender import bench_client, board_state, deliver
 from keyfob_host.rotation.state import BoardState
@@ -93,9 +93,7 @@ def rotate(
         ui.step(f"{device_id}: {what}")
         deliver(client, Delivery(offer), state, limit_s=limit_s, on_step=ui.step)
     if issued is not None and issued is not present:
-        folder = bench.device_dir(home, device_id)
-        with recording(home, folder, kind="device", profile=""):
-            issued.write(folder, force=True)
+        keep(home, device_id, issued)
     until = f", valid until {issued.cert.not_valid_after_utc:%Y-%m-%d}" if issued else ""
     kind = "certificate" if issued else "trust anchors"
     ui.result(f"{device_id}: connected with the new {kind}{until}", {**data, "committed": True})

@@ -86,7 +86,11 @@ class Delivery:
         return content is None or state.cert == hashlib.sha256(content).hexdigest()[:16]
 
     def _failed(self, state: BoardState) -> KeyfobHostError:
+        device_id = self.offer.device_id
         known = load_device_errors().get(state.code)
+        fix = known.fix.replace(" ID", f" {device_id}") if known is not None else "keyfob monitor"
+        if state.code == "store.key-mismatch":
+            fix = f"keyfob provision --identity {device_id}  # a new key goes over the serial port"
         why = f"{state.code}: {state.detail}" if state.detail else state.code
         if known is not None:
             why += f"\n{known.cause}"
@@ -96,8 +100,8 @@ class Delivery:
             "the board tried the new identity, could not connect with it, and has its old one again"
             if rolled_back
             else "the board refuses the offer, and keeps its identity",
-            evidence=f"{self.offer.device_id}: {why}",
-            fix=known.fix if known is not None else "keyfob monitor",
+            evidence=f"{device_id}: {why}",
+            fix=fix,
             status=ExitStatus.IDENTITY,
         )
 

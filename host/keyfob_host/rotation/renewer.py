@@ -19,14 +19,13 @@ from cryptography.hazmat.primitives import hashes
 from keyfob_host.errors import KeyfobHostError, explain_os_error
 from keyfob_host.home import Home
 from keyfob_host.mqtt_host import HostClient, Message
-from keyfob_host.pki import bench
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity, Requested, read_issued
-from keyfob_host.pki.inventory_disk import recording
 from keyfob_host.pki.keys import public_der
 from keyfob_host.pki.names import check_device_id
 from keyfob_host.pki.profiles import load_profile
 from keyfob_host.rotation.delivery import Delivery
+from keyfob_host.rotation.keeping import keep
 from keyfob_host.rotation.offer import certificate_files, make_offer
 from keyfob_host.rotation.policy import Ledger, Policy, Refused, judge
 from keyfob_host.rotation.sender import topic
@@ -158,9 +157,7 @@ class Renewer:
             self.on_decision(Decision(device_id, "failed", f"{error.code}: {evidence}"))
 
     def _done(self, client: HostClient, device_id: str, kept: Identity | Requested) -> None:
-        folder = bench.device_dir(self.home, device_id)
-        with recording(self.home, folder, kind="device", profile=self.policy.profile):
-            kept.write(folder, force=True)
+        keep(self.home, device_id, kept, self.policy.profile)
         self._drop(device_id)
         client.publish(topic(device_id, "request"), b"", retain=True)  # it is answered
         self.on_decision(Decision(device_id, "delivered", "the board is connected with it"))
