@@ -95,6 +95,22 @@ def test_a_bench_with_an_intermediate_is_clean(run: Run) -> None:
         assert status == 0 and "nothing wrong" in out
 
 
+def test_lists_of_former_and_of_further_authorities_are_no_error(run: Run) -> None:
+    for arguments in (
+        ["ca", "init", "--intermediate", "--no-passphrase"],
+        ["cert", "device", "sensor-01"],
+        ["ca", "crl"],
+        ["ca", "intermediate", "--force", "--no-passphrase"],
+        ["ca", "rollover", "begin", "--no-passphrase"],
+        ["ca", "rollover", "switch"],
+        ["cert", "device", "sensor-02"],
+    ):
+        assert run(*arguments)[0] == 0, arguments
+    for what in (["sensor-01"], ["sensor-02"], ["ca"], []):
+        status, out, _ = run("cert", "check", *what)
+        assert status == 0 and "nothing wrong" in out, out
+
+
 def test_warnings_are_no_failure(run: Run, tmp_path: Path) -> None:
     path = write(tmp_path / "x.pem", pem([DEVICE.sign(CA).der]).replace("\n", "\r\n"))
     status, out, _ = run("cert", "check", path, "--at", "2026-11-21T12:00:00Z")

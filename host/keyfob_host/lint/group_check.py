@@ -272,6 +272,13 @@ class GroupCheck:
         subject = RequestSubject(str(source.read.path), title, None, self._context, item.der)
         self._report.findings += apply(rules_key.REQUEST_RULES, subject)
 
+    @cached_property
+    def _lists(self) -> tuple[bytes, ...]:
+        """Every revocation list of the group."""
+        return tuple(
+            item.der for source in self._group.sources for item in source.read.of_kind("crl")
+        )
+
     def _check_crl(self, source: Source, item: Item, every: Sequence[GroupCheck]) -> None:
         found = rules_crl.load_crl(item.der)
         title = "" if isinstance(found, str) else f" of {found.issuer.rfc4514_string()}"
@@ -288,7 +295,7 @@ class GroupCheck:
                     authorities[placed.cert.der] = placed.cert
         subject = CrlSubject(
             str(source.read.path), "", self._group.role, self._context, item.der,
-            tuple(authorities.values()),
+            tuple(authorities.values()), self._lists,
         )  # fmt: skip
         self._report.findings += apply(rules_crl.RULES, subject)
         for one, end in ends.values():

@@ -21,7 +21,7 @@ from keyfob_host.lint.subjects import ListedSubject
 _E, _W = Severity.ERROR, Severity.WARNING
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def load_crl(der: bytes) -> x509.CertificateRevocationList | str:
     """The list, or why it cannot be read."""
     try:
@@ -62,8 +62,9 @@ def _endless(subject: Subject) -> Iterator[str]:
         yield "nextUpdate: none"
 
 
-def _issuers(subject: Subject) -> list[Certificate]:
-    found = load_crl(subject.der)
+def _issuers(subject: Subject, der: bytes | None = None) -> list[Certificate]:
+    """The CAs at hand that have the name of the list's issuer; ``der``: of another list."""
+    found = load_crl(der or subject.der)
     if isinstance(found, str):
         return []
     name = found.issuer.public_bytes()
@@ -72,7 +73,9 @@ def _issuers(subject: Subject) -> list[Certificate]:
 
 def _other_issuer(subject: Subject) -> Iterator[str]:
     found = load_crl(subject.der)
-    if not isinstance(found, str) and subject.authorities and not _issuers(subject):
+    # Beside the list of a CA at hand others may stand: a former intermediate's, another root's.
+    is_alone = not any(_issuers(subject, one) for one in (subject.der, *subject.beside))
+    if not isinstance(found, str) and subject.authorities and is_alone:
         known = ", ".join(one.title for one in subject.authorities[:4])
         yield f"issuer {found.issuer.rfc4514_string()}; CAs: {known}"
 

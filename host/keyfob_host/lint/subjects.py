@@ -69,10 +69,12 @@ class ChainSubject(Judged):
 
 @dataclass(frozen=True)
 class CrlSubject(Judged):
-    """``authorities``: certificates one of which should have signed it."""
+    """``authorities``: certificates one of which should have signed it. ``beside``: every list
+    of the group, this one included."""
 
     der: bytes
     authorities: tuple[Certificate, ...]
+    beside: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
