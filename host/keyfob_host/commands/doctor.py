@@ -1,8 +1,9 @@
-"""``keyfob doctor``: what a number or a line of a log means, and what mends it."""
+"""``keyfob doctor``: a board and its broker, or what a number or a line of a log means."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import rich_click as click
 
@@ -20,21 +21,58 @@ _TEXT = {"ignore_unknown_options": True}
     "--explain", "first", metavar="TEXT",
     help="A number, an error or log lines; - reads them from standard input.",
 )  # fmt: skip
+@click.option("--board", "kind", metavar="KIND", help="Find what this board fails at.")
+@click.option("--port", help="Serial port of a real board.")
+@click.option("--name", help="Name of a virtual board, if not its kind.")
+@click.option("--reset", is_flag=True, help="Let the board boot while it is listened to.")
+@click.option(
+    "--read-files", is_flag=True,
+    help="Read a real board's files too, which restarts its program.",
+)  # fmt: skip
+@click.option(
+    "--broker-log", type=click.Path(path_type=Path), metavar="FILE",
+    help="Log of a mosquitto that is not this bench's.",
+)  # fmt: skip
 @click.argument("rest", nargs=-1, metavar="")
 @click.pass_context
-def doctor(ctx: click.Context, first: str | None, rest: tuple[str, ...]) -> int:
-    """Say in words what a number or a line of a log means, what causes it and what mends it.
+def doctor(
+    ctx: click.Context,
+    first: str | None,
+    kind: str | None,
+    port: str | None,
+    name: str | None,
+    reset: bool,
+    read_files: bool,
+    broker_log: Path | None,
+    rest: tuple[str, ...],
+) -> int:
+    """Find what keeps a board from its broker, or say what a number or a log line means.
 
-    It knows errors of MicroPython, mbedTLS, axTLS, BearSSL and OpenSSL, TLS alerts,
+    With --board: listens to the board for a few seconds, holds what it says against the
+    broker's log, the tap (keyfob broker up --tap), certificates, lists and clocks, and
+    names the first rung that is broken, from its settings to its messages. Changes nothing
+    on board and broker without --reset or --read-files. Exit status 0: every rung was seen
+    to hold; 10: nothing is broken, but not everything was seen.
+
+    With --explain: it knows errors of MicroPython, mbedTLS, axTLS, BearSSL and OpenSSL, TLS alerts,
     mosquitto's log, MQTT's codes, esptool, mpremote, Wi-Fi, resets, and Keyfob's own codes.
     It reads only what it is given: no board, no broker. Exit status 10: nothing known in it.
 
     \b
+    keyfob doctor --board virtual-esp32
     keyfob doctor --explain -30592
     keyfob doctor --explain "OSError: [Errno 104] ECONNRESET"
     keyfob broker log | keyfob doctor --explain -
     """
     ui: Ui = ctx.obj
+    if kind is not None and first is None and not rest:
+        from keyfob_host.commands.doctor_board import diagnose
+
+        return diagnose(
+            ui, kind, port, name, reset=reset, read_files=read_files, broker_log=broker_log
+        )
+    if kind is not None:
+        raise click.UsageError("Give --board, or --explain with a text, one at a time.")
     if first is None:
         if rest:
             raise click.UsageError(f'Give the text to --explain: --explain "{" ".join(rest)}"')

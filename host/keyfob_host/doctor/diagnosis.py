@@ -1,7 +1,8 @@
 """A diagnosis: the first rung that does not hold, its cause, and what was seen that says so.
 
 What every way of looking hands back, at files or at a bench that runs, so that both read
-alike. Causes are the catalogue's; how one is found is not decided here.
+alike. Causes are the catalogue's, or, where it has none, an error code of the board's with
+what ``firmware/errors.txt`` says of it. How one is found is not decided here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from keyfob_host.doctor.catalogue import Cause, load_catalogue
+from keyfob_host.device_errors import load_device_errors
+from keyfob_host.doctor.catalogue import LADDER, Cause, load_catalogue
 from keyfob_host.doctor.explain import printable
 from keyfob_host.errors import ExitStatus
 
@@ -28,6 +30,8 @@ _STATUS: Mapping[str, ExitStatus] = {
     "x509": ExitStatus.IDENTITY,
     "client-certificate": ExitStatus.IDENTITY,
 }
+# Where the board's own codes stand on the ladder, if not by their name.
+_RUNGS = {"config": "settings", "rotate": "store", "board": "firmware"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """``code``: of the catalogue. ``fix``: the catalogue's, with names filled in; "" for as it is.
+    """``code``: of the catalogue, or a board's. ``fix``: with names filled in, "" for the cause's.
 
     ``others``: codes of what it could be too, the likeliest first.
     """
@@ -75,13 +79,21 @@ class Diagnosis:
 
     @property
     def cause(self) -> Cause:
-        """Its entry in the catalogue."""
-        return load_catalogue()[self.code]
+        """Its entry in the catalogue, or one made of what the board's own table says."""
+        known = load_catalogue().get(self.code)
+        if known is not None:
+            return known
+        told = load_device_errors()[self.code]
+        return Cause(
+            self.code, told.cause, "", "", (self.code,), "", (), (), "", told.fix,
+            "keyfob doctor --explain " + self.code,
+        )  # fmt: skip
 
     @property
     def rung(self) -> str:
         """Where on the ladder."""
-        return self.cause.place
+        place = self.cause.place
+        return _RUNGS.get(place, place if place in LADDER else "traffic")
 
     @property
     def status(self) -> ExitStatus:

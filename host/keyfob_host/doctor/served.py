@@ -1,0 +1,83 @@
+"""What is met at a broker's address: does the name resolve, who answers, with which chain.
+
+One connection, as a board makes one and without a client certificate. Nothing is verified
+here, and nothing is sent but the handshake. TLS 1.2 is tried first, because its chain is
+plain; a broker that speaks 1.3 alone is told as such, without its chain.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import warnings
+
+from keyfob_host.doctor.conversation import Conversation
+from keyfob_host.doctor.sightings import Served
+
+_TIMEOUT_S = 2.0
+_CHUNK = 16384
+
+
+def look_at_served(host: str, port: int, address: str | None = None) -> Served:
+    """``address``: where ``host`` is, if this host need not resolve it."""
+    try:
+        found = address or socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
+    except OSError as error:
+        return Served(host, port, "name", str(error.strerror or error))
+    try:
+        with socket.create_connection((str(found), port), _TIMEOUT_S) as link:
+            link.settimeout(_TIMEOUT_S)
+            return _shake(link, host, port, ssl.TLSVersion.TLSv1_2)
+    except OSError as error:
+        return Served(host, port, "tcp", str(error.strerror or error))
+
+
+def _shake(link: socket.socket, host: str, port: int, most: ssl.TLSVersion) -> Served:
+    """A handshake, with the records read along the way."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    engine = _context(most).wrap_bio(incoming, outgoing, server_hostname=host)
+    seen = Conversation()
+    chain: list[bytes] = []
+    trouble = ""
+    while True:
+        try:
+            engine.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            trouble = str(error.reason or error)
+            break
+        sent = outgoing.read()
+        link.sendall(sent)
+        for _ in seen.feed("board", sent):
+            pass
+        try:
+            data = link.recv(_CHUNK)
+        except TimeoutError:
+            trouble = f"no answer within {_TIMEOUT_S:g} s"
+            break
+        except OSError as error:
+            trouble = str(error.strerror or error)
+            break
+        if not data:
+            trouble = "it closed the connection"
+            break
+        incoming.write(data)
+        for fact in seen.feed("broker", data):
+            if fact.what == "certificate" and not chain:
+                chain += fact.certificates
+    stage = "done" if not trouble or chain else "tls"
+    return Served(host, port, stage, trouble, engine.version() or seen.version, tuple(chain))
+
+
+def _context(most: ssl.TLSVersion) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Only looked at: what a board must refuse has to be seen here as well.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        context.maximum_version = most
+    return context
