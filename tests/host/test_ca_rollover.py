@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_pki_commands import Keyfob, keyfob, with_ca
+from test_pki_commands import Keyfob, keyfob, on_a_terminal, with_ca
 
 from keyfob_host.home import Home
 from keyfob_host.pki import rollover
@@ -189,3 +189,31 @@ def test_the_exported_ca_is_every_one_that_is_trusted(with_ca: Keyfob, tmp_path:
         with_ca.json("ca", "rollover", step, *(["--no-passphrase"] if step == "begin" else []))
         with_ca.json(*export)
         assert (tmp_path / "out" / "ca.pem").read_bytes().count(b"-----BEGIN") == count
+
+
+def test_a_first_crl_in_a_rollover_does_not_shut_the_former_ca_s_devices_out(
+    keyfob: Keyfob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORMER", "words of the former")
+    monkeypatch.setenv("PRESENT", "words of the present")
+    former, present = ("--passphrase-env", "FORMER"), ("--passphrase-env", "PRESENT")
+    keyfob.json("ca", "init", *former)
+    keyfob.json("cert", "device", "old", *former)
+    keyfob.json("ca", "rollover", "begin", *present)
+    keyfob.json("ca", "rollover", "switch")
+    keyfob.json("cert", "device", "new", *present)
+    for command in (("ca", "crl"), ("cert", "revoke", "new")):
+        assert keyfob.error(*command, *present)["code"] == "ca.previous-locked"
+        assert not (keyfob.home / "ca" / "crl.pem").exists()
+    typed = ["words of the present\n", "words of the former\n"]
+    status, seen = on_a_terminal(keyfob.home, typed, "ca", "crl")
+    assert status == 0 and "stays locked" not in seen, seen
+    keyfob.json("cert", "revoke", "new", *present)
+    crls = keyfob.home / "ca" / "crl.pem"
+    for name, is_taken in (("old", True), ("new", False)):
+        done = subprocess.run(
+            ["openssl", "verify", "-crl_check", "-CRLfile", crls, "-no-CApath", "-no-CAstore",
+             "-CAfile", keyfob.home / "ca" / "clients.pem", device(keyfob, name) / "cert.pem"],
+            capture_output=True,
+        )  # fmt: skip
+        assert (done.returncode == 0) is is_taken, (name, done.stderr)

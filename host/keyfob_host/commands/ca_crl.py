@@ -13,9 +13,9 @@ from pathlib import Path
 import rich_click as click
 
 from keyfob_host.broker_bench import broker_rereads
-from keyfob_host.commands.passphrase import given_passphrase, passphrase_options, unlock
+from keyfob_host.commands.passphrase import ask_passphrase, given_passphrase, passphrase_options
 from keyfob_host.durations import parse_duration
-from keyfob_host.errors import KeyfobHostError
+from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki.authority import Authority, load_ca_cert
@@ -24,9 +24,11 @@ from keyfob_host.pki.crl import crl_path
 from keyfob_host.pki.inventory_disk import open_inventory
 from keyfob_host.pki.keys import is_encrypted, is_in_token
 from keyfob_host.pki.pkcs11_file import read_token_pem
-from keyfob_host.pki.revocation import crl_states, crls_are_fresh, sign_crls
+from keyfob_host.pki.revocation import crl_states, crls_are_fresh, has_crl, sign_crls
 from keyfob_host.pki.validity import now_utc
 from keyfob_host.ui import Ui
+
+_Load = Callable[[bytes | None], Authority]
 
 _SECRET_FILE = Path("~/.config/keyfob/ca-passphrase")
 # Why a key that is not needed from day to day does not open.
@@ -97,33 +99,59 @@ def unlock_authorities(
 ) -> list[Authority]:
     """The CA that signs devices, and every other one whose key is here and opens too.
 
-    Others are the root above it, and during a rollover the next CA or the previous one.
+    Others are the root above it, and during a rollover the next CA or the previous one,
+    whose passphrase is asked for on a terminal if it is another. Error
+    ``ca.previous-locked``.
     """
     folder = home.ca_dir
-    found = [unlock(folder, passphrase_file, passphrase_env)]
     passphrase = given_passphrase(passphrase_file, passphrase_env)
-    others: list[tuple[str, Path, Callable[[], Authority]]] = []
+    path = signing_key_path(folder)
+    if passphrase is None and path.exists() and is_encrypted(path):
+        kind = "PIN of the CA's token" if is_in_token(path) else "Passphrase of the CA's key"
+        passphrase = ask_passphrase(kind)
+    found = [Authority.load(folder, passphrase)]
+    others: list[tuple[str, Path, _Load]] = []
     if found[0].root is not None:
-        others.append(("root", folder / KEY_FILE, partial(Authority.load_root, folder, passphrase)))
+        others.append(("root", folder / KEY_FILE, partial(Authority.load_root, folder)))
     for name in (NEXT, PREVIOUS):
         where = folder / name
-        others.append(
-            (f"{name} CA", signing_key_path(where), partial(Authority.load, where, passphrase))
-        )
+        others.append((f"{name} CA", signing_key_path(where), partial(Authority.load, where)))
     for what, path, load in others:
         if not path.exists():
             continue
-        try:
-            opened = load() if _may_be_tried(path, signing_key_path(folder)) else None
-        except KeyfobHostError as error:
-            if error.code not in _LOCKED:
-                raise
-            opened = None
+        opened = _open(load, passphrase) if _may_be_tried(path, signing_key_path(folder)) else None
+        if opened is None and path == signing_key_path(folder / PREVIOUS):
+            asked = ask_passphrase("Passphrase (or PIN) of the former CA's key")
+            opened = None if asked is None else load(asked)
+            if opened is None and not has_crl(home, folder / PREVIOUS):
+                raise _previous_locked(path)
         if opened is None:
             ui.step(f"note: the key of the {what} stays locked, and its CRL as it is")
         elif opened.cert.not_valid_after_utc > now_utc():
             found.append(opened)  # one that has ended needs no CRL
     return found
+
+
+def _open(load: _Load, passphrase: bytes | None) -> Authority | None:
+    """None where the passphrase is another one's."""
+    try:
+        return load(passphrase)
+    except KeyfobHostError as error:
+        if error.code not in _LOCKED:
+            raise
+        return None
+
+
+def _previous_locked(path: Path) -> KeyfobHostError:
+    return KeyfobHostError(
+        "ca.previous-locked",
+        "the former CA has devices and no CRL yet, and its key has another passphrase; with a "
+        "CRL of the present CA alone the broker would refuse them all",
+        evidence=str(path),
+        fix="in a terminal, where both passphrases are asked for: keyfob ca crl; "
+        "then the command again",
+        status=ExitStatus.IDENTITY,
+    )
 
 
 def _may_be_tried(path: Path, given_for: Path) -> bool:

@@ -39,7 +39,7 @@ from keyfob_host.pki.inventory_disk import open_inventory
 from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_in_token
 from keyfob_host.pki.pkcs11_file import read_token_pem
 from keyfob_host.pki.profiles import load_profile_of_plan
-from keyfob_host.pki.revocation import sign_crls, signer_has_crl
+from keyfob_host.pki.revocation import has_crl, sign_crls
 from keyfob_host.pki.rollover import Rollover, begin, finish, rollover_state, switch
 from keyfob_host.pki.variables import parse_variables, refuse_unused
 from keyfob_host.ui import Ui
@@ -170,7 +170,7 @@ def _switch(home: Home, passphrase_file: Path | None, passphrase_env: str | None
     # A broker with a CRL refuses everybody whose issuer has none. Switched already means that
     # this command was cut short before.
     if crl_path(home).exists() and (
-        phase == "begun" or (phase == "switched" and not signer_has_crl(home))
+        phase == "begun" or (phase == "switched" and not has_crl(home, home.ca_dir))
     ):
         folder = home.ca_dir / NEXT if phase == "begun" else home.ca_dir
         authority = unlock(folder, passphrase_file, passphrase_env)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import datetime, timezone
 from typing import Any
 
@@ -31,7 +32,7 @@ def describe(cert: x509.Certificate, *, now: datetime | None = None) -> dict[str
         "version": cert.version.value + 1,
         "subject": cert.subject.rfc4514_string(),
         "issuer": cert.issuer.rfc4514_string(),
-        "serial": f"{cert.serial_number:x}",
+        "serial": _serial(cert),
         "not_before": start.isoformat(),
         "not_after": end.isoformat(),
         "not_after_s": int(end.timestamp()),
@@ -68,6 +69,13 @@ def describe_text(fields: dict[str, Any]) -> str:
         ("sha256", fields["sha256"]),
     ]
     return "\n".join(f"{label:<8} {printable(value)}" for label, value in rows if value)
+
+
+def _serial(cert: x509.Certificate) -> str:
+    """In hex; a foreign one may be negative, of which the library warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return f"{cert.serial_number:x}"
 
 
 def _crl_urls(cert: x509.Certificate) -> list[str]:

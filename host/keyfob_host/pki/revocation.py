@@ -189,9 +189,9 @@ def sign_last_crl(home: Home, inventory: Inventory, authority: Authority) -> Non
     write_atomic(path, crls_pem([*others, last]), mode=PUBLIC_MODE)
 
 
-def signer_has_crl(home: Home) -> bool:
-    """Whether the CA that signs brokers and devices has a CRL."""
-    signer = load_issuing_cert(home.ca_dir) or load_ca_cert(home.ca_dir)
+def has_crl(home: Home, folder: Path) -> bool:
+    """Whether the CA in ``folder`` that signs brokers and devices has a CRL."""
+    signer = load_issuing_cert(folder) or load_ca_cert(folder)
     return any(is_signed_by(crl, signer) for crl in _read_if_there(crl_path(home)))
 
 
@@ -204,7 +204,7 @@ def crls_are_fresh(home: Home, older_than: timedelta) -> bool:
     if not path.exists():
         return False
     now = datetime.now(timezone.utc)
-    if not signer_has_crl(home):
+    if not has_crl(home, home.ca_dir):
         return False
     last = {crl.signature for crl in _read_if_there(last_crls_path(home))}
     return all(
