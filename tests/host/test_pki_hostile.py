@@ -229,3 +229,48 @@ def test_a_foreign_ca_s_name_is_shown_clean_where_it_is_refused(
     file.write_bytes(certificate(CONTROLS).public_bytes(Encoding.PEM))
     refused = keyfob.error("ca", "trust", "install", "--dry-run", "--cert", file)
     assert refused["code"] == "trust.not-a-ca" and is_clean(refused["evidence"])
+
+
+@pytest.mark.parametrize(
+    ("device_id", "prefix", "code"),
+    [
+        ("host", "keyfob-", "cert.reserved-id"),  # whose user name may write every topic
+        ("HOST", "Keyfob-", "cert.reserved-id"),
+        ("a", "other/", "cert.bad-id"),
+        ("a", "+", "cert.bad-id"),
+        ("a" * 60, "many-", "cert.bad-id"),
+    ],
+)
+def test_no_profile_makes_a_user_name_that_is_no_device_s(
+    with_ca: Keyfob, tmp_path: Path, device_id: str, prefix: str, code: str
+) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text(
+        'kind = "device"\nkey_type = "p256"\ndays = 10\nextended_key_usage = ["clientAuth"]\n'
+        '[subject]\ncommon_name = "{prefix}{name}"\n'
+    )
+    issue = ("cert", "device", device_id, "--profile", profile, "--var")
+    refused = with_ca.error(*issue, f"prefix={prefix}")
+    assert refused["code"] in (code, "cert.bad-subject")
+    assert not (with_ca.home / "certs" / "device" / device_id).exists()
+    request = tmp_path / "x.csr"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device_id)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    request.write_bytes(signed.public_bytes(Encoding.PEM))
+    from_request = ("cert", "device", "--csr", request, *issue[3:])
+    assert with_ca.error(*from_request, f"prefix={prefix}")["code"] == refused["code"]
+
+
+def test_no_broker_has_the_host_s_name(with_ca: Keyfob, tmp_path: Path) -> None:
+    profile = tmp_path / "both.toml"
+    profile.write_text(
+        'kind = "broker"\nkey_type = "p256"\ndays = 10\n'
+        'extended_key_usage = ["serverAuth", "clientAuth"]\n'
+        '[subject]\ncommon_name = "{cn}"\n[san]\ndns = ["broker.test"]\n[variables]\ncn = "x"\n'
+    )
+    for command in (
+        ("cert", "broker", "keyfob-host", "--san", "broker.test"),
+        ("cert", "broker", "b.test", "--profile", profile, "--var", "cn=keyfob-host"),
+    ):
+        assert with_ca.error(*command)["code"] == "cert.reserved-id"

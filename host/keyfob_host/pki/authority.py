@@ -47,6 +47,7 @@ from keyfob_host.pki.template import (
     build_authority,
     build_end_entity,
     check_differs,
+    common_name,
     san_entries,
     subject_name,
 )
@@ -328,6 +329,9 @@ class Authority:
         eku: Sequence[str] | None,
     ) -> x509.Certificate:
         subject = subject_name(profile.subject, {"name": name})
+        if name != names.HOST_ID:  # nobody but `issue_host` asks for that
+            is_device = profile.kind == "device"
+            names.check_end_entity_name(common_name(subject), is_device=is_device)
         check_differs(subject, public, (self.cert, *self.anchors))
         start, end = validity(profile, dates, self.cert)
         return build_end_entity(

@@ -40,19 +40,36 @@ _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~:/?@!$&'()*+,;=%-
 def check_device_id(device_id: str) -> None:
     """Raise ``cert.bad-id`` unless ``device_id`` can be a CN, a user name and a topic level."""
     _check_id(device_id, "device id", "keyfob cert device sensor-01")
-    if device_id.casefold() == HOST_ID:
-        raise KeyfobHostError(
-            "cert.reserved-id",
-            f"{HOST_ID} is the host's own identity, with the right to write every topic",
-            evidence=f"device id {device_id!r}",
-            fix="choose another id: keyfob cert device sensor-01",
-            status=ExitStatus.IDENTITY,
-        )
+    _refuse_host(device_id)
 
 
 def check_broker_name(name: str) -> None:
-    """Raise ``cert.bad-id`` unless ``name`` can be a CN and a folder."""
+    """Raise ``cert.bad-id``, ``cert.reserved-id`` unless ``name`` can be a CN and a folder."""
     _check_id(name, "broker name", "keyfob cert broker broker.keyfob.test")
+    _refuse_host(name)
+
+
+def check_end_entity_name(common_name: str, *, is_device: bool) -> None:
+    """Raise unless what a profile made of a good id or name is still good as a common name.
+
+    mosquitto takes it for the user name, to which its ACL gives a topic level, and to that
+    of the host every topic. Errors: ``cert.bad-id``, ``cert.reserved-id``.
+    """
+    if is_device:
+        what = "common name, which is the device's user name and topic level"
+        _check_id(common_name, what, 'common_name = "{name}" in the profile')
+    _refuse_host(common_name)
+
+
+def _refuse_host(name: str) -> None:
+    if name.casefold() == HOST_ID:
+        raise KeyfobHostError(
+            "cert.reserved-id",
+            f"{HOST_ID} is the host's own identity, with the right to write every topic",
+            evidence=repr(name),
+            fix="choose another id: keyfob cert device sensor-01",
+            status=ExitStatus.IDENTITY,
+        )
 
 
 def _check_id(text: str, what: str, example: str) -> None:

@@ -116,7 +116,7 @@ def build_end_entity(
         .add_extension(authority_key_id(signer.cert), critical=False)
     )
     if usages:
-        extended = x509.ExtendedKeyUsage([USAGE_OIDS[usage] for usage in usages])
+        extended = x509.ExtendedKeyUsage([USAGE_OIDS[usage] for usage in dict.fromkeys(usages)])
         builder = builder.add_extension(extended, critical=False)
     if sans:
         builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
