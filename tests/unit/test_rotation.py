@@ -435,7 +435,7 @@ def test_a_request_that_cannot_be_made_is_told():
 
 
 def test_the_broker_is_told_why_the_connection_ends():
-    # Raised by the shells; what a client makes of it is in tests/bench/test_rotation.py.
+    # Raised by the shells; what a client makes of it is in tests/bench/test_rotation_boards.py.
     from keyfob.backoff import is_stop
 
     assert not is_stop("rotate.reconnecting") and not is_stop("rotate.no-memory")
