@@ -215,6 +215,10 @@ class Machine:
 
     def power_cut(self) -> None:
         """The supply failed during a flash operation."""
+        # What was printed before has left a chip's UART by then.
+        if self.process and self._console:
+            self.process.drain()
+            self._console.flush()
         self.power_off()
         self.reason = "the power was cut during a flash operation, as ordered"
 

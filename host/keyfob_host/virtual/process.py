@@ -92,6 +92,8 @@ class ChipProcess:
 
     def drain(self) -> None:
         """Pass on what the process has printed so far."""
+        # Polling waits for what the terminal has not handed on yet; see `_unread`.
+        select.select([self.master], [], [], 0)
         while True:
             try:
                 data = os.read(self.master, 1 << 16)
