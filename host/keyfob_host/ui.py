@@ -1,7 +1,8 @@
 """What a person or a script sees: progress, results, errors. Nothing else prints.
 
 Results go to standard output, progress and errors to standard error. With
-``--json`` standard output carries one JSON document and nothing else.
+``--json`` standard output carries one JSON document and nothing else. A name from a
+certificate, a board or a broker could be a control sequence: a terminal is shown none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from keyfob_host.errors import KeyfobHostError
 _PIPE_WIDTH = 500
 
 
+def plain(text: str) -> str:
+    """``text`` with its lines and tabs, and every other control character spelled out."""
+    return "".join(one if one in "\n\t" or one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 class Ui:
     """One per command, from ``click.Context.obj``; see `keyfob_host.cli`."""
 
@@ -30,14 +36,14 @@ class Ui:
     def step(self, text: str) -> None:
         """One line of progress, on standard error."""
         if not self.as_json:
-            self.err.print(text, markup=False)
+            self.err.print(plain(text), markup=False)
 
     def result(self, text: str, data: dict[str, Any]) -> None:
         """The command's result: ``text`` for people, ``data`` with ``--json``."""
         if self.as_json:
             sys.stdout.write(json.dumps(data, default=str) + "\n")
         else:
-            self.out.print(text, markup=False)
+            self.out.print(plain(text), markup=False)
 
     def table(self, table: Table) -> None:
         """A table as the result, for people; a pipe gets every cell in full."""
@@ -51,5 +57,5 @@ class Ui:
         self.err.print(f"[bold red]error[/]  {error.code}", markup=True)
         for label, text in (("cause", error.cause), ("seen", error.evidence), ("fix", error.fix)):
             if text:
-                indented = text.replace("\n", "\n       ")
+                indented = plain(text).replace("\n", "\n       ")
                 self.err.print(f"{label:<7}{indented}", markup=False)

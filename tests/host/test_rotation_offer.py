@@ -19,6 +19,8 @@ from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.inventory_disk import open_inventory
+from keyfob_host.pki.inventory_row import certificate_row
+from keyfob_host.pki.request import read_request
 from keyfob_host.rotation.delivery import Delivery
 from keyfob_host.rotation.offer import anchor_files, certificate_files, make_offer
 from keyfob_host.rotation.policy import Ledger, Policy, Refused, judge
@@ -193,6 +195,20 @@ def test_a_revoked_device_is_granted_nothing(home: Home) -> None:
         with inventory.writing():
             inventory.revoke(record.issuer_key, record.serial, 1, "keyCompromise")
     assert "revoked (keyCompromise)" in refused(home, ID, request())
+
+
+def test_a_key_whose_certificate_was_revoked_is_granted_no_other(home: Home) -> None:
+    authority = Authority.load(home.ca_dir)
+    wanted = read_request(request(), source="a test")
+    leaked = authority.issue_from_request(wanted)
+    inventory, _ = open_inventory(home)
+    with inventory:
+        with inventory.writing():
+            inventory.add([certificate_row(leaked.cert, "device", issuer=authority.cert)])
+        (record,) = [one for one in inventory.named(ID) if one.folder == ""]
+        with inventory.writing():
+            inventory.revoke(record.issuer_key, record.serial, 1, "keyCompromise")
+    assert "cert.key-revoked" in refused(home, ID, request())
 
 
 def test_so_many_a_day_and_no_more_also_behind_a_restart(home: Home) -> None:

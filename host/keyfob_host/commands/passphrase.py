@@ -163,7 +163,7 @@ def _from_file(file: Path) -> bytes:
 
 
 def _from_environment(variable: str) -> bytes:
-    value = os.environb.get(variable.encode(), b"")
+    value = os.environb.get(os.fsencode(variable), b"")
     return _checked(value, f"environment variable {variable}")
 
 

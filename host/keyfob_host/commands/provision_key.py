@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,8 @@ import rich_click as click
 
 from keyfob_host.commands.passphrase import passphrase_options, unlock
 from keyfob_host.files import write_atomic
-from keyfob_host.pki.inventory_disk import record_board
+from keyfob_host.pki.inventory_disk import open_inventory, record_board
+from keyfob_host.pki.revocation import refuse_revoked_key
 from keyfob_host.provision.board_name import board_name
 from keyfob_host.provision.settings import Settings
 from keyfob_host.transport import Via, open_transport
@@ -22,7 +24,9 @@ from keyfob_host.ui import Ui
 if TYPE_CHECKING:
     from keyfob_host.boards import BoardRef
     from keyfob_host.home import Home
+    from keyfob_host.pki.authority import Authority
     from keyfob_host.pki.identity import Issued
+    from keyfob_host.pki.request import CertificateRequest
     from keyfob_host.provision.board_key import BoardKey
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -125,7 +129,8 @@ def provision_key(
     if given.chain is not None:
         source = elsewhere.read_chain(given.chain, given.ca, home)
     else:
-        source = unlock(home.ca_dir, given.passphrase_file, given.passphrase_env).issue_from_request
+        authority = unlock(home.ca_dir, given.passphrase_file, given.passphrase_env)
+        source = partial(_sign, home, authority)
     with open_transport(ref, via) as board:
         report = on_board.provision_on_board(
             board, ref.kind, home, settings, source,
@@ -136,6 +141,14 @@ def provision_key(
             board.reset()
     record_board(home, report.digests["cert.der"], written_to)
     ui.result(report.summary(), report.as_dict())
+
+
+def _sign(home: Home, authority: Authority, request: CertificateRequest) -> Issued:
+    """What the CA makes of the board's request; error ``cert.key-revoked`` and its own."""
+    inventory, _ = open_inventory(home)
+    with inventory:
+        refuse_revoked_key(inventory, request.name, request.public_key)
+    return authority.issue_from_request(request)
 
 
 def _show_request(ui: Ui, key: BoardKey, path: Path, add_identity: bool) -> None:
