@@ -8,11 +8,8 @@ a tap saw served is what the file holds. `refuted` says which causes these files
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-
-from cryptography.utils import CryptographyDeprecationWarning
 
 from keyfob_host.doctor.diagnosis import Evidence, Source
 from keyfob_host.doctor.offline.material import End, Material
@@ -92,13 +89,9 @@ def judge(found: Material, context: Context) -> tuple[list[Fact], list[Finding],
     """Facts; errors of the linter that are no cause of the catalogue; all that it saw."""
     report = Report()
     known: set[object] = set()
-    with warnings.catch_warnings():
-        # What the library warns of is a finding here.
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        checks = [GroupCheck(one, context, None, report, known) for one in found.groups]
-        for one in checks:
-            one.run(checks)
+    checks = [GroupCheck(one, context, None, report, known) for one in found.groups]
+    for one in checks:
+        one.run(checks)
     ends = {end.path: end for end in found.ends}
     roles: dict[str, Role | None] = {}
     for group in found.groups:
@@ -150,7 +143,10 @@ def _fact(
 
 
 def _compared(evidence: str) -> tuple[str, str]:
-    """The linter's evidence as the two values: ``a; want b``, ``a, now b``."""
+    """The linter's evidence as the two values: ``a; want b``, ``a, now b``, ``b wanted; a``."""
+    wanted, found, seen = evidence.partition(" wanted; ")
+    if found:
+        return seen, wanted
     for between in ("; want ", ", want ", ", now ", "; trust anchors: ", ", at most "):
         seen, found, wanted = evidence.partition(between)
         if found:
@@ -173,9 +169,12 @@ def between_ends(found: Material, at: datetime) -> Iterator[Fact]:
     if found.cafile:
         for end in found.of_role("device"):
             yield from _taken_by_cafile(found, end, at)
-    for end in found.of_role("broker"):
-        for path, anchors in found.board_anchors:
-            yield from _taken_by_board(found, end, path, anchors, at)
+    brokers = found.of_role("broker")
+    for path, anchors in found.board_anchors:
+        # With several benches in one folder, each board has its own broker.
+        told = [list(_taken_by_board(found, end, path, anchors, at)) for end in brokers]
+        if all(told):
+            yield from (fact for one in told for fact in one)
 
 
 def _taken_by_cafile(found: Material, end: End, at: datetime) -> Iterator[Fact]:
@@ -262,6 +261,19 @@ def broker_behind(found: Material, at: datetime, now: datetime) -> Iterator[Fact
                 "clock.broker-behind", evidence, False, None, start,
                 fills("device", end.cert, end.path),
             )  # fmt: skip
+
+
+def against_board(found: Material, code: str, text: str, now: datetime) -> Iterator[Fact]:
+    """The dates of a broker's certificate that is valid, against a board that refuses them."""
+    for end in found.of_role("broker"):
+        start, stop = end.cert.not_before.moment, end.cert.not_after.moment
+        if start and stop and start <= now <= stop:
+            evidence = Evidence(
+                "broker", f"{shortened(end.path)}: {end.cert.title} {text} the board", None,
+                f"valid from {end.cert.not_before} to {end.cert.not_after}",
+                f"{now:%Y-%m-%dT%H:%M:%SZ}, which is between",
+            )  # fmt: skip
+            yield Fact(code, evidence, False)
 
 
 def refuted(found: Material, host: str | None, facts: list[Fact]) -> set[str]:

@@ -39,6 +39,7 @@ def read_console_log(
     clock = _Clock(ahead_s)
     signs: list[Sign] = []
     devices: list[str] = []
+    downs = 0  # since the last boot
     for number, whole in lines:
         stamp, line = split(whole, now)
         event = parse_event(line)
@@ -49,8 +50,11 @@ def read_console_log(
             at = clock.at(event, stamp, read)
             if event["ev"] == "boot":
                 devices.append(printable(str(event.get("device", ""))))
+                downs = 0
+                signs = [_booted(one) for one in signs]
             sign = _of_event(place, event, at)
-            if event["ev"] == "mqtt.up":
+            downs += event["ev"] == "mqtt.down"
+            if event["ev"] == "mqtt.up" and downs < _AGAIN:
                 signs = [replace(one, is_over=True) for one in signs]
                 client = str(event.get("client_id") or (devices or [""])[-1])
                 read.arrivals.append(Arrival(printable(client), at))
@@ -58,12 +62,15 @@ def read_console_log(
             signs.append(sign)
         read.saw(sign.at if sign else stamp)
     read.signs = [
-        replace(one, is_over=one.is_over and one.count < _AGAIN)
-        for one in merged(signs)
-        if one.count >= _RESETS or not _RESET.search(one.text)
+        one for one in merged(signs) if one.count >= _RESETS or not _RESET.search(one.text)
     ]
     read.notes += clock.notes(where)
     return read
+
+
+def _booted(sign: Sign) -> Sign:
+    """Over, if it is the ROM's or the firmware's: the program has begun."""
+    return replace(sign, is_over=sign.is_over or sign.causes[0].startswith("firmware."))
 
 
 class _Clock:

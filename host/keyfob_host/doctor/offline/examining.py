@@ -6,11 +6,14 @@ or nothing that is known at all, is an error.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from cryptography.utils import CryptographyDeprecationWarning
 
 from keyfob_host.boards import BoardKind
 from keyfob_host.doctor.diagnosis import Diagnosis, Evidence
@@ -27,6 +30,11 @@ from keyfob_host.lint.finding import Context, Finding
 
 _DAY = timedelta(days=1)
 _SKEW_S = 5.0
+# A sign's first cause, which the dates of a valid certificate exclude, and what is left.
+_DATES = (
+    ("x509.broker-expired", "clock.board-ahead", "has expired for"),
+    ("clock.board-never-set", "clock.board-never-set", "is not valid yet for"),
+)
 _VERIFY = "client-certificate.unknown-ca"
 
 
@@ -64,6 +72,16 @@ def examine(
 ) -> Examination:
     """``now``: the moment of judgement. Errors: those of `gather`."""
     given = gather(paths)
+    with warnings.catch_warnings():
+        # What the library warns of is a finding here.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        return _examined(given, now, host, board, board_ahead_s)
+
+
+def _examined(
+    given: Given, now: datetime, host: str | None, board: BoardKind | None, board_ahead_s: float
+) -> Examination:
     result = Examination(notes=list(given.unread))
     reads = [read for log in given.logs for read in _read(log, now, board_ahead_s)]
     taps = [one for one in reads if isinstance(one, TapRead)]
@@ -137,6 +155,9 @@ def _of_clocks(
     for sign in signs:
         if sign.source == "broker" and sign.at and sign.causes[0] == _VERIFY:
             found += certificates.broker_behind(material, sign.at, now)
+        for first, code, text in _DATES:
+            if sign.causes[0] == first and code in sign.causes:
+                found += certificates.against_board(material, code, text, now)
     for read in reads:
         if read.what == "board's console" and read.last and read.last > now + _DAY:
             evidence = Evidence(
@@ -144,7 +165,7 @@ def _of_clocks(
                 f"{read.last:%Y-%m-%dT%H:%M:%SZ} by the board", f"at most {now:%Y-%m-%dT%H:%M:%SZ}",
             )  # fmt: skip
             found.append(Fact("clock.board-ahead", evidence))
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _compare_clocks(result: Examination, reads: list[LogRead], ahead_s: float) -> None:

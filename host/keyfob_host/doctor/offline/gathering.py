@@ -1,8 +1,9 @@
 """The files of what was given, sorted by what they hold and not by their names.
 
 Folders in folders are entered, to a depth and a number that no bench reaches; links to
-folders, devices, pipes and sockets are not. Of a log that is larger than is read at once the end
-counts. What is none of these things (sources, images, captures) is passed over.
+folders, what is hidden (but a bench's own folder), devices, pipes and sockets are not. Of a log
+that is larger than is read at once the end counts. What is none of these things (sources,
+images, captures) is passed over.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ Kind = Literal["pki", "conf", "tap", "log"]
 _PKI_ENDS = (
     ".pem", ".crt", ".cer", ".der", ".key", ".csr", ".req", ".crl", ".p8", ".pk8",
 )  # fmt: skip
+# What is found in a folder is taken for a log by its content only under such a name: sources and
+# documents quote logs.
+_LOG_NAME = re.compile(r"(?:[^.]+|.*\.(?:log|txt|out|err|jsonl|console|old|\d{1,8})(?:\.\d{1,8})?)")
 _NEVER = (".py", ".mpy", ".md", ".toml", ".json", ".html", ".pcap", ".pcapng", ".bin", ".img")
+_BENCH = ".keyfob"
+_TEXT = bytes((9, 10, 13, 27, *range(32, 127)))
 _BEGIN = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:-----BEGIN |Certificate(?: Request| Revocation "
                     rb"List \(CRL\))?:\r?\n)")  # fmt: skip
 _CONF_LINE = re.compile(
@@ -110,7 +116,7 @@ def _walk(folder: Path, depth: int, given: Given) -> Iterator[Path]:
         return
     for entry in entries:
         try:
-            if entry.name == ".git":
+            if entry.name.startswith(".") and entry.name != _BENCH:
                 continue
             if entry.is_dir():
                 if depth < _MOST_DEPTH and not entry.is_symlink():
@@ -130,9 +136,11 @@ def _take(path: Path, given: Given, *, is_named: bool) -> None:
             size = path.stat().st_size
             head = file.read(_HEAD_BYTES)
             kind = _kind(path, head, size)
-            if kind is None and size > _HEAD_BYTES and b"\0" not in head:
+            if kind is None and size > _HEAD_BYTES and _is_text(head):
                 file.seek(max(0, size - _HEAD_BYTES))
                 kind = _kind(path, file.read(_HEAD_BYTES), size)
+            if kind in ("log", "tap") and not (is_named or _LOG_NAME.fullmatch(path.name)):
+                kind = None
             if kind is None:
                 given.passed_over += 1
                 if is_named:
@@ -155,6 +163,11 @@ def _text(content: bytes) -> str:
     return content.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
+def _is_text(content: bytes) -> bool:
+    """Nearly all of it: a console has what uploads and resets leave on the line."""
+    return len(content.translate(None, _TEXT)) <= len(content) // 10
+
+
 def _kind(path: Path, head: bytes, size: int) -> Kind | None:
     end = path.suffix.lower()
     is_small = size <= MAX_TEXT_BYTES
@@ -163,7 +176,7 @@ def _kind(path: Path, head: bytes, size: int) -> Kind | None:
     if end in _NEVER:
         return None
     text = _text(head)
-    if "\0" in text:
+    if not (_is_text(head) or head[:2] in (b"\xff\xfe", b"\xfe\xff")):
         return None
     if _is_tap(text):
         return "tap"

@@ -2,7 +2,8 @@
 
 A sign that a fact explains is decided by it; what several signs can share is one diagnosis, the
 sign with the fewest causes first; causes that the files exclude are left out as long as one is
-left. The order is the ladder's, what really happened before what is only wrong in a file.
+left. The order is the ladder's: what really happened before what is only wrong in a file, and
+guesses behind both ends' words.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from datetime import datetime, timezone
 from keyfob_host.doctor.catalogue import LADDER, load_catalogue
 from keyfob_host.doctor.diagnosis import Confidence, Diagnosis
 from keyfob_host.doctor.offline.signs import Fact, Sign
+from keyfob_host.lint.names import address_of
 
 _OTHERS = 4
 _EVIDENCE = 6
 _GUESS = 5  # with that many causes left the first is no more than one of them
+_ECHOES = 3  # so many are a sign even alone
 # Whose signs are those of another cause, where that is there too.
 _FOLLOWS = {
     "tcp.listener-down": ("x509.weak-algorithm",),
     "tcp.closed-by-peer": (),  # whatever else there is
 }
 _CAPITALS = re.compile(r"(?<![\w.-])(HOST|NAME|ID)(?![\w-])")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _DAWN = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -43,19 +47,26 @@ def judge(
     """The first is the verdict. ``host``: what boards connect to, "" if nobody knows."""
     cases: dict[str, _Case] = {}
     current = [one for one in signs if not one.is_over]
-    plain = [one for one in current if not one.is_echo]
-    wrong = [one for one in facts if one.is_wrong]
-    for sign in sorted(plain or ([] if wrong else current), key=_order(facts, excluded)):
-        _take(sign, cases, facts, excluded)
-    for fact in wrong:
-        case = cases.setdefault(fact.code, _Case(fact.code, "certain"))
-        if fact not in case.facts:
-            case.facts.append(fact)
+    for sign in sorted(current, key=_order(facts, excluded)):
+        if not sign.is_echo:
+            _take(sign, cases, facts, excluded)
+    for fact in facts:
+        if fact.is_wrong:
+            case = cases.setdefault(fact.code, _Case(fact.code, "certain"))
+            case.facts += [fact] if fact not in case.facts else []
+    is_all = not cases
+    for sign in sorted(current, key=_order(facts, excluded)):
+        is_known = any(one in cases for one in sign.causes)
+        if sign.is_echo and (is_known or (is_all and sign.count >= _ECHOES)):
+            _take(sign, cases, facts, excluded)
     for code, causes in _FOLLOWS.items():
         leads = [one for one in causes or cases if one != code and one in cases]
         if code in cases and leads:
             cases[leads[0]].signs += cases.pop(code).signs
-    ordered = sorted(cases.values(), key=lambda one: (not one.signs, _rung(one.code)))
+    ordered = sorted(
+        cases.values(),
+        key=lambda one: (not one.signs, one.confidence == "possible", _rung(one.code)),
+    )
     return [_diagnosis(one, host) for one in ordered]
 
 
@@ -112,7 +123,7 @@ def _diagnosis(case: _Case, host: str) -> Diagnosis:
         shown.append(sign.evidence())
     fills: dict[str, str] = {"HOST": host} if host else {}
     for sign in case.signs:
-        if sign.peer and sign.causes[0].startswith(("mqtt.", "traffic.", "authorization.")):
+        if _ID.fullmatch(sign.peer) and address_of(sign.peer) is None:
             fills["ID"] = sign.peer
     for fact in reversed(case.facts):
         fills.update(fact.fills)

@@ -36,8 +36,8 @@ _BROKERS_NAMES = ("server", "broker", "mosquitto")
 @dataclass
 class Material:
     """``ends``: (role, file, certificates of that file). ``anchors``: of the broker's
-    ``cafile`` and of boards. ``crls``: files that hold lists; None for the broker's if no
-    configuration is there."""
+    ``cafile`` and of boards. ``served``: the files that a configuration names for its
+    listeners. ``notes``: what of that is not among the files."""
 
     groups: list[Group] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
@@ -45,13 +45,20 @@ class Material:
     cafile_path: str = ""
     board_anchors: list[tuple[str, tuple[Certificate, ...]]] = field(default_factory=list)
     everyone: list[Certificate] = field(default_factory=list)
+    served: set[str] = field(default_factory=set)
     has_conf: bool = False
     has_crl: bool = False
     notes: list[str] = field(default_factory=list)
 
     def of_role(self, role: Role) -> list[End]:
-        """Readable end-entities of that role."""
-        return [one for one in self.ends if one.role == role and one.cert.is_readable]
+        """Readable end-entities of that role; of brokers' those that are served, if it is known."""
+        found = [one for one in self.ends if one.role == role and one.cert.is_readable]
+        served = [one for one in found if one.path in self.served]
+        return served if role == "broker" and served else found
+
+    def is_unused(self, path: str, role: Role | None) -> bool:
+        """Whether another broker's certificate is served than that of ``path``."""
+        return role == "broker" and bool(self.served) and path not in self.served
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,7 @@ def _take_conf(found: Material, conf: Path, by_name: dict[str, list[Path]]) -> s
                 continue
             group.add(path, _CONF_USES[option])
             taken.add(path.absolute())
+            found.served |= {str(path)} if option != "cafile" and option != "crlfile" else set()
             if option == "cafile":
                 found.cafile_path = str(path)
         found.groups.append(group)
