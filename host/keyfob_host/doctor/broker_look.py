@@ -30,8 +30,9 @@ _Found = TypeVar("_Found")
 def look_at_broker(home: Home, log: Path | None = None) -> BrokerSight:
     """The bench's broker; with ``log`` any other's. Error: ``file.*`` of that log."""
     if log is not None:
+        taps = _verdicts(home.broker_dir / EVENTS) if tap_of(home.broker_dir) else ()
         with explain_os_error(log, "read the broker's log"):
-            return BrokerSight(log=_log(_tail(log)), log_path=str(log))
+            return BrokerSight(log=_log(_tail(log)), log_path=str(log), taps=taps)
     running = MosquittoBroker.attach(home.broker_dir)
     path = home.broker_dir / MosquittoBroker.LOG
     if running is None:
@@ -45,6 +46,7 @@ def look_at_broker(home: Home, log: Path | None = None) -> BrokerSight:
         is_up=tap is None or tap.pid is not None,
         name=running.identity_dir.name,
         port=tap.port if tap else running.port,
+        own_port=running.port,
         log=_log(_tail_if_there(path)),
         log_path=str(path),
         chain=_or_none(lambda: load_certs(running.identity_dir / "chain.pem", "its certificate")),

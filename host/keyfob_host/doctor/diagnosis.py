@@ -7,6 +7,7 @@ what ``firmware/errors.txt`` says of it. How one is found is not decided here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -84,9 +85,10 @@ class Diagnosis:
         if known is not None:
             return known
         told = load_device_errors()[self.code]
+        command = re.search(r"keyfob [a-z][\w -]*", told.fix)
+        fix = command[0].strip() if command else f"keyfob doctor --explain {self.code}"
         return Cause(
-            self.code, told.cause, "", "", (self.code,), "", (), (), "", told.fix,
-            "keyfob doctor --explain " + self.code,
+            self.code, told.cause, "", "", (self.code,), "", (), (), "", told.fix, fix
         )  # fmt: skip
 
     @property

@@ -25,6 +25,8 @@ from keyfob_host.doctor.sightings import LogLine, Sightings
 from keyfob_host.errors import KeyfobHostError
 
 _SHOWN = 4
+_LAST_LINES = 12
+_DAY_S = 86_400
 _PORT_CAUSES = {
     "port.missing": "serial.no-port",
     "port.busy": "serial.port-busy",
@@ -69,10 +71,13 @@ def judge(seen: Sightings) -> Diagnosis | None:
 
 
 def trouble(seen: Sightings) -> Event | None:
-    """The error that keeps the board from its connection, None while that stands."""
+    """The error that keeps the board from its connection, None while that stands.
+
+    An identity that it could not use is one too, though it connects with the one of before.
+    """
     board = seen.board
     if board.is_connected():
-        return None
+        return board.last("store.fallback") or board.last("store.rolled-back")
     for event in reversed(board.events):
         if event["ev"] == "error":
             return event
@@ -109,10 +114,11 @@ def _board_itself(seen: Sightings) -> Diagnosis | None:
         )
     said = [line for line in board.lines if line.strip()]
     if any(">>>" in line or "MicroPython v" in line for line in said):
-        last = Evidence("board", said[-1], None)
+        # Not what stands there: it may be a file that was on its way.
+        last = Evidence("board", "MicroPython's prompt, and no event", None, "", "Keyfob's boot")
         return Diagnosis("firmware.file-missing", "likely", (last,), ("settings.missing",))
     if said:
-        last = Evidence("board", said[-1], None)
+        last = Evidence("board", f"{len(said)} lines that are neither the ROM's nor MicroPython's")
         return Diagnosis("serial.noise", "possible", (last,), ("firmware.crash",))
     told = Evidence("host", "it said nothing", seen.now)
     others = ("serial.no-prompt", "serial.wiring")
@@ -175,8 +181,11 @@ def _connection(seen: Sightings) -> Diagnosis | None:
     event = trouble(seen)
     if event is None:
         return None
-    code, at = str(event.get("code", "")), seen.board.at(event)
-    error = seen.board.evidence(event)
+    code, error = str(event.get("code", "")), seen.board.evidence(event)
+    if code == "store.no-identity":
+        # Each slot has its own reason, the active one's first.
+        inner = re.search(r"(?:store|x509)\.[a-z0-9-]+", str(event.get("detail", "")))
+        code = inner[0] if inner else code
     found = _of_client(seen) if code in _CLOSED else None
     found = found or (
         server_certificate(seen, error, code)
@@ -186,7 +195,7 @@ def _connection(seen: Sightings) -> Diagnosis | None:
     )
     if found is not None:
         return found
-    return _by_code(seen, error, code, seen.around(at))
+    return _by_code(error, code, seen.around(error.at))
 
 
 def _way(seen: Sightings, error: Evidence, code: str) -> Diagnosis | None:
@@ -195,33 +204,59 @@ def _way(seen: Sightings, error: Evidence, code: str) -> Diagnosis | None:
     if code == "clock.no-server":
         # It is the time server's name that was looked up.
         return Diagnosis("name.not-resolved", "likely", (error,), ("clock.no-ntp-answer",))
+    if code.startswith("clock.") and code not in ("clock.never-set", "clock.floor-not-kept"):
+        return _time_server(seen, error)
     if code == "tls.name-not-found":
         told = _met(seen) if served and served.stage == "name" else ()
         if told or seen.host.endswith(".local"):
             return Diagnosis("name.not-resolved", "certain", (error, *told))
         return Diagnosis("name.not-resolved", "likely", (error,), ("wifi.no-address",))
-    if code == "tls.refused":
-        for pattern, cause in _NOT_STARTED if not broker.is_up else ():
-            lines = _matching(broker.log[-12:], pattern)
-            if lines:
-                return Diagnosis(cause, "certain", (error, *lines))
-        if broker.is_up and broker.port and seen.port and broker.port != seen.port:
-            told = Evidence(
-                "host",
-                f"port of this bench's broker {broker.name}, and the board's",
-                seen.now,
-                str(seen.port),
-                str(broker.port),
-            )
-            fix = f"keyfob provision --broker {seen.host}:{broker.port}"
-            return Diagnosis(
-                "tcp.wrong-port", "certain", (error, told), ("tcp.listener-down",), fix
-            )
-        told = _met(seen)
-        if told:
-            return Diagnosis("tcp.listener-down", "certain", (error, *told))
-        return Diagnosis("tcp.listener-down", "likely", (error,), ("tcp.wrong-port",))
-    return None
+    if code not in ("tls.refused", "tls.not-tls", *_CLOSED):
+        return None
+    if served is not None and served.is_plain:
+        text = f"{served.host}:{served.port} answers MQTT in clear"
+        told = (Evidence("host", text, seen.now, "no TLS", "TLS"),)
+        return Diagnosis("tcp.wrong-port", "certain", (error, *told))
+    if broker.is_ours and not broker.is_up:
+        return _broker_down(seen, error)
+    return _refused(seen, error) if code == "tls.refused" else None
+
+
+def _time_server(seen: Sightings, error: Evidence) -> Diagnosis:
+    """What a time server said that the board did not take; or it is the board that is ahead."""
+    told = re.search(r"(\d{1,11}), want (\d{1,11}) to", error.text)
+    if told is None:
+        return Diagnosis("clock.no-ntp-answer", "certain", (error,))
+    said_s, floor_s = (int(one) - seen.now.timestamp() for one in told.groups())
+    is_true = abs(said_s) < _DAY_S
+    what = "the latest time that the board has seen" if is_true else "what the time server said"
+    shown = f"{(floor_s if is_true else said_s) / _DAY_S:+.1f} days from this host's clock"
+    compared = Evidence("board", what, error.at, shown, "the same")
+    code = "clock.board-ahead" if is_true and floor_s > _DAY_S else "clock.no-ntp-answer"
+    return Diagnosis(code, "certain", (error, compared))
+
+
+def _broker_down(seen: Sightings, error: Evidence) -> Diagnosis:
+    """Why this bench's own broker does not run, if its last words say it."""
+    for pattern, cause in _NOT_STARTED:
+        lines = _matching(seen.broker.log[-_LAST_LINES:], pattern)
+        if lines:
+            return Diagnosis(cause, "certain", (error, *lines[-2:]))
+    told = Evidence("host", "this bench's broker", seen.now, "not running", "running")
+    return Diagnosis("tcp.listener-down", "certain", (error, told))
+
+
+def _refused(seen: Sightings, error: Evidence) -> Diagnosis:
+    broker = seen.broker
+    if broker.is_up and broker.port and seen.port and broker.port != seen.port:
+        text = f"the board's port, and that of this bench's broker {broker.name}"
+        told = Evidence("host", text, seen.now, str(seen.port), str(broker.port))
+        fix = f"keyfob provision --broker {seen.host}:{broker.port}"
+        return Diagnosis("tcp.wrong-port", "certain", (error, told), fix=fix)
+    met = _met(seen)
+    if met:
+        return Diagnosis("tcp.listener-down", "certain", (error, *met))
+    return Diagnosis("tcp.listener-down", "likely", (error,), ("tcp.wrong-port",))
 
 
 def _met(seen: Sightings) -> tuple[Evidence, ...]:
@@ -266,7 +301,7 @@ def _refused_by_broker(seen: Sightings, error: Evidence, code: str) -> Diagnosis
     return None
 
 
-def _by_code(seen: Sightings, error: Evidence, code: str, lines: tuple[LogLine, ...]) -> Diagnosis:
+def _by_code(error: Evidence, code: str, lines: tuple[LogLine, ...]) -> Diagnosis:
     """By the board's word alone; the broker's log may put another of its causes first."""
     causes = list(causes_of_device_code(code))
     shown: tuple[Evidence, ...] = ()

@@ -8,6 +8,7 @@ broker is this bench's. Signatures are checked; a whole path is for `keyfob cert
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -24,6 +25,11 @@ from keyfob_host.pki.identity import issued_by, leads_to
 from keyfob_host.pki.names import printable
 
 _FAR_S = 86_400  # two clocks further apart than this are not both right
+_REALLY = {
+    "x509.expired": "x509.broker-expired", "store.expired": "client-certificate.expired",
+    "store.anchor-expired": "x509.wrong-anchor",
+}  # fmt: skip
+_DATES = re.compile(r"valid from (\S{20}) to (\S{20}), clock (\S{20})")
 _USAGES = {
     ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth", ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
 }  # fmt: skip
@@ -43,8 +49,8 @@ def server_certificate(seen: Sightings, error: Evidence, code: str) -> Diagnosis
 
 def own_certificate(seen: Sightings, error: Evidence, code: str) -> Diagnosis | None:
     """For ``store.*`` of the board's: what is wrong with its own certificate, or its clock."""
-    if code in ("store.expired", "store.not-yet-valid"):
-        return _dates(seen, error, code, seen.own)
+    if code in ("store.expired", "store.not-yet-valid", "store.anchor-expired"):
+        return _dates(seen, error, code, None)
     return None
 
 
@@ -99,37 +105,45 @@ def _dates(
     seen: Sightings, error: Evidence, code: str, cert: x509.Certificate | None
 ) -> Diagnosis | None:
     """Whose clock is wrong, or whether none is."""
-    ahead_s = seen.board.clock_ahead_s()
-    is_past = code.endswith(".expired")
+    is_past = code.endswith("expired")
     wrong_clock = "clock.board-ahead" if is_past else "clock.board-never-set"
-    really = {
-        "x509.expired": "x509.broker-expired",
-        "store.expired": "client-certificate.expired",
-    }.get(code, "clock.issuer-ahead")
+    really = _REALLY.get(code, "clock.issuer-ahead")
     evidence = [error]
+    limit, clock = _told_dates(error.text, is_past)
     if cert is not None:
         limit = cert.not_valid_after_utc if is_past else cert.not_valid_before_utc
-        is_so = limit < seen.now if is_past else limit > seen.now
-        what = "notAfter" if is_past else "notBefore"
-        whose = "the certificate that the broker shows" if code[0] == "x" else "its certificate"
-        way = "after" if is_past else "before"
-        evidence.append(
-            Evidence("host", f"{what} of {whose}", seen.now, _day(limit), f"{way} {_day(seen.now)}")
-        )
-        if is_so:
-            if code == "x509.expired":
-                evidence += _renewed_on_disk(seen, cert)
+    if limit is not None:
+        what, way = ("notAfter", "after") if is_past else ("notBefore", "before")
+        whose = "the broker's certificate" if code.startswith("x509.") else "its certificate"
+        wanted = f"{way} {_day(seen.now)}"
+        evidence.append(Evidence("host", f"{what} of {whose}", seen.now, _day(limit), wanted))
+        if limit < seen.now if is_past else limit > seen.now:
+            evidence += _renewed_on_disk(seen, cert) if cert is not None else ()
             return Diagnosis(really, "certain", tuple(evidence))
-        if code == "x509.expired" and _is_any_past(seen):
-            return Diagnosis(really, "likely", tuple(evidence), (wrong_clock,))
+    ahead_s = seen.board.clock_ahead_s()
+    if clock is not None and error.at is not None:
+        ahead_s = (clock - error.at).total_seconds()
     if ahead_s is not None and abs(ahead_s) > _FAR_S:
         shown = f"{ahead_s / _FAR_S:+.1f} days from this host's"
-        evidence.append(Evidence("board", "its clock when it was set", None, shown, "the same"))
+        evidence.append(Evidence("board", "its clock", error.at, shown, "the same"))
         return Diagnosis(wrong_clock, "certain", tuple(evidence))
-    if cert is not None:
-        # The certificate is good today, so it is the other clock.
-        return Diagnosis(wrong_clock, "likely", tuple(evidence), (really,))
+    if code == "x509.expired" and _is_any_past(seen):
+        return Diagnosis(really, "likely", tuple(evidence), (wrong_clock,))
     return None
+
+
+def _told_dates(detail: str, is_past: bool) -> tuple[datetime | None, datetime | None]:
+    """The limit that the board saw broken, and its clock, as its error tells both."""
+    found = _DATES.search(detail)
+    if found is None:
+        return None, None
+    try:
+        first, last, clock = (
+            datetime.fromisoformat(one.replace("Z", "+00:00")) for one in found.groups()
+        )
+    except ValueError:
+        return None, None
+    return (last if is_past else first), clock
 
 
 def _renewed_on_disk(seen: Sightings, served: x509.Certificate) -> Iterator[Evidence]:

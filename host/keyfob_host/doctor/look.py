@@ -43,7 +43,9 @@ def look(
     if host:
         on_step(f"looking at {host}:{port}")
         here = _LOOPBACK if ref.virtual is not None and _is_of_bench(host) else None
-        served = look_at_served(host, port, here)
+        # Not through the tap, whose events are the board's.
+        past_tap = broker.own_port if port == broker.port and here else None
+        served = look_at_served(host, port, here, past_tap)
     own, intermediates = _own(home, board)
     return Sightings(
         now=datetime.now(timezone.utc), board=board, broker=_if_same(broker, served, broker_log),

@@ -1,8 +1,9 @@
 """What is met at a broker's address: does the name resolve, who answers, with which chain.
 
-One connection, as a board makes one and without a client certificate. Nothing is verified
-here, and nothing is sent but the handshake. TLS 1.2 is tried first, because its chain is
-plain; a broker that speaks 1.3 alone is told as such, without its chain.
+One connection, as a board makes one, which is broken off when the chain has come: nothing is
+verified here and no certificate is sent. TLS 1.2 is asked for, because its chain is plain; a
+broker that speaks 1.3 alone is told as such, without its chain. Where nobody answers in TLS
+one CONNECT in clear follows, to tell a port of plain MQTT.
 """
 
 from __future__ import annotations
@@ -10,36 +11,45 @@ from __future__ import annotations
 import socket
 import ssl
 import warnings
+from dataclasses import replace
 
+from keyfob_host.broker_probe import connect_packet
 from keyfob_host.doctor.conversation import Conversation
 from keyfob_host.doctor.sightings import Served
 
 _TIMEOUT_S = 2.0
 _CHUNK = 16384
+_CONNACK = b"\x20\x02"
 
 
-def look_at_served(host: str, port: int, address: str | None = None) -> Served:
-    """``address``: where ``host`` is, if this host need not resolve it."""
+def look_at_served(
+    host: str, port: int, address: str | None = None, other_port: int | None = None
+) -> Served:
+    """``address``: where ``host`` is, if this host need not resolve it; ``other_port``: the
+    port there, if it is not ``port``."""
     try:
         found = address or socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
     except OSError as error:
         return Served(host, port, "name", str(error.strerror or error))
+    target = (str(found), other_port or port)
     try:
-        with socket.create_connection((str(found), port), _TIMEOUT_S) as link:
-            link.settimeout(_TIMEOUT_S)
-            return _shake(link, host, port, ssl.TLSVersion.TLSv1_2)
+        with socket.create_connection(target, _TIMEOUT_S) as link:
+            served = _shake(link, host, port)
+        if served.stage == "tls" and not served.version:
+            served = replace(served, is_plain=_is_plain(target))
+        return served
     except OSError as error:
         return Served(host, port, "tcp", str(error.strerror or error))
 
 
-def _shake(link: socket.socket, host: str, port: int, most: ssl.TLSVersion) -> Served:
-    """A handshake, with the records read along the way."""
+def _shake(link: socket.socket, host: str, port: int) -> Served:
+    """A handshake up to the chain, read from the records along the way."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    engine = _context(most).wrap_bio(incoming, outgoing, server_hostname=host)
+    engine = _context().wrap_bio(incoming, outgoing, server_hostname=host)
     seen = Conversation()
     chain: list[bytes] = []
     trouble = ""
-    while True:
+    while not chain:
         try:
             engine.do_handshake()
             break
@@ -71,7 +81,17 @@ def _shake(link: socket.socket, host: str, port: int, most: ssl.TLSVersion) -> S
     return Served(host, port, stage, trouble, engine.version() or seen.version, tuple(chain))
 
 
-def _context(most: ssl.TLSVersion) -> ssl.SSLContext:
+def _is_plain(target: tuple[str, int]) -> bool:
+    """Whether MQTT in clear is answered with a CONNACK, whatever is in it."""
+    try:
+        with socket.create_connection(target, _TIMEOUT_S) as link:
+            link.sendall(connect_packet("keyfob-probe"))
+            return link.recv(2) == _CONNACK
+    except OSError:
+        return False
+
+
+def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Only looked at: what a board must refuse has to be seen here as well.
     context.check_hostname = False
@@ -79,5 +99,5 @@ def _context(most: ssl.TLSVersion) -> ssl.SSLContext:
     context.set_ciphers("ALL:@SECLEVEL=0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        context.maximum_version = most
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -101,7 +101,8 @@ class BoardSight:
 class BrokerSight:
     """The broker that the board is to reach, as far as this machine can look into it.
 
-    ``is_ours``: this bench's, so what follows is known. ``port``: where boards connect.
+    ``is_ours``: this bench's, so what follows is known. ``port``: where boards connect, at its
+    tap if it has one, and ``own_port`` its own.
     ``chain``: of its file; ``clients_ca`` and ``crls``: what it was started with.
     """
 
@@ -109,6 +110,7 @@ class BrokerSight:
     is_up: bool = False
     name: str = ""
     port: int = 0
+    own_port: int = 0
     log: tuple[LogLine, ...] = ()
     log_path: str = ""
     chain: tuple[x509.Certificate, ...] = ()
@@ -123,6 +125,7 @@ class Served:
 
     ``stage``: how far it came: ``name``, ``tcp``, ``tls`` or ``done``; ``trouble``: why no
     further. ``chain``: the certificates shown, in DER; TLS 1.3 alone hides them.
+    ``is_plain``: MQTT in clear was answered.
     """
 
     host: str
@@ -131,6 +134,7 @@ class Served:
     trouble: str = ""
     version: str = ""
     chain: tuple[bytes, ...] = ()
+    is_plain: bool = False
 
 
 @dataclass(frozen=True)

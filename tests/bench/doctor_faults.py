@@ -1,0 +1,465 @@
+"""Faults of the catalogue, seeded on a virtual bench, and the cause that each must be told as.
+
+One virtual ESP32 with the whole firmware, real mosquitto behind a tap, a time server. Each
+fault begins with a bench that is well and a board that boots. Certificates come from
+Keyfob's authority where it makes such ones, else from `certificates`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from certificates import as_version_1, make_ca, make_leaf
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+from firmware_bench import Mosquitto
+from provision_bench import KIND, powered_board
+
+from keyfob_host.boards import BoardRef
+from keyfob_host.broker import MosquittoBroker
+from keyfob_host.doctor.ladder import Ladder, climb
+from keyfob_host.doctor.look import look
+from keyfob_host.doctor.tap_daemon import start_tap, stop_tap, tap_of
+from keyfob_host.errors import KeyfobHostError
+from keyfob_host.home import Home
+from keyfob_host.ntp import Mode, NtpServer
+from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.identity import Identity
+from keyfob_host.pki.profiles import load_profile
+from keyfob_host.provision.provisioning import provision_board
+from keyfob_host.provision.settings import Settings
+from keyfob_host.sync import sync_board
+from keyfob_host.transport import open_transport
+from keyfob_host.virtual import VirtualBoard
+
+BROKER = "broker.keyfob.test"
+DEVICE = "sensor-01"
+DAY = timedelta(days=1)
+WAIT_S = 30.0
+
+
+class FaultBench:
+    """`running` makes one; `restore` gives each fault a bench that is well."""
+
+    def __init__(self, folder: Path, ref: BoardRef, home: Home, ntp: NtpServer) -> None:
+        self.folder, self.ref, self.home, self.ntp = folder, ref, home, ntp
+        assert ref.virtual is not None
+        self.virtual: VirtualBoard = ref.virtual
+        self.authority = Authority.ephemeral(
+            "Bench CA", profile=load_profile("root", kind="authority")
+        )
+        self.device = self.authority.issue_device(DEVICE)
+        self.device.write(home.certs_dir / "device" / DEVICE)
+        self.identity_dir = folder / "identity" / BROKER
+        self.broker_port = 0
+        self.broker: MosquittoBroker | None = None
+        self.other: Mosquitto | None = None
+        self.stack = contextlib.ExitStack()
+        self._given: tuple[Any, ...] = ()
+
+    @property
+    def port(self) -> int:
+        """Where the board connects."""
+        tap = tap_of(self.home.broker_dir)
+        assert tap is not None
+        return tap.port
+
+    def restore(self) -> None:
+        """Undo what the last fault did, and let the board boot."""
+        self.stack.close()
+        self.virtual.link(None)
+        self.virtual.wifi(True)
+        self.ntp.mode, self.ntp.offset_s = Mode.OK, 0.0
+        self.serve(self.authority.issue_broker(BROKER))
+        if tap_of(self.home.broker_dir) is None:
+            target = ("127.0.0.1", self.broker_port)
+            start_tap(self.home.broker_dir, "127.0.0.1", 0, target)
+        self.provision()
+
+    def end(self) -> None:
+        self.stack.close()
+        self.end_brokers()
+        stop_tap(self.home.broker_dir)
+
+    def end_brokers(self) -> None:
+        for one in (self.broker, self.other):
+            if one is not None:
+                one.stop()
+        self.broker = self.other = None
+
+    def serve(
+        self,
+        identity: Identity,
+        *,
+        ca: Authority | None = None,
+        crl: bytes | None = None,
+        chain: bytes | None = None,
+    ) -> None:
+        """Run the bench's broker with these on its port."""
+        self.end_brokers()
+        identity.write(self.identity_dir, force=True)
+        if chain is not None:
+            (self.identity_dir / "chain.pem").write_bytes(chain)
+        (self.folder / "ca.pem").write_bytes((ca or self.authority).cert_pem())
+        if crl is not None:
+            (self.folder / "crl.pem").write_bytes(crl)
+        broker = MosquittoBroker(
+            self.home.broker_dir, identity_dir=self.identity_dir,
+            ca_pem_path=self.folder / "ca.pem", port=self.broker_port,
+            crl_path=self.folder / "crl.pem" if crl else None,
+        )  # fmt: skip
+        broker.start()
+        self.broker, self.broker_port = broker, broker.port
+
+    def serve_otherwise(self, *lines: str, identity: Identity | None = None) -> None:
+        """Run a mosquitto that is not the bench's, its configuration as given, on the port."""
+        self.end_brokers()
+        folder = self.folder / "other"
+        (identity or self.authority.issue_broker(BROKER)).write(folder / "id", force=True)
+        (folder / "ca.pem").write_bytes(self.authority.cert_pem())
+        files = [
+            f"cafile {folder}/ca.pem",
+            f"certfile {folder}/id/chain.pem",
+            f"keyfile {folder}/id/key.pem",
+            "require_certificate true",
+        ]
+        self.other = Mosquitto(folder, [*files, *lines], self.broker_port)
+
+    def provision(self, identity: Identity | None = None, **settings: Any) -> None:
+        """Identity and settings, whatever they are, and a boot."""
+        given = {"broker": f"{BROKER}:{self.port}", "app": {"period_s": 1}, **settings}
+        given.setdefault("ntp", [f"ntp.keyfob.test:{self.ntp.port}"])
+        wanted = (identity or self.device, given)
+        if self._given == wanted:
+            self.virtual.reset()
+            return
+        provision_board(self.ref, wanted[0], Settings(**given), checked=False)
+        self._given = wanted
+
+    def edit(self, path: str, change: Callable[[bytes], bytes | None]) -> None:
+        """Change a file on the board (None removes it), and let it boot."""
+        self._given = ()
+        with open_transport(self.ref) as board:
+            content = change(board.read(path))
+            if content is None:
+                board.exec(f"import os\nos.remove({path!r})", doing="removing a file")
+            else:
+                board.write(path, content)
+        self.virtual.reset()
+
+    def reboot(self) -> None:
+        self.virtual.reset()
+
+    def wait_console(self, *texts: str) -> None:
+        """Until one of them is among what it printed since its last boot."""
+        path, end = Path(self.virtual.info()["log"]), time.monotonic() + WAIT_S
+        while time.monotonic() < end:
+            said = path.read_text(errors="replace").rpartition('"ev":"boot"')[2]
+            if any(text in said for text in texts):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"waited {WAIT_S} s in vain for {texts}")
+
+    def diagnose(self) -> Ladder:
+        """As ``keyfob doctor`` does it."""
+        log = self.folder / "other" / "mosquitto.log" if self.other else None
+        return climb(look(self.ref, self.home, broker_log=log))
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[FaultBench]:
+    """A bench in ``folder``, ended afterwards."""
+    with powered_board(folder) as ref, NtpServer() as ntp:
+        sync_board(ref, reset=False)
+        home = Home(folder / "home")
+        home.ensure()
+        bench = FaultBench(folder, ref, home, ntp)
+        try:
+            yield bench
+        finally:
+            bench.end()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``row``: of the field's catalogue, None for one that has none; ``codes``: all that the
+    verdict may be."""
+
+    name: str
+    row: int | None
+    codes: tuple[str, ...]
+    make: Callable[[FaultBench], None]
+    is_quick: bool = False
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _serve(bench: FaultBench, identity: Identity, **how: Any) -> None:
+    bench.serve(identity, **how)
+    bench.reboot()
+
+
+def _broker(bench: FaultBench, name: str = BROKER, **how: Any) -> Identity:
+    return bench.authority.issue_broker(name, **how)
+
+
+def _old(days: int = 30) -> dict[str, datetime]:
+    return {"not_before": _now() - days * DAY, "not_after": _now() - DAY}
+
+
+def _not_reloaded(bench: FaultBench) -> None:
+    _serve(bench, _broker(bench, **_old()))
+    _broker(bench).write(bench.identity_dir, force=True)
+
+
+def _board_ahead(bench: FaultBench) -> None:
+    # The board keeps the latest time it has seen, so that has to be undone.
+    bench.stack.callback(bench.edit, "/clock", lambda _: None)
+    bench.ntp.offset_s = 7 * 365.25 * 86_400
+    bench.reboot()
+
+
+def _floor_ahead(bench: FaultBench) -> None:
+    _board_ahead(bench)
+    bench.wait_console("store.expired")
+    bench.ntp.offset_s = 0.0
+    bench.reboot()
+
+
+def _far_time(bench: FaultBench) -> None:
+    bench.ntp.offset_s = -30 * 365.25 * 86_400
+    bench.reboot()
+
+
+def _silent_time(bench: FaultBench) -> None:
+    bench.ntp.mode = Mode.SILENT
+    bench.reboot()
+
+
+def _no_intermediate(bench: FaultBench) -> None:
+    below = bench.authority.issue_intermediate()
+    device = below.issue_device(DEVICE)
+    device.write(bench.home.certs_dir / "device" / DEVICE, force=True)
+    bench.stack.callback(
+        lambda: bench.device.write(bench.home.certs_dir / "device" / DEVICE, force=True)
+    )
+    identity = below.issue_broker(BROKER)
+    bench.serve(identity, chain=identity.cert_pem())
+    bench.provision(device)
+
+
+def _ca_version_1(bench: FaultBench) -> None:
+    ca = make_ca()
+    bench.provision(replace(bench.device, anchors=(_read(as_version_1(ca, ca).der),)))
+
+
+def _same_subject(bench: FaultBench) -> None:
+    ca = make_ca(DEVICE)
+    pair = make_leaf(ca, DEVICE, usage=x509.ExtendedKeyUsageOID.CLIENT_AUTH)
+    bench.provision(
+        Identity(cert=_read(pair.der), anchors=bench.device.anchors, key=_key(pair.key_der()))
+    )
+
+
+def _read(der: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(der)
+
+
+def _key(der: bytes) -> ec.EllipticCurvePrivateKey:
+    key = load_der_private_key(der, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
+
+
+def _revoked(bench: FaultBench) -> None:
+    _serve(bench, _broker(bench), crl=_crl(bench, DAY, bench.device.cert.serial_number))
+
+
+def _overdue(bench: FaultBench) -> None:
+    _serve(bench, _broker(bench), crl=_crl(bench, -DAY))
+
+
+def _crl(bench: FaultBench, ends: timedelta, *serials: int) -> bytes:
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    builder = x509.CertificateRevocationListBuilder().issuer_name(bench.authority.cert.subject)
+    builder = builder.last_update(_now() - 9 * DAY).next_update(_now() + ends)
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial)
+        builder = builder.add_revoked_certificate(entry.revocation_date(_now() - 2 * DAY).build())
+    signed = builder.sign(bench.authority.key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM)
+
+
+def _otherwise(*lines: str) -> Callable[[FaultBench], None]:
+    def make(bench: FaultBench) -> None:
+        bench.serve_otherwise(*lines)
+        bench.reboot()
+
+    return make
+
+
+def _foreign_device(bench: FaultBench) -> None:
+    foreign = Authority.ephemeral("Somebody else's CA").issue_device(DEVICE)
+    bench.provision(replace(foreign, anchors=bench.device.anchors))
+
+
+def _device(**how: Any) -> Callable[[FaultBench], None]:
+    def make(bench: FaultBench) -> None:
+        times = {key: _now() + value for key, value in how.items() if key.startswith("not_")}
+        rest = {key: value for key, value in how.items() if key not in times}
+        bench.provision(bench.authority.issue_device(DEVICE, **times, **rest))
+
+    return make
+
+
+def _edit(path: str, change: Callable[[bytes], bytes | None]) -> Callable[[FaultBench], None]:
+    return lambda bench: bench.edit(path, change)
+
+
+def _key_of_another(bench: FaultBench) -> None:
+    bench.provision(replace(bench.device, key=ec.generate_private_key(ec.SECP256R1())))
+
+
+def _does_not_start(files: Callable[[FaultBench], None]) -> Callable[[FaultBench], None]:
+    """The bench's broker with something in its files that mosquitto refuses."""
+
+    def make(bench: FaultBench) -> None:
+        bench.end_brokers()
+        files(bench)
+        with contextlib.suppress(KeyfobHostError):
+            MosquittoBroker(
+                bench.home.broker_dir, identity_dir=bench.identity_dir,
+                ca_pem_path=bench.folder / "ca.pem", port=bench.broker_port,
+            ).start()  # fmt: skip
+        bench.reboot()
+
+    return make
+
+
+def _other_key(bench: FaultBench) -> None:
+    other = _broker(bench)
+    (bench.identity_dir / "cert.pem").write_bytes(other.cert_pem())
+    (bench.identity_dir / "chain.pem").write_bytes(other.chain_pem())
+
+
+def _plain_port(bench: FaultBench) -> None:
+    bench.end_brokers()
+    bench.other = Mosquitto(bench.folder / "other", ["allow_anonymous true"], bench.broker_port)
+    bench.reboot()
+
+
+def _stopped(bench: FaultBench) -> None:
+    bench.end_brokers()
+    bench.reboot()
+
+
+def _no_wifi(bench: FaultBench) -> None:
+    bench.virtual.wifi(False)
+    bench.reboot()
+    bench.wait_console('"code":"wifi.')
+
+
+def _many(bench: FaultBench) -> None:
+    import socket
+
+    bench.serve_otherwise("use_identity_as_username true", "max_connections 1")
+    bench.stack.enter_context(socket.create_connection(("127.0.0.1", bench.broker_port), 5))
+    bench.reboot()
+
+
+def _denied(bench: FaultBench) -> None:
+    acl = bench.folder / "acl"
+    acl.write_text("pattern read devices/%u/#\n")
+    bench.serve_otherwise(
+        "use_identity_as_username true", f"acl_file {acl}", "allow_anonymous false"
+    )
+    bench.reboot()
+
+
+def _powered_off(bench: FaultBench) -> None:
+    bench.virtual.power(False)
+    bench.stack.callback(lambda: bench.virtual.power(True))
+
+
+USER = "use_identity_as_username true"
+FAULTS = (
+    Fault("silent-time-server", 1, ("clock.no-ntp-answer",), _silent_time),
+    Fault("issued-in-the-future", 2, ("clock.issuer-ahead",), lambda bench: _serve(
+        bench, _broker(bench, not_before=_now() + 3 * DAY, not_after=_now() + 9 * DAY))),
+    Fault("broker-expired", 3, ("x509.broker-expired",),
+          lambda bench: _serve(bench, _broker(bench, **_old())), True),
+    Fault("broker-not-reloaded", 3, ("x509.broker-expired",), _not_reloaded),
+    Fault("board-ahead", 4, ("clock.board-ahead",), _board_ahead),
+    Fault("floor-ahead", 4, ("clock.board-ahead",), _floor_ahead),
+    Fault("time-of-1996", None, ("clock.no-ntp-answer",), _far_time),
+    Fault("another-ca", 5, ("x509.wrong-anchor",), lambda bench: _serve(
+        bench, Authority.ephemeral("Somebody else's CA").issue_broker(BROKER))),
+    Fault("ca-made-anew", 5, ("x509.wrong-anchor",), lambda bench: _serve(
+        bench, Authority.ephemeral("Bench CA").issue_broker(BROKER))),
+    Fault("no-intermediate", 6, ("x509.missing-intermediate",), _no_intermediate),
+    Fault("ca-version-1", 7, ("x509.ca-without-ca-true",), _ca_version_1),
+    Fault("same-subject", 8, ("x509.same-subject-twice",), _same_subject),
+    Fault("wrong-name", 9, ("x509.name-not-in-san",),
+          lambda bench: _serve(bench, _broker(bench, "other.keyfob.test"))),
+    Fault("device-of-another-ca", 12, ("client-certificate.unknown-ca",), _foreign_device, True),
+    Fault("device-expired", 13, ("client-certificate.expired",),
+          _device(not_before=-30 * DAY, not_after=-DAY)),
+    Fault("revoked", 15, ("client-certificate.revoked",), _revoked, True),
+    Fault("crl-overdue", 16, ("client-certificate.crl-overdue",), _overdue),
+    Fault("device-for-a-server", 17, ("client-certificate.wrong-usage",),
+          _device(eku=("serverAuth",))),
+    Fault("broker-for-a-client", 18, ("x509.broker-wrong-usage",),
+          lambda bench: _serve(bench, _broker(bench, eku=("clientAuth",)))),
+    Fault("key-of-another", 19, ("client-certificate.key-mismatch",), _key_of_another),
+    Fault("cut-short", 22, ("store.truncated",), _edit("/id/a/cert.der", lambda one: one[:200])),
+    Fault("tls-1.3-only", 23, ("tls.version",), _otherwise(USER, "tls_version tlsv1.3")),
+    Fault("no-shared-cipher", 24, ("tls.no-shared-cipher",),
+          _otherwise(USER, "tls_version tlsv1.2", "ciphers DHE-RSA-AES128-SHA256")),
+    Fault("broker-does-not-start", 28, ("tcp.listener-down",), _does_not_start(_other_key)),
+    Fault("broker-stopped", 28, ("tcp.listener-down",), _stopped),
+    Fault("plain-port", 29, ("tcp.wrong-port",), _plain_port),
+    Fault("other-port", 29, ("tcp.wrong-port",),
+          lambda bench: bench.provision(broker=f"{BROKER}:9")),
+    Fault("no-such-name", 30, ("name.not-resolved",),
+          lambda bench: bench.provision(broker="nowhere.invalid:8883")),
+    Fault("not-mapped", 31, ("authorization.not-mapped",), _otherwise("allow_anonymous false")),
+    Fault("denied-topic", 34, ("authorization.denied-topic",), _denied),
+    Fault("oversize", 35, ("traffic.packet-too-large",),
+          _otherwise(USER, "max_packet_size 100")),
+    Fault("too-many-connections", 36, ("mqtt.too-many-connections",), _many),
+    Fault("no-settings", None, ("settings.missing",), _edit("/keyfob.json", lambda _: None)),
+    Fault("bad-setting", None, ("settings.missing",),
+          _edit("/keyfob.json", lambda one: one.replace(b'"tls"', b'"verify"'))),
+    Fault("no-access-point", None, ("wifi.no-access-point",), _no_wifi),
+    Fault("wifi-password", None, ("wifi.password",), lambda bench: bench.provision(
+        wifi_ssid="keyfob-bench", wifi_password="not the password")),
+    Fault("power-off", None, ("serial.no-answer",), _powered_off),
+)  # fmt: skip
+
+# Rows of the field's catalogue without a fault above, and why.
+NOT_REACHED = {
+    10: "Keyfob's client always sends the server name",
+    11: "Keyfob's client always sends its certificate",
+    14: "not seeded yet: a broker whose clock is behind",
+    20: "not seeded yet: PEM where DER is wanted",
+    21: "Keyfob's engine takes EC keys; only MicroPython's axTLS does not",
+    25: "not seeded yet: a board without a piece of memory that is large enough",
+    26: "not seeded yet: a chain larger than the board's buffer",
+    27: "not seeded yet: RSA-1024 or SHA-1",
+    32: "not seeded yet: two boards with one client identifier",
+    33: "not seeded yet: a board too busy for its keep alive",
+    37: "not seeded yet: a peer that does not answer",
+    38: "not seeded yet: it takes a cloud's broker",
+    39: "not seeded yet: a virtual ESP8266 with MicroPython's own TLS",
+}
+KIND_OF_BENCH = KIND
