@@ -6,14 +6,17 @@ with a real mosquitto. The verdict must be its row's, and nothing else may be fo
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -30,7 +33,9 @@ from doctor_rig import (
 )
 
 from keyfob_host.broker_probe import connect_packet
-from keyfob_host.doctor.offline.examining import Examination
+from keyfob_host.doctor.offline.examining import Examination, examine
+from keyfob_host.doctor.tap import Tap
+from keyfob_host.errors import ExitStatus, KeyfobHostError
 
 pytestmark = [
     pytest.mark.mosquitto,
@@ -114,7 +119,10 @@ def wrong_name(folder: Folder) -> None:  # 9
 
 def none_sent(folder: Folder) -> None:  # 11
     folder.device = None
-    once(folder, "did not return", made=folder.context())
+    with folder.run():
+        for _ in range(2):
+            folder.connect(folder.context())
+        folder.wait_for("did not return")
 
 
 def other_ca(folder: Folder) -> None:  # 12
@@ -346,3 +354,249 @@ def test_a_bench_that_is_well_has_no_finding(tmp_path: Path, stamps: str) -> Non
     found = folder.examine(host=NAME)
     assert not found.diagnoses and not found.other and not found.notes, told(found)
     assert any("broker's log" in what for _, what in found.looked_at)
+
+
+# Logs that no mosquitto of this bench writes: other versions, other loggers, the boards' own
+
+
+CONSOLE = """\
+ets Jul 29 2019 12:21:46\r
+rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r
+kf {"t":0,"ev":"boot","cause":"pwron","device":"51972a00","version":"0.1.0"}\r
+kf {"t":104,"ev":"wifi.up","ip":"192.0.2.7"}\r
+kf {"t":112,"ev":"clock.set","offset_ms":null,"server":"ntp.keyfob.test","unix_s":%d}\r
+"""
+FAILED = 'kf {"t":300,"ev":"error","code":"%s","detail":"","retry":"stop","next_ms":0}\r\n'
+UP = 'kf {"t":298,"ev":"mqtt.up","client_id":"sensor-01","host":"h","port":8883}\r\n'
+
+
+def written(tmp_path: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (tmp_path / f"{name}.log").write_text(text)
+    return tmp_path
+
+
+def codes(folder: Path, **how: object) -> list[str]:
+    found = examine([folder], NOW, **how)  # type: ignore[arg-type]
+    return [one.code for one in found.diagnoses]
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("clock.never-set", "clock.board-never-set"),
+        ("x509.wrong-name", "x509.name-not-in-san"),
+        ("x509.untrusted", "x509.wrong-anchor"),
+        ("tls.refused", "tcp.listener-down"),
+        ("tls.name-not-found", "name.not-resolved"),
+        ("tls.no-memory", "tls.heap-too-small"),
+        ("tls.record-overflow", "tls.chain-over-buffer"),
+        ("wifi.wrong-password", "wifi.password"),
+        ("config.missing", "settings.missing"),
+    ],
+)
+def test_a_boards_console_alone_is_enough(tmp_path: Path, code: str, cause: str) -> None:
+    text = CONSOLE % NOW.timestamp() + FAILED % code
+    assert cause in codes(written(tmp_path, console=text))[:1]
+
+
+def test_what_a_board_came_past_is_over(tmp_path: Path) -> None:
+    text = CONSOLE % NOW.timestamp() + FAILED % "tls.refused" + UP
+    found = examine([written(tmp_path, console=text)], NOW)
+    assert not found.diagnoses and [one.kind for one in found.past] == ["tls.refused"]
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("ValueError: The certificate is not correctly signed by the trusted CA",
+         "x509.wrong-anchor"),
+        ("OSError: -202", "name.not-resolved"),
+        ("ImportError: no module named 'umqtt'", "firmware.file-missing"),
+        ("MemoryError: memory allocation failed, allocating 16717 bytes", "firmware.out-of-memory"),
+        ("Brownout detector was triggered", "firmware.power"),
+    ],
+)  # fmt: skip
+def test_tracebacks_and_boot_messages_are_read(tmp_path: Path, line: str, cause: str) -> None:
+    text = f"MicroPython v1.28 on ESP32\nTraceback (most recent call last):\n{line}\n"
+    assert codes(written(tmp_path, board=text))[:1] == [cause]
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    ["1795200000: ", "2026-11-20T18:40:00Z: ", "2026-11-20 18:40:00: ", "",
+     "Nov 20 18:40:00 host mosquitto[4711]: 1795200000: "],
+)  # fmt: skip
+def test_a_brokers_log_is_read_in_each_form_of_time(tmp_path: Path, stamp: str) -> None:
+    lines = (
+        "mosquitto version 2.0.18 running",
+        "New connection from 192.0.2.7:4711 on port 8883.",
+        "OpenSSL Error[0]: error:0A0000C7:SSL routines::peer did not return a certificate",
+        "Client <unknown> disconnected: Protocol error.",
+    )
+    folder = written(tmp_path, mosquitto="".join(f"{stamp}{line}\n" for line in lines))
+    found = examine([folder], NOW)
+    assert [one.code for one in found.diagnoses] == ["client-certificate.not-sent"]
+    assert (found.diagnoses[0].evidence[0].at is not None) == bool(stamp)
+
+
+def test_clocks_that_differ_are_told_and_lined_up(tmp_path: Path) -> None:
+    broker = (
+        f"{int(NOW.timestamp())}: New client connected from 192.0.2.7:1 as sensor-01 (p2, c1).\n"
+    )
+    folder = written(tmp_path, mosquitto=broker, console=CONSOLE % (NOW.timestamp() + 500) + UP)
+    found = examine([folder], NOW)
+    assert found.board_ahead_s == 500 and any("--board-ahead 500" in one for one in found.notes)
+    again = examine([folder], NOW, board_ahead_s=500.0)
+    assert again.board_ahead_s is None and not again.diagnoses
+
+
+def test_a_board_of_years_to_come_is_ahead(tmp_path: Path) -> None:
+    text = CONSOLE % (NOW + 30 * YEARS).timestamp() + FAILED % "x509.expired"
+    assert codes(written(tmp_path, console=text)) == ["clock.board-ahead"]
+
+
+def test_what_the_tap_saw_served_is_held_against_the_file(tmp_path: Path) -> None:
+    """Renewed on disk, and not reloaded."""
+    folder = Folder(tmp_path / "bench")
+    folder.broker = make_leaf(folder.ca, "broker", (NAME,), before=-9 * DAY, after=-DAY)
+    events: list[str] = []
+    with folder.run(), Tap(
+        ("127.0.0.1", folder.port), on_event=lambda one: events.append(json.dumps(one.as_dict()))
+    ) as tap:  # fmt: skip
+        folder.port = tap.port
+        folder.connect()
+        assert tap.wait(lambda ones: ones and not ones[0].alive, 20)
+        folder.wait_for("rror")
+    folder.broker = make_leaf(folder.ca, "broker", (NAME,), key=folder.broker.key)
+    folder.write("server.crt", folder.broker.chain_pem())
+    folder.write("tap.jsonl", "\n".join(events))
+    found = folder.examine()
+    assert [one.code for one in found.diagnoses] == ["x509.broker-expired"], told(found)
+    shown = found.diagnoses[0].evidence
+    assert {one.source for one in shown} == {"broker", "wire"}
+    assert any("sha256" in one.seen and "sha256" in one.wanted for one in shown)
+
+
+def test_a_configuration_from_elsewhere_finds_its_files_beside_it(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "bench")
+    expired(folder)
+    moved = tmp_path / "copied"
+    shutil.move(folder.path, moved)
+    conf = (moved / "mosquitto.conf").read_text()
+    (moved / "mosquitto.conf").write_text(conf.replace(str(folder.path), "/etc/mosquitto/certs"))
+    found = examine([moved], NOW + timedelta(minutes=1))
+    assert [one.code for one in found.diagnoses] == ["client-certificate.expired"], told(found)
+    (moved / "server.key").unlink()
+    found = examine([moved], NOW + timedelta(minutes=1))
+    assert any("keyfile /etc/mosquitto/certs/server.key" in one for one in found.notes)
+
+
+# Whatever there is
+
+
+def mixture(random: Random, folder: Path, pieces: list[bytes]) -> None:
+    names = ["a.log", "b.pem", "c.conf", "tap.jsonl", "d.der", "noend", "key.pem", "e.txt", "f.crl"]
+    for name in random.sample(names, random.randint(1, len(names))):
+        content = bytearray(b"".join(random.choices(pieces, k=random.randint(1, 4))))
+        for _ in range(random.randint(0, 6)):
+            if content:
+                at = random.randrange(len(content))
+                content[at : at + random.randint(0, 9)] = random.randbytes(random.randint(0, 5))
+        folder.joinpath(name).write_bytes(content[: random.choice((len(content), 700, 40))])
+
+
+def survives(tmp_path: Path, seeds: range) -> None:
+    folder = Folder(tmp_path / "bench")
+    crl_overdue(folder)
+    text = CONSOLE % NOW.timestamp() + FAILED % "x509.untrusted" + UP
+    tap = '{"connection":1,"what":"summary","causes":["x509.wrong-anchor",7],"alert":[],"at":9}\n'
+    chain = '{"connection":1,"what":"certificate","from":"broker","der":["MAA=",5],"at":"x"}\n'
+    pieces = [path.read_bytes() for path in sorted(folder.path.rglob("*")) if path.is_file()]
+    pieces += [text.encode(), tap.encode(), chain.encode(), b"\0\xff\xfe", folder.ca.der, b"[" * 99]
+    assert folder.device is not None
+    lines = (folder.device.key_pem() + folder.broker.key_pem()).decode().splitlines()
+    lines = [line for line in lines if "-" not in line]
+    secret = [line[at : at + 16] for line in lines for at in (0, 20, 40) if len(line) > at + 15]
+    assert secret
+    for seed in seeds:
+        given = tmp_path / str(seed)
+        given.mkdir()
+        mixture(Random(seed), given, pieces)
+        try:
+            found = examine([given], NOW)
+        except KeyfobHostError as refused:
+            assert refused.code == "doctor.nothing-to-read", seed
+        else:
+            json.dumps(found.as_dict())
+            shown = told(found)
+            assert not any(piece in shown for piece in secret), seed
+            assert all(c.isprintable() or c == "\n" for c in shown), seed
+        shutil.rmtree(given)
+
+
+def test_any_mixture_of_files_gets_an_answer(tmp_path: Path) -> None:
+    survives(tmp_path, range(60))
+
+
+@pytest.mark.slow
+def test_many_mixtures_of_files_get_an_answer(tmp_path: Path) -> None:
+    survives(tmp_path, range(1000, 4000))
+
+
+# The command
+
+
+def keyfob(*words: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "keyfob_host", "doctor", *words],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_the_command_names_cause_both_ends_and_a_fix(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "bench")
+    expired(folder)
+    done = keyfob("--files", str(folder.path), "--host", NAME)
+    assert done.returncode == ExitStatus.IDENTITY, done.stdout + done.stderr
+    assert (
+        "client-certificate.expired" in done.stdout and "certificate verify failed" in done.stdout
+    )
+    assert "notAfter" in done.stdout and "keyfob cert renew sensor-01" in done.stdout
+    told = json.loads(keyfob("--json", "--files", str(folder.path)).stdout)
+    assert told["diagnoses"][0]["row"] == 13
+    assert {one["source"] for one in told["diagnoses"][0]["evidence"]} == {"board", "broker"}
+    # The files one by one, and judged before the certificate expired.
+    names = [str(path) for path in folder.path.rglob("*") if path.is_file()]
+    at = (NOW - 3 * DAY).isoformat()
+    assert json.loads(keyfob("--json", "--files", *names).stdout)["diagnoses"][0]["row"] == 13
+    assert (
+        "client-certificate.expired (certain)" not in keyfob("--files", *names, "--at", at).stdout
+    )
+
+
+def test_the_command_says_when_nothing_is_wrong(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "bench")
+    with folder.run():
+        assert folder.connect() == CONNACK
+    done = keyfob("--files", str(folder.path))
+    assert done.returncode == 0 and "nothing wrong in what is there" in done.stdout
+    assert "mosquitto's configuration" in done.stdout and "broker's log" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "status"),
+    [
+        (["nothing.log"], "file.missing", ExitStatus.INPUT),
+        ([os.devnull], "doctor.nothing-to-read", ExitStatus.INPUT),
+        ([".", "--at", "tomorrow"], "doctor.bad-time", ExitStatus.USAGE),
+        ([".", "--host", "mqtts://h:8883"], "doctor.bad-host", ExitStatus.USAGE),
+        ([".", "--board", "esp9"], "board.unknown-kind", ExitStatus.USAGE),
+    ],
+)
+def test_a_wrong_word_is_told_with_what_is_right(words: list[str], code: str, status: int) -> None:
+    done = keyfob("--json", "--files", *words)
+    told = json.loads(done.stdout)["error"]
+    assert (done.returncode, told["code"]) == (status, code) and told["fix"]

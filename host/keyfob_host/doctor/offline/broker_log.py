@@ -31,6 +31,8 @@ _TLS = re.compile(r"(?:OpenSSL Error|Client connection from (\S{1,60}?)(?::\d{1,
 _OF_CLIENT = re.compile(r"Client (?!<unknown>)\S{1,200} ")
 # 2.0 writes so of a client that was let in and whose TCP connection was reset.
 _VANISHED = re.compile(r"Client (?!<unknown>)\S{1,200} disconnected: Protocol error")
+_RUNNING = re.compile(r"mosquitto version \S{1,20} running")
+_NOT_SENT = "peer did not return a certificate"
 _EOF = "unexpected eof while reading"
 _USER = f"u'{HOST_ID}'"
 _OTHER = re.compile(
@@ -63,11 +65,13 @@ def read_broker_log(where: str, lines: list[tuple[int, str]], now: datetime) -> 
     address = ""
     came: list[tuple[int, Arrival]] = []
     previous = ""
+    is_first = False
     for number, whole in lines:
         at, line = split(whole, now)
         if _EOF in previous and _OF_CLIENT.match(line) and signs:
             signs.pop()  # it was let in before, and went without a close_notify
         previous = line
+        is_first = is_first or bool(_RUNNING.match(line))
         read.saw(at)
         connection, let_in = _CONNECTION.match(line), LET_IN.match(line)
         if connection:
@@ -79,7 +83,10 @@ def read_broker_log(where: str, lines: list[tuple[int, str]], now: datetime) -> 
         elif not line.startswith(_ANNOUNCED):
             sign = _sign(f"{where}:{number}", line, at, address)
             if sign is not None:
-                signs.append(sign)
+                # So `keyfob broker` looks whether it is up, if it has no identity of its own.
+                is_look = is_first and _NOT_SENT in line and sign.peer.startswith(_LOOPBACK)
+                signs.append(replace(sign, is_echo=sign.is_echo or is_look))
+                is_first = False
     read.signs = [
         one
         for one in merged([_judged(one, index, came, read.last) for index, one in enumerate(signs)])

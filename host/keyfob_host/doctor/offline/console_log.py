@@ -27,7 +27,19 @@ _MOST_TEXT = 120
 # A reset tells of trouble only where the board starts again and again.
 _RESET = re.compile(r"rst:0x(?:1|3|c) |rst cause:[12]")
 _RESETS = 4
-_AGAIN = 3  # lost that often, the board is not well although it came back
+# An event: the rungs that hold since; "" for all.
+_STORE = ("settings", "store")
+_PASSED: dict[str, tuple[str, ...]] = {
+    "boot": ("firmware", "serial"),
+    "wifi.up": ("wifi",),
+    "clock.set": ("wifi", "clock", "name"),
+    "store.loaded": _STORE,
+    "tls.up": ("wifi", "clock", "name", "tcp", "tls", "x509", *_STORE),
+    "mqtt.up": ("",),
+}
+# Lost so again and again, the board is not well although it came back.
+_TAKEN = ("mqtt.closed-again", "mqtt.taken-over")
+_AGAIN = 2
 _FAR_S = 120
 
 
@@ -39,7 +51,6 @@ def read_console_log(
     clock = _Clock(ahead_s)
     signs: list[Sign] = []
     devices: list[str] = []
-    downs = 0  # since the last boot
     for number, whole in lines:
         stamp, line = split(whole, now)
         event = parse_event(line)
@@ -50,27 +61,29 @@ def read_console_log(
             at = clock.at(event, stamp, read)
             if event["ev"] == "boot":
                 devices.append(printable(str(event.get("device", ""))))
-                downs = 0
-                signs = [_booted(one) for one in signs]
             sign = _of_event(place, event, at)
-            downs += event["ev"] == "mqtt.down"
-            if event["ev"] == "mqtt.up" and downs < _AGAIN:
-                signs = [replace(one, is_over=True) for one in signs]
+            signs = [_after(one, str(event["ev"])) for one in signs]
+            if event["ev"] == "mqtt.up":
                 client = str(event.get("client_id") or (devices or [""])[-1])
                 read.arrivals.append(Arrival(printable(client), at))
         if sign is not None:
             signs.append(sign)
         read.saw(sign.at if sign else stamp)
     read.signs = [
-        one for one in merged(signs) if one.count >= _RESETS or not _RESET.search(one.text)
+        replace(one, is_over=one.is_over and not (one.kind in _TAKEN and one.count >= _AGAIN))
+        for one in merged(signs)
+        if one.count >= _RESETS or not _RESET.search(one.text)
     ]
     read.notes += clock.notes(where)
     return read
 
 
-def _booted(sign: Sign) -> Sign:
-    """Over, if it is the ROM's or the firmware's: the program has begun."""
-    return replace(sign, is_over=sign.is_over or sign.causes[0].startswith("firmware."))
+def _after(sign: Sign, event: str) -> Sign:
+    """Over, if ``event`` says that the board came past it."""
+    places = _PASSED.get(event)
+    if sign.is_over or places is None:
+        return sign
+    return replace(sign, is_over="" in places or sign.causes[0].partition(".")[0] in places)
 
 
 class _Clock:

@@ -34,6 +34,8 @@ _PKI_ENDS = (
 # documents quote logs.
 _LOG_NAME = re.compile(r"(?:[^.]+|.*\.(?:log|txt|out|err|jsonl|console|old|\d{1,8})(?:\.\d{1,8})?)")
 _NEVER = (".py", ".mpy", ".md", ".toml", ".json", ".html", ".pcap", ".pcapng", ".bin", ".img")
+# A console has what uploads and resets leave on the line, and may be half of that.
+_LOG_ENDS = (".log", ".txt", ".out", ".console")
 _BENCH = ".keyfob"
 _TEXT = bytes((9, 10, 13, 27, *range(32, 127)))
 _BEGIN = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:-----BEGIN |Certificate(?: Request| Revocation "
@@ -136,7 +138,7 @@ def _take(path: Path, given: Given, *, is_named: bool) -> None:
             size = path.stat().st_size
             head = file.read(_HEAD_BYTES)
             kind = _kind(path, head, size)
-            if kind is None and size > _HEAD_BYTES and _is_text(head):
+            if kind is None and size > _HEAD_BYTES and (_is_text(head) or path.suffix in _LOG_ENDS):
                 file.seek(max(0, size - _HEAD_BYTES))
                 kind = _kind(path, file.read(_HEAD_BYTES), size)
             if kind in ("log", "tap") and not (is_named or _LOG_NAME.fullmatch(path.name)):
@@ -164,7 +166,7 @@ def _text(content: bytes) -> str:
 
 
 def _is_text(content: bytes) -> bool:
-    """Nearly all of it: a console has what uploads and resets leave on the line."""
+    """Nearly all of it."""
     return len(content.translate(None, _TEXT)) <= len(content) // 10
 
 
@@ -176,7 +178,8 @@ def _kind(path: Path, head: bytes, size: int) -> Kind | None:
     if end in _NEVER:
         return None
     text = _text(head)
-    if not (_is_text(head) or head[:2] in (b"\xff\xfe", b"\xfe\xff")):
+    is_text = _is_text(head) or head[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if not is_text and end not in _LOG_ENDS:
         return None
     if _is_tap(text):
         return "tap"
