@@ -37,6 +37,11 @@ _PASSED: dict[str, tuple[str, ...]] = {
     "tls.up": ("wifi", "clock", "name", "tcp", "tls", "x509", *_STORE),
     "mqtt.up": ("",),
 }
+_EARLY = re.compile(r": (\d{1,12}), want (\d{1,12})")
+# The other end closed it: its own words count, where they are there.
+_CLOSED = (
+    "tls.closed", "tls.reset", "tls.truncated", "tls.no-answer", "tls.broken", "mqtt.closed-again",
+)  # fmt: skip
 # Lost so again and again, the board is not well although it came back.
 _TAKEN = ("mqtt.closed-again", "mqtt.taken-over")
 _AGAIN = 2
@@ -134,8 +139,13 @@ def _of_event(where: str, event: Event, at: datetime | None) -> Sign | None:
     if not causes:
         return None
     detail = event.get("detail")
+    early = _EARLY.search(str(detail)) if code == "clock.implausible" else None
+    if early and int(early[1]) < int(early[2]):
+        causes = ("clock.no-ntp-answer",)  # what the server said, and not the board's own time
     text = f"{code}: {detail}" if detail else code
-    return Sign("board", code, printable(text[:_MOST_TEXT]), where, causes, at)
+    return Sign(
+        "board", code, printable(text[:_MOST_TEXT]), where, causes, at, is_echo=code in _CLOSED
+    )  # fmt: skip
 
 
 def _of_text(where: str, line: str, at: datetime | None) -> Sign | None:

@@ -136,7 +136,7 @@ def _read(log: LogFile, now: datetime, ahead_s: float) -> list[LogRead]:
 
 def _collect(given: Given, taps: list[TapRead]) -> Material:
     served = [chain[0] for one in taps for chain in one.served]
-    shown = [chain[0] for one in taps for chain in one.shown]
+    shown = [chain for one in taps for chain in one.shown]
     return collect(given.pki, given.confs, served, shown)
 
 

@@ -21,7 +21,7 @@ from keyfob_host.lint.names import address_of
 _OTHERS = 4
 _EVIDENCE = 6
 _GUESS = 5  # with that many causes left the first is no more than one of them
-_ECHOES = 3  # so many are a sign even alone
+_ECHOES = 3  # so many in a broker's log are a sign even alone: scans and probes come once
 # Whose signs are those of another cause, where that is there too.
 _FOLLOWS = {
     "tcp.listener-down": ("x509.weak-algorithm",),
@@ -57,7 +57,8 @@ def judge(
     is_all = not cases
     for sign in sorted(current, key=_order(facts, excluded)):
         is_known = any(one in cases for one in sign.causes)
-        if sign.is_echo and (is_known or (is_all and sign.count >= _ECHOES)):
+        few = _ECHOES if sign.source == "broker" else 1
+        if sign.is_echo and (is_known or (is_all and sign.count >= few)):
             _take(sign, cases, facts, excluded)
     for code, causes in _FOLLOWS.items():
         leads = [one for one in causes or cases if one != code and one in cases]

@@ -18,7 +18,7 @@ from keyfob_host.errors import KeyfobHostError
 from keyfob_host.lint.certificate import Certificate, read_certificate
 from keyfob_host.lint.finding import Role
 from keyfob_host.lint.mosquitto_conf import FILE_OPTIONS, find, read_conf
-from keyfob_host.lint.reading import FileRead, read_file
+from keyfob_host.lint.reading import FileRead, Item, read_file
 from keyfob_host.lint.roles import looks_like_ca, role_by_usage
 from keyfob_host.lint.sources import Group, Source, gather
 from keyfob_host.lint.subjects import Use
@@ -37,7 +37,7 @@ _BROKERS_NAMES = ("server", "broker", "mosquitto")
 class Material:
     """``ends``: (role, file, certificates of that file). ``anchors``: of the broker's
     ``cafile`` and of boards. ``served``: the files that a configuration names for its
-    listeners. ``notes``: what of that is not among the files."""
+    listeners, ``crlfiles`` the lists among them. ``notes``: what of that is not among the files."""
 
     groups: list[Group] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
@@ -46,6 +46,7 @@ class Material:
     board_anchors: list[tuple[str, tuple[Certificate, ...]]] = field(default_factory=list)
     everyone: list[Certificate] = field(default_factory=list)
     served: set[str] = field(default_factory=set)
+    crlfiles: set[str] = field(default_factory=set)
     has_conf: bool = False
     has_crl: bool = False
     notes: list[str] = field(default_factory=list)
@@ -60,6 +61,10 @@ class Material:
         """Whether another broker's certificate is served than that of ``path``."""
         return role == "broker" and bool(self.served) and path not in self.served
 
+    def is_asked(self, path: str) -> bool:
+        """Whether the broker looks at the list of ``path``, as far as it is known."""
+        return not self.has_conf or path in self.crlfiles
+
 
 @dataclass(frozen=True)
 class End:
@@ -72,9 +77,12 @@ class End:
 
 
 def collect(
-    pki: Iterable[Path], confs: Iterable[Path], served: Iterable[bytes], shown: Iterable[bytes]
+    pki: Iterable[Path],
+    confs: Iterable[Path],
+    served: Iterable[bytes],
+    shown: Iterable[tuple[bytes, ...]],
 ) -> Material:
-    """``served`` and ``shown``: end-entities in DER that a tap saw of broker and boards."""
+    """What a tap saw, in DER: ``served``, the broker's certificates, ``shown``, boards' chains."""
     found = Material()
     files = {path.absolute(): path for path in pki}
     by_name: dict[str, list[Path]] = {}
@@ -88,7 +96,9 @@ def collect(
         if any(known <= names for known in _KNOWN_FOLDERS):
             taken |= _take_folder(found, folder)
     loose = [path for at, path in files.items() if at not in taken]
-    _take_loose(found, loose, set(served), set(shown))
+    own = set(shown)
+    _take_loose(found, loose, set(served), {chain[0] for chain in own})
+    _take_shown(found, own)
     for group in found.groups:
         _note_certificates(found, group)
     return found
@@ -114,7 +124,10 @@ def _take_conf(found: Material, conf: Path, by_name: dict[str, list[Path]]) -> s
                 continue
             group.add(path, _CONF_USES[option])
             taken.add(path.absolute())
-            found.served |= {str(path)} if option != "cafile" and option != "crlfile" else set()
+            if option in ("certfile", "keyfile"):
+                found.served.add(str(path))
+            elif option == "crlfile":
+                found.crlfiles.add(str(path))
             if option == "cafile":
                 found.cafile_path = str(path)
         found.groups.append(group)
@@ -175,6 +188,20 @@ def _take_loose(found: Material, paths: list[Path], served: set[bytes], shown: s
             group = Group("loose", (members or common)[0].path, role)
             group.sources = [Source(read, "any") for read in (*members, *common)]
             found.groups.append(group)
+
+
+def _take_shown(found: Material, shown: set[tuple[bytes, ...]]) -> None:
+    """Chains of boards that are in no file: what a board has need not be what the host has."""
+    known = {
+        item.der for group in found.groups for source in group.sources
+        for item in source.read.of_kind("certificate")
+    }  # fmt: skip
+    for number, chain in enumerate(one for one in shown if one[0] not in known):
+        read = FileRead(Path(f"seen by the tap, board's chain {number + 1}"), is_pem=True)
+        read.items = [Item("certificate", der, at) for at, der in enumerate(chain, start=1)]
+        found.groups.append(
+            Group("loose", read.path, "device", [Source(read, "chain")])
+        )  # fmt: skip
 
 
 def _role(path: Path, cert: Certificate, brokers: set[bytes], shown: set[bytes]) -> Role | None:

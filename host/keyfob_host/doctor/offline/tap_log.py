@@ -99,4 +99,6 @@ def _sign(where: str, event: dict[str, Any], at: datetime | None) -> Sign | None
     if isinstance(alert, dict):
         kind = f"alert {alert.get('number')} from the {alert.get('from')}"
         text = f"{kind}: {meaning}"
-    return Sign("wire", printable(kind), printable(text), where, causes, at)
+    # An end without an alert says who closed, and the one who did knows why.
+    is_echo = not isinstance(alert, dict)
+    return Sign("wire", printable(kind), printable(text), where, causes, at, is_echo=is_echo)
