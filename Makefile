@@ -20,7 +20,7 @@ wifi = $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID) $(if $(KEYFOB_WIFI_PASSWORD),-
 bench = $(if $(BENCH_ADDRESS),--bench-address $(BENCH_ADDRESS)) $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo certs broker board flash sync provision monitor hil hil-virtual down test test-all bench lint clean
+.PHONY: help setup demo certs broker board flash sync provision monitor hil hil-virtual down test test-all bench doctor-table lint clean
 
 help: ## this page
 	@echo "Keyfob gives a MicroPython board an identity, proves that it works, keeps it connected."
@@ -91,6 +91,9 @@ bench: setup ## everything measured, which takes long (WRITE=1: to tools/RESULTS
 	@.venv/bin/python tools/bench_crypto.py $(if $(WRITE),--write)
 	@.venv/bin/python tools/bench_names.py
 	@.venv/bin/python tools/bench_mqtt.py $(if $(WRITE),--write) $(if $(MQTT_AS),--mqtt-as $(MQTT_AS))
+
+doctor-table: setup ## seed faults on a virtual bench, and show what the doctor says of each
+	@.venv/bin/python tools/doctor_table.py
 
 lint: setup ## ruff, mypy, and the device code against the ports' own stubs
 	@.venv/bin/ruff check .

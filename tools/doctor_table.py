@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "bench"), str(ROOT / "host")]
 
-from doctor_faults import FAULTS, NOT_REACHED, Fault, FaultBench, running  # noqa: E402
+from doctor_faults import FAULTS, NOT_REACHED, WELL, Fault, FaultBench, running  # noqa: E402
 
 
 def main(names: list[str]) -> int:
@@ -28,6 +28,12 @@ def main(names: list[str]) -> int:
             line, is_right = _row(b, fault)
             print(line, flush=True)
             wrong += not is_right
+        for name, make in WELL.items() if not names else ():
+            b.restore()
+            make(b)
+            ladder = b.diagnose()
+            wrong += not ladder.is_well
+            print(f"     {'well: ' + name:<40}{'ok' if ladder.is_well else ladder.as_text()}")
     if not names:
         for row, why in sorted(NOT_REACHED.items()):
             print(f"{row:>3}  {'-':<24}{why}")

@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "renewer": ("keyfob_host.commands.renewer:renewer", "Answer boards that ask for one."),
     "tap": ("keyfob_host.commands.tap:tap", "See what board and broker say in TLS."),
     "monitor": ("keyfob_host.commands.monitor:monitor", "Show the board's console and events."),
-    "doctor": ("keyfob_host.commands.doctor:doctor", "Say what an error means and what mends it."),
+    "doctor": ("keyfob_host.commands.doctor:doctor", "Find what keeps a board from its broker."),
     "hil": ("keyfob_host.commands.hil:hil", "Run hardware-in-the-loop suites."),
     "demo": ("keyfob_host.commands.demo:demo", "The whole job on a virtual board."),
 }

@@ -8,6 +8,8 @@ Keyfob's authority where it makes such ones, else from `certificates`.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +19,7 @@ from typing import Any
 
 from certificates import as_version_1, make_ca, make_leaf
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from firmware_bench import Mosquitto
 from provision_bench import KIND, powered_board
@@ -29,6 +31,7 @@ from keyfob_host.doctor.look import look
 from keyfob_host.doctor.tap_daemon import start_tap, stop_tap, tap_of
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
+from keyfob_host.mqtt_host import HostClient
 from keyfob_host.ntp import Mode, NtpServer
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
@@ -42,7 +45,7 @@ from keyfob_host.virtual import VirtualBoard
 BROKER = "broker.keyfob.test"
 DEVICE = "sensor-01"
 DAY = timedelta(days=1)
-WAIT_S = 30.0
+WAIT_S = 45.0
 
 
 class FaultBench:
@@ -63,6 +66,7 @@ class FaultBench:
         self.other: Mosquitto | None = None
         self.stack = contextlib.ExitStack()
         self._given: tuple[Any, ...] = ()
+        self._mark = 0  # where its log was when it was last told to boot
 
     @property
     def port(self) -> int:
@@ -138,34 +142,51 @@ class FaultBench:
         given.setdefault("ntp", [f"ntp.keyfob.test:{self.ntp.port}"])
         wanted = (identity or self.device, given)
         if self._given == wanted:
-            self.virtual.reset()
+            self.reboot()
             return
+        self._mark = self._log_bytes()
         provision_board(self.ref, wanted[0], Settings(**given), checked=False)
         self._given = wanted
 
     def edit(self, path: str, change: Callable[[bytes], bytes | None]) -> None:
-        """Change a file on the board (None removes it), and let it boot."""
+        """Change a file on the board (None removes it), and let it boot; ``SLOT``: the active."""
         self._given = ()
+        self._mark = self._log_bytes()
         with open_transport(self.ref) as board:
+            path = path.replace("SLOT", board.read("/id/active").decode())
             content = change(board.read(path))
             if content is None:
                 board.exec(f"import os\nos.remove({path!r})", doing="removing a file")
             else:
                 board.write(path, content)
-        self.virtual.reset()
+        self.reboot()
 
     def reboot(self) -> None:
+        """Press its button."""
+        self._mark = self._log_bytes()
         self.virtual.reset()
+
+    def _log_bytes(self) -> int:
+        return Path(self.virtual.info()["log"]).stat().st_size
 
     def wait_console(self, *texts: str) -> None:
         """Until one of them is among what it printed since its last boot."""
         path, end = Path(self.virtual.info()["log"]), time.monotonic() + WAIT_S
         while time.monotonic() < end:
-            said = path.read_text(errors="replace").rpartition('"ev":"boot"')[2]
+            said = path.read_bytes()[self._mark :].decode(errors="replace")
+            said = said.rpartition('"ev":"boot"')[2] if '"ev":"boot"' in said else ""
             if any(text in said for text in texts):
                 return
             time.sleep(0.05)
         raise AssertionError(f"waited {WAIT_S} s in vain for {texts}")
+
+    def wait_log(self, text: str, times: int) -> None:
+        """Until the bench's broker has said it so often since its start."""
+        assert self.broker is not None
+        end = time.monotonic() + WAIT_S
+        while self.broker.log().count(text) < times:
+            assert time.monotonic() < end, f"waited {WAIT_S} s in vain for {text!r}"
+            time.sleep(0.05)
 
     def diagnose(self) -> Ladder:
         """As ``keyfob doctor`` does it."""
@@ -391,6 +412,116 @@ def _powered_off(bench: FaultBench) -> None:
     bench.stack.callback(lambda: bench.virtual.power(True))
 
 
+def _weak_key(bench: FaultBench) -> None:
+    weak = make_leaf(
+        make_ca(),
+        BROKER,
+        (BROKER,),
+        key=rsa.generate_private_key(65537, 1024),  # noqa: S505
+    )
+    (bench.identity_dir / "cert.pem").write_bytes(weak.chain_pem())
+    (bench.identity_dir / "chain.pem").write_bytes(weak.chain_pem())
+    (bench.identity_dir / "key.pem").write_bytes(weak.key_pem())
+
+
+def _pem_for_der(bench: FaultBench) -> None:
+    """As an uploader that converts nothing leaves it, its hash right."""
+    pem = bench.device.cert_pem()
+    bench.edit("/id/SLOT/cert.der", lambda _: pem)
+
+    def manifest(content: bytes) -> bytes:
+        der = hashlib.sha256(bench.device.cert_der()).hexdigest()
+        return content.replace(der.encode(), hashlib.sha256(pem).hexdigest().encode())
+
+    bench.edit("/id/SLOT/manifest.json", manifest)
+
+
+def _same_client(bench: FaultBench) -> None:
+    """Another of that name, which comes back as often as it is thrown out."""
+    stop = threading.Event()
+
+    def come_back() -> None:
+        folder = bench.home.certs_dir / "device" / DEVICE
+        while not stop.wait(0.2):
+            client = HostClient(
+                "127.0.0.1", bench.broker_port, folder, folder / "ca.pem", BROKER, client_id=DEVICE
+            )
+            with contextlib.suppress(KeyfobHostError), client:
+                stop.wait(0.7)
+
+    thread = threading.Thread(target=come_back, daemon=True)
+    bench.stack.callback(thread.join, 20)
+    bench.stack.callback(stop.set)
+    thread.start()
+    bench.reboot()
+    bench.wait_log("already connected, closing old", 4)
+
+
+_BUSY = b"""\
+import asyncio, time
+from keyfob.client import Client
+
+
+def run(settings):
+    return work(settings)
+
+
+async def work(settings):
+    async with Client(settings) as client:
+        await client.connected()
+        await asyncio.sleep(1)
+        while True:
+            time.sleep(9)
+            await asyncio.sleep(1)
+"""
+
+
+def _busy(bench: FaultBench) -> None:
+    with open_transport(bench.ref) as board:
+        board.write("/apps/busy.py", _BUSY)
+    bench.provision(app={"name": "busy"}, extra={"broker.keepalive_s": 5})
+    bench.wait_log("exceeded timeout", 1)
+
+
+def _silent_peer(bench: FaultBench) -> None:
+    bench.virtual.link("stall", at_byte=0, direction="both")
+    bench.reboot()
+    bench.wait_console('"code":"tls.')
+
+
+def _below_intermediate(bench: FaultBench) -> None:
+    below = bench.authority.issue_intermediate()
+    bench.serve(below.issue_broker(BROKER))
+    bench.provision(below.issue_device(DEVICE))
+
+
+def _broker_restarted(bench: FaultBench) -> None:
+    bench.wait_console('"ev":"mqtt.up"')
+    assert bench.broker is not None
+    bench.broker.restart()
+    bench.wait_console('"ev":"mqtt.down"')
+    bench.wait_log("Sending SUBACK to sensor-01", 1)
+
+
+def _wifi_lost(bench: FaultBench) -> None:
+    bench.wait_console('"ev":"mqtt.up"')
+    bench.virtual.wifi(False)
+    bench.wait_console('"ev":"wifi.down"')
+    bench.virtual.wifi(True)
+    bench.wait_log("Sending SUBACK to sensor-01", 2)
+
+
+# Benches that are well, in which nothing may be found.
+WELL: dict[str, Callable[[FaultBench], None]] = {
+    "as-it-is": lambda bench: None,
+    "with-a-revocation-list": lambda bench: _serve(bench, _broker(bench), crl=_crl(bench, DAY)),
+    "broker-with-rsa": lambda bench: _serve(bench, _broker(bench, key_type="rsa2048")),
+    "below-an-intermediate": _below_intermediate,
+    "mqtt-5": lambda bench: bench.provision(extra={"broker.version": 5}),
+    "after-a-restart-of-the-broker": _broker_restarted,
+    "after-a-loss-of-wifi": _wifi_lost,
+}
+
 USER = "use_identity_as_username true"
 FAULTS = (
     Fault("silent-time-server", 1, ("clock.no-ntp-answer",), _silent_time),
@@ -421,7 +552,7 @@ FAULTS = (
     Fault("broker-for-a-client", 18, ("x509.broker-wrong-usage",),
           lambda bench: _serve(bench, _broker(bench, eku=("clientAuth",)))),
     Fault("key-of-another", 19, ("client-certificate.key-mismatch",), _key_of_another),
-    Fault("cut-short", 22, ("store.truncated",), _edit("/id/a/cert.der", lambda one: one[:200])),
+    Fault("cut-short", 22, ("store.truncated",), _edit("/id/SLOT/cert.der", lambda one: one[:200])),
     Fault("tls-1.3-only", 23, ("tls.version",), _otherwise(USER, "tls_version tlsv1.3")),
     Fault("no-shared-cipher", 24, ("tls.no-shared-cipher",),
           _otherwise(USER, "tls_version tlsv1.2", "ciphers DHE-RSA-AES128-SHA256")),
@@ -437,6 +568,11 @@ FAULTS = (
     Fault("oversize", 35, ("traffic.packet-too-large",),
           _otherwise(USER, "max_packet_size 100")),
     Fault("too-many-connections", 36, ("mqtt.too-many-connections",), _many),
+    Fault("pem-for-der", 20, ("store.wrong-form",), _pem_for_der),
+    Fault("rsa-1024", 27, ("x509.weak-algorithm",), _does_not_start(_weak_key)),
+    Fault("two-of-one-name", 32, ("mqtt.same-client-id",), _same_client),
+    Fault("too-busy", 33, ("traffic.keep-alive",), _busy),
+    Fault("silent-peer", 37, ("tcp.silent",), _silent_peer),
     Fault("no-settings", None, ("settings.missing",), _edit("/keyfob.json", lambda _: None)),
     Fault("bad-setting", None, ("settings.missing",),
           _edit("/keyfob.json", lambda one: one.replace(b'"tls"', b'"verify"'))),
@@ -451,14 +587,9 @@ NOT_REACHED = {
     10: "Keyfob's client always sends the server name",
     11: "Keyfob's client always sends its certificate",
     14: "not seeded yet: a broker whose clock is behind",
-    20: "not seeded yet: PEM where DER is wanted",
     21: "Keyfob's engine takes EC keys; only MicroPython's axTLS does not",
     25: "not seeded yet: a board without a piece of memory that is large enough",
     26: "not seeded yet: a chain larger than the board's buffer",
-    27: "not seeded yet: RSA-1024 or SHA-1",
-    32: "not seeded yet: two boards with one client identifier",
-    33: "not seeded yet: a board too busy for its keep alive",
-    37: "not seeded yet: a peer that does not answer",
     38: "not seeded yet: it takes a cloud's broker",
     39: "not seeded yet: a virtual ESP8266 with MicroPython's own TLS",
 }

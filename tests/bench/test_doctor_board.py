@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doctor_faults import BROKER, DEVICE, FAULTS, NOT_REACHED, Fault, FaultBench, running
+from doctor_faults import BROKER, DEVICE, FAULTS, NOT_REACHED, WELL, Fault, FaultBench, running
 
 from keyfob_host.doctor.catalogue import LADDER
 from keyfob_host.doctor.look import look
@@ -70,6 +70,15 @@ def test_a_bench_that_is_well_has_all_rungs_and_exit_status_0(bench: FaultBench)
     assert told["is_well"] is True
     assert told["diagnosis"] is None
     assert {rung["state"] for rung in told["rungs"]} == {"holds"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WELL)
+def test_nothing_is_found_on_a_bench_that_is_well(bench: FaultBench, way: str) -> None:
+    bench.restore()
+    WELL[way](bench)
+    ladder = bench.diagnose()
+    assert ladder.is_well, ladder.as_text()
 
 
 def test_the_verdict_is_a_fix_with_the_names_of_this_bench(bench: FaultBench) -> None:

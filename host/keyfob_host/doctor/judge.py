@@ -186,7 +186,7 @@ def _connection(seen: Sightings) -> Diagnosis | None:
         # Each slot has its own reason, the active one's first.
         inner = re.search(r"(?:store|x509)\.[a-z0-9-]+", str(event.get("detail", "")))
         code = inner[0] if inner else code
-    found = _of_client(seen) if code in _CLOSED else None
+    found = _of_client(seen) if code in _CLOSED or code.startswith("mqtt.") else None
     found = found or (
         server_certificate(seen, error, code)
         or own_certificate(seen, error, code)

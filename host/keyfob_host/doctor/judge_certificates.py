@@ -24,6 +24,7 @@ from keyfob_host.pki.crl import next_update
 from keyfob_host.pki.identity import issued_by, leads_to
 from keyfob_host.pki.names import printable
 
+_BOM = b"\xef\xbb\xbf"
 _FAR_S = 86_400  # two clocks further apart than this are not both right
 _REALLY = {
     "x509.expired": "x509.broker-expired", "store.expired": "client-certificate.expired",
@@ -51,6 +52,10 @@ def own_certificate(seen: Sightings, error: Evidence, code: str) -> Diagnosis | 
     """For ``store.*`` of the board's: what is wrong with its own certificate, or its clock."""
     if code in ("store.expired", "store.not-yet-valid", "store.anchor-expired"):
         return _dates(seen, error, code, None)
+    own = seen.board.files.cert
+    if code.startswith(("x509.", "tls.bad-key")) and own and own.lstrip(_BOM)[:5] == b"-----":
+        told = Evidence("host", "the board's cert.der begins as", seen.now, "PEM", "DER")
+        return Diagnosis("store.wrong-form", "certain", (error, told))
     return None
 
 
