@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -404,6 +404,22 @@ def test_what_a_board_came_past_is_over(tmp_path: Path) -> None:
     text = CONSOLE % NOW.timestamp() + FAILED % "tls.refused" + UP
     found = examine([written(tmp_path, console=text)], NOW)
     assert not found.diagnoses and [one.kind for one in found.past] == ["tls.refused"]
+
+
+@pytest.mark.parametrize(
+    ("clock", "cause"),
+    [(NOW, "client-certificate.expired"), (NOW + 9 * YEARS, "clock.board-ahead")],
+    ids=["now", "years-ahead"],
+)
+def test_a_board_that_fell_back_says_by_which_clock(
+    tmp_path: Path, clock: datetime, cause: str
+) -> None:
+    """It is connected all the same, with its other identity."""
+    detail = "cert.der: valid from 2020-01-01T00:00:00Z to 2020-02-01T00:00:00Z, clock "
+    event = {"t": 290, "ev": "store.fallback", "code": "store.expired", "slot": "b"}
+    event["detail"] = f"{detail}{clock:%Y-%m-%dT%H:%M:%SZ}"
+    text = CONSOLE % NOW.timestamp() + f"kf {json.dumps(event)}\n" + UP
+    assert codes(written(tmp_path, console=text)) == [cause]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,10 @@ _PASSED: dict[str, tuple[str, ...]] = {
     "tls.up": ("wifi", "clock", "name", "tcp", "tls", "x509", *_STORE),
     "mqtt.up": ("",),
 }
+_CLOCK = re.compile(r", clock (\d{4}-\d\d-\d\dT[\d:]{8}Z)")
+_AHEAD = "clock.board-ahead"
+_DAY = timedelta(days=1)
+_FALLBACK = "store.fallback"
 _EARLY = re.compile(r": (\d{1,12}), want (\d{1,12})")
 # The other end closed it: its own words count, where they are there.
 _CLOSED = (
@@ -66,7 +70,7 @@ def read_console_log(
             at = clock.at(event, stamp, read)
             if event["ev"] == "boot":
                 devices.append(printable(str(event.get("device", ""))))
-            sign = _of_event(place, event, at)
+            sign = _of_event(place, event, at, now)
             signs = [_after(one, str(event["ev"])) for one in signs]
             if event["ev"] == "mqtt.up":
                 client = str(event.get("client_id") or (devices or [""])[-1])
@@ -86,6 +90,8 @@ def read_console_log(
 def _after(sign: Sign, event: str) -> Sign:
     """Over, if ``event`` says that the board came past it."""
     places = _PASSED.get(event)
+    if sign.kind.startswith(_FALLBACK):
+        places = ("",) if event == "boot" else None  # it runs, with its other identity
     if sign.is_over or places is None:
         return sign
     return replace(sign, is_over="" in places or sign.causes[0].partition(".")[0] in places)
@@ -131,7 +137,7 @@ class _Clock:
         ]
 
 
-def _of_event(where: str, event: Event, at: datetime | None) -> Sign | None:
+def _of_event(where: str, event: Event, at: datetime | None, now: datetime) -> Sign | None:
     code = event.get("code")
     if not isinstance(code, str):
         return None
@@ -142,9 +148,15 @@ def _of_event(where: str, event: Event, at: datetime | None) -> Sign | None:
     early = _EARLY.search(str(detail)) if code == "clock.implausible" else None
     if early and int(early[1]) < int(early[2]):
         causes = ("clock.no-ntp-answer",)  # what the server said, and not the board's own time
+    clock = _CLOCK.search(str(detail))
+    read = split(clock[1], now)[0] if clock else None
+    if read is not None and _AHEAD in causes:  # it says what its clock was, so that is known
+        is_ahead = read > now + _DAY
+        causes = tuple(one for one in causes if (one == _AHEAD) == is_ahead) or causes
     text = f"{code}: {detail}" if detail else code
     return Sign(
-        "board", code, printable(text[:_MOST_TEXT]), where, causes, at, is_echo=code in _CLOSED
+        "board", f"{_FALLBACK}{code}" if event["ev"] == _FALLBACK else code,
+        printable(text[:_MOST_TEXT]), where, causes, at, is_echo=code in _CLOSED
     )  # fmt: skip
 
 

@@ -85,6 +85,8 @@ def _options(
     sign: Sign, facts: Sequence[Fact], excluded: set[str]
 ) -> tuple[list[str], list[Fact]]:  # fmt: skip
     """The causes that are left, and the facts that explain it, the most telling first."""
+    if sign.source == "board" and "store." in sign.kind:
+        excluded = set()  # it speaks of its own files, which need not be the host's
     options = [one for one in sign.causes if one not in excluded] or list(sign.causes)
     explained = [one for one in facts if one.code in options and one.holds(sign.at)]
     explained.sort(key=lambda one: (not one.is_wrong, options.index(one.code)))
