@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +64,7 @@ def find_own(
     from cryptography.hazmat.primitives import hashes
 
     for path in sorted(home.certs_dir.glob("device/[!.]*/chain.pem")):
-        chain = _or_none(lambda path=path: load_certs(path, "the certificate"))
+        chain = _or_none(partial(load_certs, path, "the certificate"))
         if chain and chain[0].fingerprint(hashes.SHA256()).hex().startswith(prefix):
             return chain[0], chain[1:]
     return None

@@ -123,7 +123,9 @@ def _filled(fix: str, seen: Sightings) -> str:
     }  # fmt: skip
     for word, name in names.items():
         if name:
-            fix = re.sub(rf"(?<![\w-]){word}(?![\w-])", lambda _found, name=name: quote(name), fix)
+            # Doubled: in a replacement a backslash has a meaning of its own.
+            quoted = quote(name).replace("\\", r"\\")
+            fix = re.sub(rf"(?<![\w-]){word}(?![\w-])", quoted, fix)
     return fix
 
 

@@ -167,6 +167,7 @@ class Sightings:
 
     def tap(self, at: datetime | None) -> dict[str, Any] | None:
         """The tap's verdict on the attempt that ended at ``at``: the last one that fits."""
+        one: dict[str, Any]
         for one in reversed(self.broker.taps):
             seen = datetime.fromisoformat(one["at"].replace("Z", "+00:00"))
             if at is None or at - _BEFORE <= seen <= at + _BEHIND:
