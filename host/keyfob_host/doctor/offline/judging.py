@@ -100,6 +100,10 @@ def _take(
     known = [one for one in sign.causes if one in cases]
     if known:
         case = cases[known[0]]
+        if sign.is_echo:
+            # Evidence only from an end that has said nothing else.
+            case.signs += [] if sign.source in {one.source for one in case.signs} else [sign]
+            return
         case.signs.append(sign)
         # A second end that can mean fewer things leaves fewer.
         case.others = tuple(one for one in case.others if one in sign.causes)
