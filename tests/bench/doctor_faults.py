@@ -591,6 +591,5 @@ NOT_REACHED = {
     25: "not seeded yet: a board without a piece of memory that is large enough",
     26: "not seeded yet: a chain larger than the board's buffer",
     38: "not seeded yet: it takes a cloud's broker",
-    39: "not seeded yet: a virtual ESP8266 with MicroPython's own TLS",
 }
 KIND_OF_BENCH = KIND

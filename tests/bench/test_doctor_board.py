@@ -16,9 +16,18 @@ from pathlib import Path
 
 import pytest
 from doctor_faults import BROKER, DEVICE, FAULTS, NOT_REACHED, WELL, Fault, FaultBench, running
+from virtual_rig import SerialConsole
 
+from keyfob_host.boards import open_board
 from keyfob_host.doctor.catalogue import LADDER
+from keyfob_host.doctor.ladder import climb
 from keyfob_host.doctor.look import look
+from keyfob_host.flash.flashing import flash_board
+from keyfob_host.flash.images import default_image
+from keyfob_host.provision.provisioning import provision_board
+from keyfob_host.provision.settings import Settings
+from keyfob_host.sync import sync_board
+from keyfob_host.virtual import VirtualBoard, micropython32
 
 MOST_S = 10.0
 pytestmark = [
@@ -112,8 +121,6 @@ def test_no_secret_is_in_what_was_seen_or_told(bench: FaultBench) -> None:
 
 
 def test_a_port_in_use_is_no_hindrance_where_the_board_keeps_a_log(bench: FaultBench) -> None:
-    from virtual_rig import SerialConsole
-
     bench.restore()
     bench.wait_console('"ev":"publish"')
     with SerialConsole(bench.virtual):
@@ -136,8 +143,33 @@ def test_two_doctors_at_once_tell_the_same(bench: FaultBench) -> None:
         assert "BROKEN" not in one.communicate(timeout=60)[0]
 
 
+@pytest.mark.slow
+def test_an_esp8266_that_would_verify_nobody_is_told_so(bench: FaultBench) -> None:
+    bench.restore()
+    try:
+        micropython32.fetch()
+    except micropython32.Unavailable as why:
+        pytest.skip(f"no 32-bit MicroPython: {why}")
+    virtual = VirtualBoard.up(bench.home, "virtual-esp8266")
+    try:
+        ref = open_board("virtual-esp8266", home=bench.home)
+        flash_board(ref, default_image(ref.kind, bench.home))
+        sync_board(ref, reset=False)
+        given = Settings(
+            broker=f"{BROKER}:{bench.port}", ntp=[f"ntp.keyfob.test:{bench.ntp.port}"],
+            extra={"tls.engine": "mbedtls"},
+        )  # fmt: skip
+        provision_board(ref, bench.device, given)
+        ladder = climb(look(ref, bench.home))
+    finally:
+        virtual.down()
+    assert ladder.diagnosis is not None, ladder.as_text()
+    assert ladder.diagnosis.code == "tls.not-verified", ladder.as_text()
+
+
 def test_every_row_of_the_catalogue_is_seeded_or_said_not_to_be() -> None:
     reached = {fault.row for fault in FAULTS if fault.row}
+    reached.add(39)  # on another board, above
     assert reached | set(NOT_REACHED) == set(range(1, 40))
     assert not reached & set(NOT_REACHED)
 

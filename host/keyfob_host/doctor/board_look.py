@@ -45,7 +45,7 @@ def look_at_board(
     ``reset``: first let it boot again. ``read_files``: of a real board too. What does not
     open is in the sight, and no error.
     """
-    sight = BoardSight(ref.kind, ref.name)
+    sight = BoardSight(ref.kind, ref.name, port="" if ref.virtual else ref.port)
     if ref.virtual is not None:
         sight = replace(sight, state=str(ref.virtual.info()["state"]))
     try:

@@ -147,6 +147,10 @@ def _not_verified(seen: Sightings) -> Diagnosis | None:
     if error is not None and error.get("code") == "tls.cannot-verify":
         return Diagnosis("tls.not-verified", "certain", (board.evidence(error),))
     engine = board.files.settings.get("tls", {}).get("engine", board.kind.tls.engine)
+    is_unfit = engine == "mbedtls" and board.kind.tls.engine != "mbedtls"
+    if is_unfit and error is not None and error.get("code") == "tls.no-engine":
+        told = _unfit(seen, engine)
+        return Diagnosis("tls.not-verified", "certain", (board.evidence(error), told))
     is_up = board.last("mqtt.up")
     if is_up is None:
         return None
@@ -162,16 +166,16 @@ def _not_verified(seen: Sightings) -> Diagnosis | None:
             "TLS 1.2 or 1.3",
         )
         return Diagnosis("tls.not-verified", "likely", (board.evidence(is_up), told))
-    if engine == "mbedtls" and board.kind.tls.engine != "mbedtls":
-        told = Evidence(
-            "host",
-            f"TLS engine in its settings, on {board.kind.name}",
-            seen.now,
-            engine,
-            board.kind.tls.engine,
-        )
+    if is_unfit:
+        told = _unfit(seen, engine)
         return Diagnosis("tls.not-verified", "certain", (board.evidence(up), told))
     return None
+
+
+def _unfit(seen: Sightings, engine: str) -> Evidence:
+    kind = seen.board.kind
+    text = f"TLS engine in its settings; that of the port verifies nobody on {kind.name}"
+    return Evidence("host", text, seen.now, engine, kind.tls.engine)
 
 
 # -- a connection that does not come about
@@ -293,7 +297,8 @@ def _refused_by_broker(seen: Sightings, error: Evidence, code: str) -> Diagnosis
             return Diagnosis(
                 cause, "likely" if code in _CLOSED else "certain", (error, *matching[-1:], *wire)
             )
-    if tap is not None and tap["causes"]:
+    # What the board's end broke off may have been another doctor's look.
+    if tap is not None and tap["causes"] and tap["ended_by"] == "broker":
         first, *others = tap["causes"]
         return Diagnosis(
             first, "likely" if others else "certain", (error, *told, *wire), tuple(others[:2])

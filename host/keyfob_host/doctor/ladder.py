@@ -111,6 +111,13 @@ def climb(seen: Sightings, note: str = "") -> Ladder:
 
 def _filled(fix: str, seen: Sightings) -> str:
     """A fix of the catalogue with the names of this bench in it."""
+    board = seen.board
+    where = f"--board {board.kind.name}" + (f" --port {quote(board.port)}" if board.port else "")
+    if not board.kind.virtual or board.name != board.kind.name:
+        where += "" if board.port else f" --name {quote(board.name)}"
+    fix = fix.replace("--board esp32 --port PORT", where).replace("--port PORT", where)
+    if board.kind.virtual:
+        fix = fix.replace(" --firmware IMAGE.bin", "")
     settings, port = seen.board.files.settings, seen.port or seen.broker.port
     own = str(settings.get("device_id", "")) or str(
         (seen.board.last("mqtt.up") or {}).get("client_id", "")

@@ -57,6 +57,7 @@ class BoardSight:
 
     kind: BoardKind
     name: str
+    port: str = ""  # of a real board
     lines: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     booted_at: datetime | None = None
