@@ -144,14 +144,14 @@ class FaultBench:
         if self._given == wanted:
             self.reboot()
             return
-        self._mark = self._log_bytes()
+        self.mark()
         provision_board(self.ref, wanted[0], Settings(**given), checked=False)
         self._given = wanted
 
     def edit(self, path: str, change: Callable[[bytes], bytes | None]) -> None:
         """Change a file on the board (None removes it), and let it boot; ``SLOT``: the active."""
         self._given = ()
-        self._mark = self._log_bytes()
+        self.mark()
         with open_transport(self.ref) as board:
             path = path.replace("SLOT", board.read("/id/active").decode())
             content = change(board.read(path))
@@ -163,11 +163,12 @@ class FaultBench:
 
     def reboot(self) -> None:
         """Press its button."""
-        self._mark = self._log_bytes()
+        self.mark()
         self.virtual.reset()
 
-    def _log_bytes(self) -> int:
-        return Path(self.virtual.info()["log"]).stat().st_size
+    def mark(self) -> None:
+        """It boots next: `wait_console` looks only at what it says from then on."""
+        self._mark = Path(self.virtual.info()["log"]).stat().st_size
 
     def wait_console(self, *texts: str) -> None:
         """Until one of them is among what it printed since its last boot."""

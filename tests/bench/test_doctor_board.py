@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from doctor_faults import BROKER, DEVICE, FAULTS, NOT_REACHED, WELL, Fault, Faul
 from virtual_rig import SerialConsole
 
 from keyfob_host.boards import open_board
+from keyfob_host.doctor import board_look
 from keyfob_host.doctor.catalogue import LADDER
 from keyfob_host.doctor.ladder import climb
 from keyfob_host.doctor.look import look
@@ -182,3 +184,19 @@ def test_a_board_that_is_not_up_is_told_with_what_starts_it(tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 5
     assert "keyfob board up virtual-esp32" in done.stderr
+
+
+@pytest.mark.slow
+def test_files_read_at_the_prompt_are_those_of_the_flash_and_the_program_runs_again(
+    bench: FaultBench,
+) -> None:
+    bench.restore()
+    bench.wait_console('"ev":"publish"')
+    in_flash = look(bench.ref, bench.home).board.files
+    bench.mark()
+    # As of a real board, whose flash cannot be read past its program.
+    at_prompt = board_look._files_at_prompt(bench.ref)
+    assert replace(at_prompt, how="") == replace(in_flash, how="")
+    assert at_prompt.cert == bench.device.cert_der()
+    assert "restarted" in at_prompt.how
+    bench.wait_console('"ev":"mqtt.up"')
