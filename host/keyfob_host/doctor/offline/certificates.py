@@ -102,14 +102,24 @@ def judge(found: Material, context: Context) -> tuple[list[Fact], list[Finding],
     facts: list[Fact] = []
     rest: list[Finding] = []
     for finding in dict.fromkeys(report.findings):
-        fact = _fact(
-            finding, roles.get(finding.file), ends.get(finding.file), context.at, bool(found.cafile)
-        )
+        role, end = roles.get(finding.file), ends.get(finding.file)
+        if _is_idle(finding, role, found):
+            continue
+        fact = _fact(finding, role, end, context.at, bool(found.cafile))
         if fact is not None:
             facts.append(fact)
         elif finding.severity is Severity.ERROR and finding.code[5:] not in _CAUSES:
             rest.append(finding)
     return facts, rest, report
+
+
+def _is_idle(finding: Finding, role: Role | None, found: Material) -> bool:
+    """Whether it is of a file that the broker, by its configuration, does not use."""
+    if finding.code.startswith("lint.crl-"):
+        return not found.is_asked(finding.file)
+    if finding.code == "lint.revoked":
+        return found.has_conf and not found.crlfiles
+    return found.is_unused(finding.file, role)
 
 
 def _fact(

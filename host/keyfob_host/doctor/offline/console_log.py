@@ -37,6 +37,9 @@ _PASSED: dict[str, tuple[str, ...]] = {
     "tls.up": ("wifi", "clock", "name", "tcp", "tls", "x509", *_STORE),
     "mqtt.up": ("",),
 }
+# What begins otherwise was never DER; what is cut short begins well.
+_NO_DER = re.compile(r"offset 0: tag (?!48,)")
+_INNER = re.compile(r": ((?:x509|store|tls)\.[a-z-]{2,40})")
 _CLOCK = re.compile(r", clock (\d{4}-\d\d-\d\dT[\d:]{8}Z)")
 _AHEAD = "clock.board-ahead"
 _DAY = timedelta(days=1)
@@ -141,13 +144,17 @@ def _of_event(where: str, event: Event, at: datetime | None, now: datetime) -> S
     code = event.get("code")
     if not isinstance(code, str):
         return None
-    causes = causes_of_device_code(code)
+    detail = event.get("detail")
+    inner = _INNER.search(str(detail)) if code == "store.no-identity" else None
+    causes = causes_of_device_code(inner[1]) if inner else ()
+    causes = causes or causes_of_device_code(code)
     if not causes:
         return None
-    detail = event.get("detail")
     early = _EARLY.search(str(detail)) if code == "clock.implausible" else None
     if early and int(early[1]) < int(early[2]):
         causes = ("clock.no-ntp-answer",)  # what the server said, and not the board's own time
+    if "x509.malformed" in (code, inner[1] if inner else "") and _NO_DER.search(str(detail)):
+        causes = ("store.wrong-form",)
     clock = _CLOCK.search(str(detail))
     read = split(clock[1], now)[0] if clock else None
     if read is not None and _AHEAD in causes:  # it says what its clock was, so that is known

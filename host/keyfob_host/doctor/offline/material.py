@@ -124,10 +124,8 @@ def _take_conf(found: Material, conf: Path, by_name: dict[str, list[Path]]) -> s
                 continue
             group.add(path, _CONF_USES[option])
             taken.add(path.absolute())
-            if option in ("certfile", "keyfile"):
-                found.served.add(str(path))
-            elif option == "crlfile":
-                found.crlfiles.add(str(path))
+            used = found.crlfiles if option == "crlfile" else found.served
+            used.add(str(path))
             if option == "cafile":
                 found.cafile_path = str(path)
         found.groups.append(group)
