@@ -26,18 +26,21 @@ def run(config: dict) -> None:
     _work(client, notes)
     while not client.run_once(lambda client: _serve(client, sensor, prefix, notes)):
         _work(client, notes)
-        _mend_heap(client)
+        _mend_heap(client, notes)
 
 
-def _mend_heap(client: BlockingClient) -> None:
-    """A heap that is in pieces three times in a row stays so; what counts is in flash."""
+def _mend_heap(client: BlockingClient, notes: dict) -> None:
+    """A heap that has come to be in pieces stays so. One that never was enough is no better
+    behind a reset, and the board is to be reached over its serial port."""
     gc.collect()
-    if client.attempts > _NO_MEMORY_ATTEMPTS and client.failure.code == "tls.no-memory":
+    is_short = client.failure.code == "tls.no-memory" and client.attempts > _NO_MEMORY_ATTEMPTS
+    if is_short and notes.get("was_up"):
         machine.reset()
 
 
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:
     """One connection's life. Errors: what ends it."""
+    notes["was_up"] = True
     client.subscribe(prefix + "/command")
     _attend(client, notes)
     while True:

@@ -2,7 +2,8 @@
 
 Topics below ``devices/<id>/identity/``:
 
-``set``      host to board, QoS 1: an offer, then its files in chunks
+``set``      host to board, QoS 1: an offer, then its files in chunks; or ``state``, which
+             has the board tell it once more
 ``state``    board to host, retained: JSON, what the board has, see `state`
 ``request``  board to host, retained: a certificate request, see `keyfob.renewal`
 
@@ -39,6 +40,7 @@ from keyfob.errors import KeyfobError
 from keyfob.events import emit
 
 _MAX_DETAIL = const(96)  # characters, so that the state fits the smallest buffer
+_MAX_MESSAGE_BYTES = const(1024)
 _DAY_S = const(86_400)
 _MAX_HEAD = const(64)  # bytes of a chunk's first line
 _CREATED = b'"created_s":'
@@ -48,9 +50,9 @@ def take(notes: dict, payload) -> None:
     """A message of ``set`` came: what it wants done is in ``todo``, what is wrong with it in
     the next `state`."""
     try:
-        if len(payload) > notes["message"]:
-            detail = "%d bytes, want at most %d" % (len(payload), notes["message"])
-            raise KeyfobError("rotate.too-large", detail)
+        most = notes.get("message", _MAX_MESSAGE_BYTES)
+        if len(payload) > most:
+            raise KeyfobError("rotate.too-large", "%d bytes, limit %d" % (len(payload), most))
         kind = bytes(payload[:6])
         if kind == b"offer ":
             # Not the one that was refused: the broker sends it again, or the host does.
@@ -59,6 +61,8 @@ def take(notes: dict, payload) -> None:
                 notes["todo"] = "judge"
         elif kind == b"chunk ":
             _take_chunk(notes, payload)
+        elif payload == b"state":
+            notes["todo"] = "" if "state" in notes else "look"
         else:
             raise KeyfobError("rotate.malformed", "%r, want offer or chunk" % kind)
     except KeyfobError as error:
@@ -130,14 +134,18 @@ def due_request(notes: dict, now_s: int):
 
 
 def state(notes: dict) -> bytes:
-    """The payload of ``state``: JSON with ``slot``, ``cert`` (16 hex digits of the
-    certificate's SHA-256), ``created_s`` and ``not_after_s`` of the active identity, or
-    ``damaged``, what is wrong with it; ``message``, the most bytes that a message may have, and
-    ``chunk``, the most of a chunk;
-    ``todo``, what is about to be done without a connection; ``offer``, {``created_s``,
-    ``had``: name to bytes} if one is under way; ``outcome``, {``result``: "refused" or
-    "rolled-back", ``created_s``, ``code``, ``detail``} of the last one that failed."""
-    text = notes["state"]
+    """The payload of ``state``, b"" if it is not known until somebody looks.
+
+    JSON with ``slot``, ``cert`` (16 hex digits of the certificate's SHA-256), ``created_s`` and
+    ``not_after_s`` of the active identity, or ``damaged``, what is wrong with it; ``message``,
+    the most bytes that a message may have, and ``chunk``, the most of a chunk; ``todo``, what is
+    about to be done without a connection; ``offer``, {``created_s``, ``had``: name to bytes} if
+    one is under way; ``outcome``, {``result``: "refused" or "rolled-back", ``created_s``,
+    ``code``, ``detail``} of the last one that failed.
+    """
+    text = notes.get("state", "")
+    if not text:
+        return b""
     if notes.get("todo"):
         text += ',"todo":"%s"' % notes["todo"]
     plan = notes.get("plan")

@@ -38,23 +38,29 @@ def attend(client, notes: dict, message=None) -> None:
 
 def _attend(client, notes: dict, message) -> None:
     prefix = "devices/%s/identity/" % client.config["device_id"]
+    now_s = client.clock.now_s()
     if not message:
         # Whoever sends more than one at a time would fill the heap; the host waits for answers.
         client.single = prefix + "set"
         client.subscribe(client.single)
+        if "state" not in notes and now_s < notes["renew_s"]:
+            return  # it was told; the broker keeps it
     from keyfob import rotation
 
     if message:
         rotation.take(notes, message.payload)
         message.payload = b""
-    request = rotation.due_request(notes, client.clock.now_s())
+    request = rotation.due_request(notes, now_s)
     told = rotation.state(notes)
     del rotation
     drop("rotation", empties=True)  # before what publishing takes is loaded
     if request:
         client.publish(prefix + "request", request, retain=True)
-    if notes.get("todo", "finish") == "finish":  # before others there is nothing new to tell
+    if told and notes.get("todo", "finish") == "finish":  # else there is nothing new to tell
         client.publish(prefix + "state", told, retain=True)
+    if not (notes.get("plan") or notes.get("todo")):
+        for name in ("state", "outcome", "plan", "message", "chunk"):
+            notes.pop(name, None)  # some hundred bytes, which a handshake may want
 
 
 def _slot() -> str:

@@ -7,7 +7,8 @@ a small board only while there is no connection, since it takes most of the heap
 ``todo``       "judge" (the offer in ``offer``), "finish" (its files are all there), "renew",
                "clear" (the flash failed), "look" (the slots may have changed); "" or none
 ``state``      what `keyfob.rotation.state` begins with, as text
-``message``    bytes that a message may have at most; ``chunk``: those of a chunk
+``message``    bytes that a message may have at most; ``chunk``: those of a chunk; both may
+               be gone, and ``state``, once that was told
 ``plan``       the offer under way: (created_s, folder, {name: [size, bytes had]}), or None
 ``created_s``  of the newest identity on the board
 ``outcome``    of the last offer that failed, JSON; ``refused``: SHA-256 of that offer

@@ -36,6 +36,7 @@ from keyfob_host.virtual import VirtualBoard
 NAME = "broker.keyfob.test"
 DEVICE_ID = "sensor-01"
 WAIT_S = 60.0
+_SILENCE_S = 8.0
 STATE = f"devices/{DEVICE_ID}/identity/state"
 SET = f"devices/{DEVICE_ID}/identity/set"
 
@@ -86,15 +87,33 @@ class Rig:
     def send(self, payload: bytes) -> None:
         self.client.publish(SET, payload)
 
-    def deliver(self, offer: Offer) -> Delivery:
-        """Bring ``offer`` to the board. Errors: those of `Delivery.next`."""
+    def begin(self, offer: Offer) -> Delivery:
+        """``offer`` is sent; `step` goes on."""
         delivery = Delivery(offer)
-        self.send(offer.payload)
+        message = delivery.next(BoardState("", "", 0, 978, 512), time.monotonic())
+        assert message is not None
+        self.send(message)
+        return delivery
+
+    def step(self, delivery: Delivery) -> bytes | None:
+        """What is to be sent now that the board has told its state. It is sent the last
+        message again if it does not, as `keyfob_host.rotation.sender` does."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            try:
+                return delivery.next(self.state(wait_s=_SILENCE_S), time.monotonic())
+            except KeyfobHostError as error:
+                if error.code != "broker.no-message" or time.monotonic() > end:
+                    raise
+                self.send(delivery.last or b"state")
+
+    def deliver(self, offer: Offer) -> None:
+        """Bring ``offer`` to the board. Errors: those of `Delivery.next`."""
+        delivery = self.begin(offer)
         while not delivery.is_committed:
-            message = delivery.next(self.state(), time.monotonic())
+            message = self.step(delivery)
             if message is not None:
                 self.send(message)
-        return delivery
 
     def event(self, name: str, **fields: Any) -> Event:
         return self.console.wait_event(

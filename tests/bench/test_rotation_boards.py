@@ -117,11 +117,10 @@ def test_certificates_that_cannot_do_are_refused_before_a_trial(board: Rig) -> N
 def test_the_link_may_be_cut_at_each_stage(board: Rig) -> None:
     for at in range(4):
         offer = board.offer(next_certificate(board))
-        delivery = Delivery(offer)
-        board.send(offer.payload)
+        delivery = board.begin(offer)
         sent = 0
         while not delivery.is_committed:
-            message = delivery.next(board.state(), time.monotonic())
+            message = board.step(delivery)
             if sent == at:
                 board.relay.cut()
             if message is not None:
@@ -133,35 +132,30 @@ def test_the_link_may_be_cut_at_each_stage(board: Rig) -> None:
 def test_a_board_that_is_reset_goes_on_where_it_was(board: Rig) -> None:
     both = [board.authority.cert, Authority.ephemeral(common_name="Next CA").cert]
     offer = board.offer({**anchor_files(both), **next_certificate(board)})
-    delivery = Delivery(offer)
-    board.send(offer.payload)
+    delivery = board.begin(offer)
     while delivery.sent_bytes < delivery.total_bytes // 2:
-        message = delivery.next(board.state(), time.monotonic())
+        message = board.step(delivery)
         if message is not None:
             board.send(message)
     had = delivery.sent_bytes
-    board.virtual.reset()
     board.forget()
-    state = board.state(lambda one: one.offer_s == offer.created_s)
-    assert sum(state.had.values()) >= had
+    board.virtual.reset()
     while not delivery.is_committed:
-        message = delivery.next(state, time.monotonic())
+        message = board.step(delivery)
+        assert delivery.sent_bytes >= had  # and never from its start
         if message is not None:
             board.send(message)
-        if not delivery.is_committed:
-            state = board.state()
     assert board.identity() == fingerprint(offer.files["cert.der"])
 
 
 def test_a_broker_that_is_gone_during_the_trial_costs_the_new_identity_only(board: Rig) -> None:
     offer = board.offer(next_certificate(board))
-    delivery = Delivery(offer)
     board.event("mqtt.up")
     before = board.identity()
-    board.send(offer.payload)
+    delivery = board.begin(offer)
     is_last = False
     while not is_last:
-        message = delivery.next(board.state(), time.monotonic())
+        message = board.step(delivery)
         if message is not None:
             is_last = message.startswith(b"chunk ")  # there is one only
             if is_last:

@@ -136,6 +136,15 @@ def test_the_state_tells_what_the_board_has():
         assert "offer" not in told and "outcome" not in told
 
 
+def test_the_state_is_looked_up_again_for_a_host_that_asks():
+    with Board() as board:
+        before = board.state()
+        assert board.send(b"state") == before
+        del board.notes["state"], board.notes["message"], board.notes["chunk"]
+        assert rotation.state(board.notes) == b""
+        assert board.send(b"state") == before
+
+
 def test_a_small_buffer_takes_smaller_chunks():
     with Board(config={"device_id": "sensor-01", "limits": {"rx_bytes": 1024}}) as board:
         told = board.state()

@@ -22,7 +22,8 @@ from keyfob_host.pki import bench
 from keyfob_host.rotation.delivery import Delivery
 from keyfob_host.rotation.state import BoardState, read_state
 
-_STATE_WAIT_S = 5.0  # a retained message comes at once
+_STATE_WAIT_S = 2.0  # a retained message comes at once
+_ANSWER_WAIT_S = 10.0
 _SILENCE_S = 20.0
 _SLICE_S = 2.0
 
@@ -51,6 +52,13 @@ def board_state(client: HostClient, device_id: str) -> BoardState:
     client.subscribe(f"devices/{device_id}/status")
     try:
         return _next_state(client, device_id, _STATE_WAIT_S)
+    except KeyfobHostError as error:
+        if error.code != "broker.no-message":
+            raise
+    # A broker that was restarted may have forgotten it; a board that is connected tells it.
+    client.publish(topic(device_id, "set"), b"state")
+    try:
+        return _next_state(client, device_id, _ANSWER_WAIT_S)
     except KeyfobHostError as error:
         if error.code != "broker.no-message":
             raise
