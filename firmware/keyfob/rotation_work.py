@@ -44,6 +44,10 @@ _MAX_OUTCOME = const(300)
 _MAX_DAMAGE = const(96)  # characters
 
 
+# Of a board that has no room to look at its flash.
+_NOTHING = {"slot": "", "renew_s": 1 << 40, "created_s": 0}
+
+
 def topic(config: dict, name: str) -> str:
     """Of ``set``, ``state`` or ``request``."""
     return "devices/%s/identity/%s" % (config["device_id"], name)
@@ -65,13 +69,16 @@ def work_between(client, notes: dict) -> None:
         "mqtt.session5", "mqtt.properties", "mqtt.publish", "mqtt.acks",
         "rotation_blocking", "rotation",
     )  # fmt: skip
+    kept = list(sys.modules)
     try:
         if not notes:
             _warm_up()
         work(client.config, notes, client.clock.now_s() if notes else 0)
-    except MemoryError as error:
-        # The application goes on, and connects; only its identity stays as it is.
-        emit("identity.refused", created_s=0, code="rotate.no-memory", detail=str(error))
+    except MemoryError:
+        # The application goes on; only its identity stays as it is. Nothing is said, which
+        # would take memory, and what there is the prompt may want.
+        notes.update(_NOTHING)
+        unload(kept)
     # At boot there is work only for an offer that was complete, and only once.
     if is_small and (not is_boot or (_is_on_trial() and not was_on_trial)):
         # What was done is in flash. Without a heap in one piece there is no handshake, and on
@@ -132,8 +139,8 @@ def work(config: dict, notes: dict, now_s: int, root: str = ROOT) -> None:
     most = min(room - len(topic(config, "set")) - _PACKET_BYTES, _MAX_MESSAGE_BYTES)
     notes["message"] = most
     notes["chunk"] = most if room >= _SMALL_BYTES else min(most, _SMALL_CHUNK_BYTES)
-    for name, value in (("created_s", 0), ("renew_s", 1 << 40), ("slot", ""), ("plan", None)):
-        notes.setdefault(name, value)
+    for name in _NOTHING:
+        notes.setdefault(name, _NOTHING[name])
     notes.setdefault("state", _text({"damaged": "not looked at"}, notes))
     try:
         gc.collect()
