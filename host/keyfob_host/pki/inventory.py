@@ -86,7 +86,11 @@ SELECT c.fingerprint, c.serial, c.kind, c.name, c.subject, c.key_id, c.issuer_ke
 FROM certificate c
 LEFT JOIN revocation r ON r.issuer_key = c.issuer_key AND r.serial = c.serial
 """
-_ORDER = " ORDER BY c.kind = 'ca' DESC, c.kind = 'intermediate' DESC, c.kind, c.name, c.recorded_s"
+# Authorities in the order in which they came: their names have a piece of a key in them.
+_ORDER = (
+    " ORDER BY c.kind = 'ca' DESC, c.kind = 'intermediate' DESC, c.kind, "
+    "CASE WHEN c.kind IN ('ca', 'intermediate') THEN '' ELSE c.name END, c.recorded_s"
+)
 
 
 @dataclass(frozen=True)
