@@ -42,6 +42,9 @@ def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> 
     """One connection's life. Errors: what ends it."""
     notes["was_up"] = True
     client.subscribe(prefix + "/command")
+    # Whoever sends more than one at a time would fill the heap; the host waits for answers.
+    client.single = prefix + "/identity/set"
+    client.subscribe(client.single)
     _attend(client, notes)
     while True:
         if client.clock.now_s() >= notes["renew_s"]:

@@ -113,12 +113,12 @@ class BlockingClient:
             up_ms = _now_ms()
             program(self)
             return True
-        except (KeyfobError, MemoryError) as error:
-            self.failure = error
+        except (KeyfobError, MemoryError, RuntimeError) as error:
+            self.failure = error  # RuntimeError: no stack is left, which an ESP8266 has 8 KB of
         if self.version == 4:
             self.drop_connection()  # nothing is said in it any more, and telling wants the room
         try:
-            if isinstance(self.failure, MemoryError):
+            if not isinstance(self.failure, KeyfobError):
                 self.failure = KeyfobError("tls.no-memory", "connecting: %s" % self.failure)
             from keyfob.backoff import conclude
 

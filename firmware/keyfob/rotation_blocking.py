@@ -5,7 +5,8 @@
     while not client.run_once(lambda client: serve(client, notes)):
         work_between(client, notes)
 
-where ``work_between`` is that of `keyfob.rotation_work`, and ``serve`` calls `attend` at its
+where ``work_between`` is that of `keyfob.rotation_work`, and ``serve`` subscribes to the topic
+(there and not here, where an ESP8266's stack has not enough left), and calls `attend` at its
 start, for each message of the topic ``devices/<id>/identity/set``, and from the time
 ``notes["renew_s"]`` on. Whoever imports either drops its module again, emptied.
 """
@@ -39,12 +40,8 @@ def attend(client, notes: dict, message=None) -> None:
 def _attend(client, notes: dict, message) -> None:
     prefix = "devices/%s/identity/" % client.config["device_id"]
     now_s = client.clock.now_s()
-    if not message:
-        # Whoever sends more than one at a time would fill the heap; the host waits for answers.
-        client.single = prefix + "set"
-        client.subscribe(client.single)
-        if "state" not in notes and now_s < notes["renew_s"]:
-            return  # it was told; the broker keeps it
+    if not message and "state" not in notes and now_s < notes["renew_s"]:
+        return  # it was told; the broker keeps it
     from keyfob import rotation
 
     if message:
