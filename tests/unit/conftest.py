@@ -29,10 +29,9 @@ _loaded: dict[str, tuple[ModuleType, dict[str, Any]]] = {}
 def modules_stay() -> Iterator[None]:
     """Device code drops modules, and empties some, where a board needs the room. Test files
     hold on to theirs, so after each test all of them are as they were before it."""
+    _note_modules()  # those that test files imported as they were collected
     yield
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "keyfob" and name not in _loaded:
-            _loaded[name] = module, dict(module.__dict__)
+    _note_modules()
     for name, (module, content) in _loaded.items():
         if "__name__" not in module.__dict__:
             module.__dict__.update(content)
@@ -41,3 +40,9 @@ def modules_stay() -> Iterator[None]:
             parent, _, own = name.rpartition(".")
             if parent in _loaded:
                 setattr(_loaded[parent][0], own, module)
+
+
+def _note_modules() -> None:
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "keyfob" and name not in _loaded:
+            _loaded[name] = module, dict(module.__dict__)
