@@ -26,6 +26,9 @@ from filelock import FileLock, Timeout
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error, from_os_error
 from keyfob_host.files import read_bounded, write_atomic
 
+# What a program of ours prints, and its port behind it, when clients can come.
+LISTENS = "listening on port "
+_LISTENING_S = 10.0
 # The program starts when its record stands: if we are killed before, the pipe closes and
 # nothing runs that nobody knows of.
 _GATE = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
@@ -130,6 +133,39 @@ def stop(running: Detached, *, timeout_s: float = 5.0) -> None:
     if child is not None:
         child.wait()
     running.record.unlink(missing_ok=True)
+
+
+def wait_listening(running: Detached, log: Path, seen: int, code: str, cause: str) -> Detached:
+    """Wait until a program of ours says in ``log``, behind ``seen`` bytes, on which port it
+    listens; that is the extra ``port`` from then on.
+
+    It prints `LISTENS` and the port, or its error as JSON, which is raised here. One that
+    ends or stays silent for 10 s is the error ``code`` with ``cause``.
+    """
+    deadline = time.monotonic() + _LISTENING_S
+    while True:
+        # Asked first, read after: what an ended process wrote is then all there.
+        alive = running.alive
+        text = log.read_bytes()[seen:].decode("utf-8", "replace")
+        lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
+        for line in lines:
+            if line.startswith(LISTENS):
+                return amend(running, port=int(line.removeprefix(LISTENS)))
+            if line.startswith("{"):
+                failure = json.loads(line)
+                raise KeyfobHostError(
+                    failure["code"], failure["cause"], evidence=failure["evidence"],
+                    fix=failure["fix"], status=ExitStatus(failure["status"]),
+                )  # fmt: skip
+        if not alive or time.monotonic() > deadline:
+            raise KeyfobHostError(
+                code,
+                cause,
+                evidence="\n".join(lines[-6:]) or "it wrote nothing",
+                fix=f"cat {log}",
+                status=ExitStatus.HOST,
+            )
+        time.sleep(0.02)
 
 
 def exit_status(running: Detached) -> int | None:

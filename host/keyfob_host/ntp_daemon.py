@@ -10,7 +10,6 @@ import argparse
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from keyfob_host.home import Home
 from keyfob_host.listeners import loopback_of
 from keyfob_host.ntp import Mode, NtpServer, query
 
-_READY = "listening on port "
-_START_S = 10.0
 _LOG_KEPT_BYTES = 1 << 20
 
 
@@ -51,7 +48,7 @@ def ntp_up(
         ]  # fmt: skip
         started = daemon.spawn(argv, record=_record(home), log=log, extra={**wanted, "port": port})
         try:
-            daemon.amend(started, port=_wait_ready(started, log, seen))
+            daemon.wait_listening(started, log, seen, "ntp.died", "the time server did not start")
             return ntp_status(home), True
         except BaseException:
             daemon.stop(started)
@@ -119,34 +116,6 @@ def _refuse_other(running: Detached, wanted: dict[str, object]) -> None:
         )
 
 
-def _wait_ready(started: Detached, log: Path, seen: int) -> int:
-    """The port, as soon as the process says that it listens."""
-    deadline = time.monotonic() + _START_S
-    while True:
-        # Asked first, read after: what an ended process wrote is then all there.
-        alive = started.alive
-        text = log.read_bytes()[seen:].decode("utf-8", "replace")
-        lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
-        for line in lines:
-            if line.startswith(_READY):
-                return int(line.removeprefix(_READY))
-            if line.startswith("{"):
-                failure = json.loads(line)
-                raise KeyfobHostError(
-                    failure["code"], failure["cause"], evidence=failure["evidence"],
-                    fix=failure["fix"], status=ExitStatus(failure["status"]),
-                )  # fmt: skip
-        if not alive or time.monotonic() > deadline:
-            raise KeyfobHostError(
-                "ntp.died",
-                "the time server did not start",
-                evidence="\n".join(lines[-6:]) or "it wrote nothing",
-                fix=f"cat {log}",
-                status=ExitStatus.HOST,
-            )
-        time.sleep(0.02)
-
-
 def main() -> int:
     """The process itself: serve until SIGTERM."""
     parser = argparse.ArgumentParser(prog="keyfob_host.ntp_daemon")
@@ -163,7 +132,7 @@ def main() -> int:
     except KeyfobHostError as error:
         print(json.dumps(error.as_dict()), flush=True)
         return int(error.status)
-    print(f"{_READY}{server.port}", flush=True)
+    print(f"{daemon.LISTENS}{server.port}", flush=True)
     signal.sigwait({signal.SIGTERM})
     server.stop()
     return 0

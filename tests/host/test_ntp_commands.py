@@ -102,7 +102,7 @@ def test_ctrl_c_during_a_start_leaves_nothing_running(
         pids.append(started.pid)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ntp_daemon, "_wait_ready", interrupted)
+    monkeypatch.setattr(daemon, "wait_listening", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ntp_up(home, host="127.0.0.1", port=0)
     assert daemon.birth(pids[0]) == ""

@@ -11,7 +11,6 @@ import argparse
 import json
 import signal
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +18,12 @@ from keyfob_host import daemon
 from keyfob_host.daemon import Detached
 from keyfob_host.doctor.tap import Tap
 from keyfob_host.doctor.tap_capture import EventFile
-from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.errors import KeyfobHostError
 from keyfob_host.files import read_bounded
 
 EVENTS = "tap.jsonl"  # in the broker's folder; kept when the tap has ended
 _RECORD = "tap.json"
 _LOG = "tap.log"
-_READY = "listening on port "
-_START_S = 10.0
 _LOG_KEPT_BYTES = 1 << 20
 
 
@@ -47,7 +44,9 @@ def start_tap(folder: Path, host: str, port: int, target: tuple[str, int]) -> De
     extra = {"host": host, "port": port, "target": f"{target[0]}:{target[1]}"}
     started = daemon.spawn(argv, record=folder / _RECORD, log=log, extra=extra)
     try:
-        return daemon.amend(started, port=_wait_ready(started, log, seen))
+        return daemon.wait_listening(
+            started, log, seen, "tap.died", "the tap before the broker did not start"
+        )
     except BaseException:
         daemon.stop(started)
         raise
@@ -85,34 +84,6 @@ def stop_tap(folder: Path) -> None:
     record.unlink(missing_ok=True)
 
 
-def _wait_ready(started: Detached, log: Path, seen: int) -> int:
-    """The port, as soon as the process says that it listens."""
-    deadline = time.monotonic() + _START_S
-    while True:
-        # Asked first, read after: what an ended process wrote is then all there.
-        alive = started.alive
-        text = log.read_bytes()[seen:].decode("utf-8", "replace")
-        lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
-        for line in lines:
-            if line.startswith(_READY):
-                return int(line.removeprefix(_READY))
-            if line.startswith("{"):
-                failure = json.loads(line)
-                raise KeyfobHostError(
-                    failure["code"], failure["cause"], evidence=failure["evidence"],
-                    fix=failure["fix"], status=ExitStatus(failure["status"]),
-                )  # fmt: skip
-        if not alive or time.monotonic() > deadline:
-            raise KeyfobHostError(
-                "tap.died",
-                "the tap before the broker did not start",
-                evidence="\n".join(lines[-6:]) or "it wrote nothing",
-                fix=f"cat {log}",
-                status=ExitStatus.HOST,
-            )
-        time.sleep(0.02)
-
-
 def main() -> int:
     """The process itself: pass and tell until SIGTERM."""
     parser = argparse.ArgumentParser(prog="keyfob_host.doctor.tap_daemon")
@@ -133,7 +104,7 @@ def main() -> int:
     except KeyfobHostError as error:
         print(json.dumps(error.as_dict()), flush=True)
         return int(error.status)
-    print(f"{_READY}{tap.port}", flush=True)
+    print(f"{daemon.LISTENS}{tap.port}", flush=True)
     signal.sigwait({signal.SIGTERM})
     tap.stop()
     events.close()
