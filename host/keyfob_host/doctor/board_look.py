@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -58,6 +58,17 @@ def look_at_board(
     if read_files and sight.busy is None:
         return replace(sight, files=_files_at_prompt(ref))
     return sight
+
+
+def sight_of_lines(
+    ref: BoardRef, lines: Iterable[str], last_at: datetime | None = None
+) -> BoardSight:
+    """What was listened to already: console lines, whose last event came at ``last_at``."""
+    port = "" if ref.virtual else ref.port
+    found = _since_boot(BoardSight(ref.kind, ref.name, port=port, lines=tuple(lines)))
+    if last_at is None:
+        return found
+    return _dated(found, [(last_at.timestamp(), event) for event in found.events[-1:]])
 
 
 def _listen(ref: BoardRef, sight: BoardSight, limit_s: float, reset: bool) -> BoardSight:

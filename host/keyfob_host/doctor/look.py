@@ -37,18 +37,28 @@ def look(
     """Look at ``ref`` and its broker. Errors: those of `open_board`, ``file.*`` of a log."""
     on_step(f"listening to {ref.name}, at most {LIMIT_S:g} s")
     board = look_at_board(ref, limit_s=LIMIT_S, reset=reset, read_files=read_files)
-    broker = look_at_broker(home, broker_log)
+    return look_around(home, board, look_at_broker(home, broker_log), on_step=on_step)
+
+
+def look_around(
+    home: Home,
+    board: BoardSight,
+    broker: BrokerSight,
+    *,
+    on_step: Callable[[str], None] = lambda _text: None,
+) -> Sightings:
+    """With both ends looked at: the address between them, and the board's own certificate."""
     host, port = _address(board, broker)
     served = None
     if host:
         on_step(f"looking at {host}:{port}")
-        here = _LOOPBACK if ref.virtual is not None and _is_of_bench(host) else None
+        here = _LOOPBACK if board.kind.virtual and _is_of_bench(host) else None
         # Not through the tap, whose events are the board's.
         past_tap = broker.own_port if port == broker.port and here else None
         served = look_at_served(host, port, here, past_tap)
     own, intermediates = _own(home, board)
     return Sightings(
-        now=datetime.now(timezone.utc), board=board, broker=_if_same(broker, served, broker_log),
+        now=datetime.now(timezone.utc), board=board, broker=_if_same(broker, served),
         served=served, own=own, intermediates=intermediates, host=host, port=port,
     )  # fmt: skip
 
@@ -72,9 +82,9 @@ def _own(home: Home, board: BoardSight) -> tuple[Any, tuple[Any, ...]]:
     return find_certificate(board.files.cert), ()
 
 
-def _if_same(broker: BrokerSight, served: Served | None, log: Path | None) -> BrokerSight:
+def _if_same(broker: BrokerSight, served: Served | None) -> BrokerSight:
     """Without what is known of this bench's broker where the board is sent to another host."""
-    if log is not None or served is None or not broker.is_ours:
+    if served is None or not broker.is_ours:
         return broker
     is_here = _is_of_bench(served.host) or served.host in (broker.name, "localhost", _LOOPBACK)
     return broker if is_here or served.port == broker.port else replace(BrokerSight())
