@@ -20,7 +20,7 @@ from unix_board import UnixBoard
 
 from keyfob_host.boards import BoardRef, load_kind
 from keyfob_host.data import data_path
-from keyfob_host.errors import KeyfobHostError
+from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.mpy import board_files
 from keyfob_host.parts import left_out
@@ -387,6 +387,19 @@ def test_settings_that_cannot_work_are_refused(settings: Settings, code: str) ->
     with _raises(code) as caught:
         settings_text(settings, KIND, "sensor-01", {})
     assert "short" not in caught.value.evidence
+
+
+@pytest.mark.parametrize("name", ["esp8266", "virtual-esp8266"])
+@pytest.mark.parametrize("engine", ["mbedtls", "axtls", None])
+def test_an_engine_that_verifies_nobody_is_refused(name: str, engine: str | None) -> None:
+    given = Settings(broker="b", wifi_ssid="x", extra={"tls.engine": engine})
+    with _raises("provision.verifies-nobody") as caught:
+        settings_text(given, load_kind(name), "sensor-01", {})
+    assert caught.value.status == ExitStatus.USAGE
+    # What a hand wrote on the board does not stay there either.
+    present = {"tls": {"engine": engine}}
+    text = settings_text(replace(given, extra={}), load_kind(name), "sensor-01", present)
+    assert json.loads(text)["tls"]["engine"] == "keyfob"
 
 
 def test_a_real_board_needs_a_network_once(identity: Identity) -> None:

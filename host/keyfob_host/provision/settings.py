@@ -63,7 +63,8 @@ def settings_text(
     """The bytes of ``/keyfob.json``; ``present`` is what the board has now.
 
     Errors: ``provision.no-broker``, ``provision.no-wifi``, ``provision.bad-value``,
-    ``provision.unknown-setting``, ``provision.settings-too-large``.
+    ``provision.unknown-setting``, ``provision.verifies-nobody``,
+    ``provision.settings-too-large``.
     """
     made: dict[str, Any] = {
         "device_id": device_id,
@@ -78,6 +79,7 @@ def settings_text(
         made["outbox"] = outbox
     for key, value in given.extra.items():
         _set(made, key, value)
+    _check_engine(made["tls"]["engine"], kind)
     if made["tls"]["engine"] == "mbedtls":
         asked = {key for key in given.extra if key.startswith("tls.")}
         made["tls"] = {
@@ -194,6 +196,18 @@ def _tls(kind: BoardKind, present: dict[str, Any]) -> dict[str, Any]:
     if kind.tls.engine == "keyfob" or "engine" not in tls:
         tls["engine"] = kind.tls.engine
     return tls
+
+
+def _check_engine(engine: Any, kind: BoardKind) -> None:
+    """The board would refuse to connect with it, and say so on its console only."""
+    if kind.tls.engine == "keyfob" and engine != "keyfob":
+        raise KeyfobHostError(
+            "provision.verifies-nobody",
+            f"the TLS in the firmware of {kind.name} verifies nobody, so Keyfob's own is the only "
+            "engine there",
+            evidence=f"seen: tls.engine={engine}; wanted: keyfob",
+            fix="keyfob provision --set tls.engine=keyfob", status=ExitStatus.USAGE,
+        )  # fmt: skip
 
 
 def _section(settings: dict[str, Any], name: str) -> dict[str, Any]:
