@@ -127,6 +127,15 @@ def test_a_code_of_the_host_is_told_with_the_words_of_its_place(code: str) -> No
     assert as_text(explain(code)).endswith(f"next   {reading.fix}")
 
 
+@pytest.mark.parametrize(
+    "code", ["tap.died", "tap.port-taken", "tap.loop", "doctor.too-long", "doctor.nothing-to-read"]
+)
+def test_codes_of_the_doctor_and_its_tap_are_told_too(code: str) -> None:
+    (finding,) = explain(code).findings
+    (reading,) = finding.readings
+    assert reading.name == code and len(reading.words.split()) > 3
+
+
 @pytest.mark.parametrize("code", sorted(load_catalogue()))
 def test_a_code_of_the_catalogue_shows_all_that_is_known_of_it(code: str) -> None:
     cause = load_catalogue()[code]
