@@ -11,6 +11,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
@@ -31,6 +32,20 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130  # Ctrl-C
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What was found out about an error once it was there.
+
+    ``lines`` are shown to people behind ``label``; ``data`` goes under ``key`` of the
+    ``--json`` shape.
+    """
+
+    label: str
+    lines: tuple[str, ...]
+    key: str
+    data: dict[str, object]
+
+
 class KeyfobHostError(Exception):
     """A failure to be shown to a person.
 
@@ -39,6 +54,7 @@ class KeyfobHostError(Exception):
     ``evidence``  what was seen, with the values compared and where ("" if the cause says it)
     ``fix``       what to do; a command that can be pasted wherever one exists
     ``status``    exit status of the command
+    ``remarks``   what was found out about it afterwards, none of it needed to understand it
     """
 
     def __init__(
@@ -56,10 +72,12 @@ class KeyfobHostError(Exception):
         self.evidence = evidence
         self.fix = fix
         self.status = status
+        self.remarks: list[Remark] = []
 
     def as_dict(self) -> dict[str, object]:
         """The ``--json`` shape of the error."""
         return {
+            **{remark.key: remark.data for remark in self.remarks},
             "code": self.code,
             "cause": self.cause,
             "evidence": self.evidence,

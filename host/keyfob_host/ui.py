@@ -51,11 +51,13 @@ class Ui:
         (self.out if self.out.is_terminal else wide).print(table)
 
     def error(self, error: KeyfobHostError) -> None:
-        """Cause, evidence and fix, on standard error (and as JSON on standard output)."""
+        """Cause, evidence, remarks and fix, on standard error (and as JSON on standard output)."""
         if self.as_json:
             sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
         self.err.print(f"[bold red]error[/]  {error.code}", markup=True)
-        for label, text in (("cause", error.cause), ("seen", error.evidence), ("fix", error.fix)):
+        remarks = [(one.label, "\n".join(one.lines)) for one in error.remarks]
+        rows = [("cause", error.cause), ("seen", error.evidence), *remarks, ("fix", error.fix)]
+        for label, text in rows:
             if text:
                 indented = plain(text).replace("\n", "\n       ")
                 self.err.print(f"{label:<7}{indented}", markup=False)

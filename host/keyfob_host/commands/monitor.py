@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from datetime import datetime, timezone
 from typing import Any
 
 import click
@@ -13,6 +15,7 @@ from keyfob_host.console import Console, Event, matches, parse_event
 from keyfob_host.data import data_path
 from keyfob_host.device_errors import DeviceError, load_device_errors
 from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.home import find_home
 from keyfob_host.serial_stream import printable
 from keyfob_host.tracebacks import with_own_name
 from keyfob_host.transport import open_transport
@@ -41,15 +44,17 @@ def monitor(
     """Show the board's console and events until Ctrl-C.
 
     With --json, events only, one JSON object a line. With --until and --for, exit status
-    5 says that the event did not come in time.
+    5 says that the event did not come in time; the doctor says why, if it can see that.
     """
-    ref = open_board(kind, port, name=name)
+    home = find_home()
+    ref = open_board(kind, port, name=name, home=home)
     ref.check_free()
     errors = load_device_errors()
     if reset and ref.virtual is None:
         # Through its prompt: not every adapter has the lines to EN.
         with open_transport(ref, "mpremote") as board:
             board.reset()
+    last_at: datetime | None = None
     with Console(ref.stream_url, baud=ref.kind.serial.baud) as console:
         ui.step(f"console of {ref.name} on {console.port}; Ctrl-C ends it")
         if reset and ref.virtual is not None:
@@ -57,6 +62,7 @@ def monitor(
         try:
             for line in console.follow(for_s):
                 event = parse_event(line)
+                last_at = datetime.now(timezone.utc) if event else last_at
                 _show(ui, line, event, errors, events_only)
                 if until and event and matches(event, until):
                     return
@@ -65,13 +71,24 @@ def monitor(
                 return
             raise
     if until:
-        raise KeyfobHostError(
-            "monitor.no-event",
-            f"the event {until} did not come within {for_s:g} s",
-            evidence=f"events seen: {', '.join(str(e['ev']) for e in console.events) or 'none'}",
-            fix="wait longer with --for, or watch everything: keyfob monitor",
-            status=ExitStatus.BOARD,
-        )
+        from keyfob_host.doctor.after_failure import diagnosed
+
+        error = _no_event(until, for_s, console.events)
+        lines = console.lines()
+        raise diagnosed(error, ref, home, lines=lines, last_at=last_at, on_step=ui.step)
+
+
+def _no_event(until: str, for_s: float | None, events: list[Event]) -> KeyfobHostError:
+    within = f" within {for_s:g} s" if for_s is not None else ""
+    counted = Counter(str(event["ev"]) for event in events)
+    seen = [f"{name} ({count} times)" if count > 1 else name for name, count in counted.items()]
+    return KeyfobHostError(
+        "monitor.no-event",
+        f"the event {until} did not come{within}",
+        evidence=f"events seen: {', '.join(seen) or 'none'}",
+        fix="wait longer with --for, or watch everything: keyfob monitor",
+        status=ExitStatus.BOARD,
+    )
 
 
 def _show(
