@@ -132,6 +132,9 @@ def s_server(folder: Path, pair: Pair, *arguments: str) -> Iterator[SServer]:
     server = SServer(folder, pair, *arguments)
     try:
         yield server
+    except BaseException:
+        print(server.said)  # with a test that failed, pytest shows the other end's story too
+        raise
     finally:
         server.stop()
 
