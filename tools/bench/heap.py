@@ -9,7 +9,6 @@ image that is mapped beside the heap, as boards with a ROMFS partition do.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import micropython32  # beside the script that was started
+from keyfob_host.mpy import BoardFile
+from keyfob_host.names import merge_names
 from keyfob_host.relay import Fault, TcpRelay
 
 from . import rig
@@ -130,14 +131,26 @@ def command(subject: Subject, story: Story, heap_bytes: int) -> list[str]:
 
 
 def make_rom(board: Path) -> None:
-    """``rom.img`` with every module of the board, and the module that mounts it."""
+    """``rom.img`` with every module of the board, and the module that mounts it.
+
+    Keyfob's has the short names that ``keyfob sync`` gives a board with a small heap.
+    """
     if (board / "rom.img").exists():
         return
+    files = [
+        BoardFile(f"/{path.relative_to(board).as_posix()}", path.read_bytes())
+        for path in sorted(board.rglob("*.mpy"))
+    ]
+    if rig.sources_of(board).exists():
+        files = merge_names(rig.sources_of(board), files)
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "bench_rom.py")
         source.write_text(_ROM)
         tree = Path(scratch, "tree")
-        shutil.copytree(board, tree, ignore=lambda _, names: [n for n in names if n == "id"])
+        for file in files:
+            target = tree / file.path[1:]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.data)
         program = Path(sys.executable).with_name("mpremote")
         image = board / "rom.img"
         words = ["romfs", "--no-mpy", "--output", str(image), "build", str(tree)]

