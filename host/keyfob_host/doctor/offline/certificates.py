@@ -139,6 +139,8 @@ def _fact(
     seen, wanted = _compared(finding.evidence)
     source: Source = "broker" if role == "broker" or name.startswith("crl") else "board"
     text = f"{who}: {finding.cause}"
+    if not wanted:
+        text, seen = f"{text}: {seen}", ""
     since = until = None
     if end is not None and name == "expired":
         since = end.cert.not_after.moment
@@ -156,12 +158,13 @@ def _compared(evidence: str) -> tuple[str, str]:
     """The linter's evidence as the two values: ``a; want b``, ``a, now b``, ``b wanted; a``."""
     wanted, found, seen = evidence.partition(" wanted; ")
     if found:
-        return seen, wanted
+        return seen.removeprefix("names: "), wanted
     for between in ("; want ", ", want ", ", now ", "; trust anchors: ", ", at most "):
         seen, found, wanted = evidence.partition(between)
         if found:
-            word = "later than " if between == ", now " else ""
-            return seen, f"{word}{wanted}"
+            is_start = seen.startswith(("notBefore", "thisUpdate"))
+            word = "earlier than " if is_start else "later than "
+            return seen, f"{word if between == ', now ' else ''}{wanted}"
     return evidence, ""
 
 
