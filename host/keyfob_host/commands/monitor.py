@@ -71,11 +71,14 @@ def monitor(
                 return
             raise
     if until:
-        from keyfob_host.doctor.after_failure import diagnosed
+        from keyfob_host.doctor.after_failure import diagnosed, sightings
 
-        error = _no_event(until, for_s, console.events)
         lines = console.lines()
-        raise diagnosed(error, ref, home, lines=lines, last_at=last_at, on_step=ui.step)
+        raise diagnosed(
+            _no_event(until, for_s, console.events),
+            lambda: sightings(ref, home, lines=lines, last_at=last_at),
+            on_step=ui.step,
+        )
 
 
 def _no_event(until: str, for_s: float | None, events: list[Event]) -> KeyfobHostError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import rich_click as click
@@ -22,6 +23,8 @@ from keyfob_host.rotation.offer import anchor_files, certificate_files, make_off
 from keyfob_host.rotation.sender import bench_client, board_state, deliver
 from keyfob_host.rotation.state import BoardState
 from keyfob_host.ui import Ui
+
+_UNANSWERED = ("rotate.no-state", "rotate.timeout")
 
 
 @click.command()
@@ -67,7 +70,7 @@ def rotate(
     home = find_home()
     present = read_issued(bench.device_dir(home, device_id))
     trusted = _anchors(home, anchors, anchor_paths)
-    with bench_client(home) as client:
+    with _diagnosing(ui, home, device_id), bench_client(home) as client:
         state = board_state(client, device_id)
         signer = unlock(signing_ca or home.ca_dir, passphrase_file, passphrase_env)
         issued = None
@@ -97,6 +100,13 @@ def rotate(
     until = f", valid until {issued.cert.not_valid_after_utc:%Y-%m-%d}" if issued else ""
     kind = "certificate" if issued else "trust anchors"
     ui.result(f"{device_id}: connected with the new {kind}{until}", {**data, "committed": True})
+
+
+def _diagnosing(ui: Ui, home: Home, device_id: str) -> AbstractContextManager[None]:
+    """A board that leaves the bench without an answer is looked at, where it is at hand."""
+    from keyfob_host.doctor.after_failure import diagnosing, sightings_of_device
+
+    return diagnosing(_UNANSWERED, lambda: sightings_of_device(home, device_id), on_step=ui.step)
 
 
 def _anchors(home: Home, own: bool, paths: tuple[Path, ...]) -> list[x509.Certificate]:

@@ -9,12 +9,13 @@ Which command's error deserves a look is the command's to know.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from keyfob_host.boards import BoardRef
+from keyfob_host.boards import BoardRef, open_board
 from keyfob_host.doctor.board_look import look_at_board, sight_of_lines
 from keyfob_host.doctor.broker_look import look_at_broker
 from keyfob_host.doctor.diagnosis import Diagnosis
@@ -22,8 +23,9 @@ from keyfob_host.doctor.explain import printable
 from keyfob_host.doctor.ladder import Ladder, climb
 from keyfob_host.doctor.look import look_around
 from keyfob_host.doctor.sightings import BoardSight, Sightings
-from keyfob_host.errors import KeyfobHostError, Remark
+from keyfob_host.errors import ExitStatus, KeyfobHostError, Remark
 from keyfob_host.home import Home
+from keyfob_host.virtual.board import running
 
 LIMIT_S = 6.0
 _EVIDENCE_SHOWN = 4
@@ -74,23 +76,35 @@ class Opinion:
         return {**found, "rungs": told["rungs"], "note": self.note}
 
 
+@contextmanager
+def diagnosing(
+    codes: Container[str],
+    look: Callable[[], Sightings],
+    *,
+    on_step: Callable[[str], None] = lambda _text: None,
+) -> Iterator[None]:
+    """Have an error whose code is in ``codes`` leave with the doctor's opinion."""
+    try:
+        yield
+    except KeyfobHostError as error:
+        if error.code in codes:
+            diagnosed(error, look, on_step=on_step)
+        raise
+
+
 def diagnosed(
     error: KeyfobHostError,
-    ref: BoardRef,
-    home: Home,
+    look: Callable[[], Sightings],
     *,
-    lines: Iterable[str] = (),
-    last_at: datetime | None = None,
     on_step: Callable[[str], None] = lambda _text: None,
 ) -> KeyfobHostError:
-    """``error`` with the doctor's opinion of ``ref``, whose fix goes first if there is one.
+    """``error`` with the doctor's opinion of what ``look`` sees; its fix goes first, if any.
 
-    ``lines``: of the board's console, as far as the command read them, the last event in them
-    at ``last_at``. Ctrl-C ends the look, not the error: what failed is still to be told.
+    Ctrl-C ends the look, not the error: what failed is still to be told.
     """
-    on_step(f"looking at {ref.name} and its broker for the reason, at most {LIMIT_S:g} s")
+    on_step(f"looking for the reason, at most {LIMIT_S:g} s")
     try:
-        found = opinion(lambda: sightings(ref, home, lines=lines, last_at=last_at))
+        found = opinion(look)
     except KeyboardInterrupt:
         found = Opinion(None, _INTERRUPTED)
     error.remarks.append(Remark("doctor", found.lines(), "diagnosis", found.as_dict()))
@@ -103,6 +117,23 @@ def sightings(
 ) -> Sightings:
     """All that is at hand of ``ref`` and the broker of ``home``; not bounded, see `opinion`."""
     return look_around(home, board_sight(ref, lines, last_at), look_at_broker(home))
+
+
+def sightings_of_device(home: Home, device_id: str) -> Sightings:
+    """As `sightings`, of the virtual board that is up with this identity on it.
+
+    Errors: ``board.not-at-hand``; those of `sightings`.
+    """
+    for virtual in running(home):
+        ref = open_board(str(virtual.info()["kind"]), name=virtual.name, home=home)
+        sight = board_sight(ref)
+        if sight.files.settings.get("device_id") == device_id:
+            return look_around(home, sight, look_at_broker(home))
+    raise KeyfobHostError(
+        "board.not-at-hand", f"no virtual board that is up has the identity {device_id}",
+        fix="if it is a real one: keyfob doctor --board KIND --port PORT",
+        status=ExitStatus.BOARD,
+    )  # fmt: skip
 
 
 def board_sight(
@@ -122,8 +153,10 @@ def opinion(look: Callable[[], Sightings]) -> Opinion:
         try:
             found.append(Opinion(climb(look())))
         except Exception as error:  # a defect of the doctor is no failure of the command
-            kind = "" if isinstance(error, KeyfobHostError) else f"{type(error).__name__}: "
-            found.append(Opinion(None, printable(f"could not look: {kind}{error}")))
+            why = f"{type(error).__name__}: {error}"
+            if isinstance(error, KeyfobHostError):
+                why = f"{error.cause}; {error.fix}"
+            found.append(Opinion(None, printable(f"could not look: {why}")))
 
     # A name that does not resolve cannot be waited for less long than the system waits, so
     # the wait is here, and what is late is left behind.
