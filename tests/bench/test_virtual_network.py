@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import threading
@@ -10,7 +11,11 @@ from collections.abc import Iterator
 import pytest
 from virtual_rig import WAIT_S, SerialConsole, wait_until
 
+from keyfob_host.boards import load_kind
 from keyfob_host.virtual import VirtualBoard
+from keyfob_host.virtual.chips import chip_of
+from keyfob_host.virtual.link import TcpTarget
+from keyfob_host.virtual.network import Network
 
 JOIN = """
 import network, time, socket
@@ -158,6 +163,30 @@ def test_datagrams_pass_both_ways(console: SerialConsole) -> None:
             "[0][-1])\nprint(u.recv(10))"
         )
         assert console.run(RIGHT + code) == b"b'cba'\n"
+
+
+def test_a_port_that_another_program_has_for_datagrams_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        taken = other.getsockname()[1]
+        bind = TcpTarget._bind
+        ports = [taken]
+        monkeypatch.setattr(
+            TcpTarget, "_bind", lambda self, port: bind(self, ports.pop() if ports else port)
+        )
+
+        async def resolved() -> int:
+            chip = chip_of(load_kind("virtual-esp32"))
+            network = Network("240ac4000002", chip, None)
+            network.status = chip.statuses.got_ip
+            found = await network.resolve("broker.keyfob.test", 8883, socket.SOCK_DGRAM)
+            network.station_off()
+            return int(found["port"])
+
+        assert asyncio.run(resolved()) not in (0, taken)
+        assert not ports
 
 
 def test_wifi_down_cuts_a_live_socket_on_both_sides(

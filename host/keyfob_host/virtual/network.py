@@ -26,6 +26,7 @@ _RSSI = -47
 _WPA2 = 3
 _ADDRESSES = ("192.168.4.2", "255.255.255.0", "192.168.4.1", "192.168.4.1")
 _NO_ADDRESSES = ("0.0.0.0",) * 4  # noqa: S104  (what the port shows, not a bind)
+_PORT_TRIES = 5
 _JOIN_S = 0.05  # a real board takes seconds; a test should not
 
 
@@ -151,14 +152,26 @@ class Network:
         address = await self._lookup(host)
         if address is None:
             return {"error": self._chip.no_such_host}
-        tcp = self._tcp.get((address, port))
-        if tcp is None:
-            tcp = self._tcp[address, port] = TcpTarget(self, address, port)
         if (address, port) not in self._udp:
-            self._udp[address, port] = await UdpTarget.open(self, address, port, tcp.port)
+            made = await self._targets(address, port)
+            self._tcp[address, port], self._udp[address, port] = made
+        tcp = self._tcp[address, port]
         if type != socket.SOCK_DGRAM:
             await tcp.probe()
         return {"host": "127.0.0.1", "port": tcp.port}
+
+    async def _targets(self, address: str, port: int) -> tuple[TcpTarget, UdpTarget]:
+        """Both on one port; one that is free for TCP may be another program's for UDP."""
+        tries = _PORT_TRIES
+        while True:
+            tcp = TcpTarget(self, address, port)
+            try:
+                return tcp, await UdpTarget.open(self, address, port, tcp.port)
+            except OSError:
+                tcp.close()
+                tries -= 1
+                if not tries:
+                    raise
 
     async def _lookup(self, host: str) -> str | None:
         name = host.lower().rstrip(".")
