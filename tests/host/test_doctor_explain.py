@@ -252,10 +252,7 @@ def test_the_command_says_what_it_does_not_know_with_a_status_of_its_own() -> No
     assert json.loads(done.stdout)["error"]["code"] == "doctor.not-known"
 
 
-def test_without_text_the_command_says_what_it_can_do() -> None:
-    done = keyfob("doctor")
-    assert done.returncode == ExitStatus.USAGE
-    assert "--explain" in done.stdout and "doctor --explain -30592" in done.stdout
+def test_a_number_without_the_option_is_no_board_and_the_option_is_told() -> None:
     done = keyfob("doctor", "-30592")
     assert done.returncode == ExitStatus.USAGE and '--explain "-30592"' in done.stderr
 

@@ -22,7 +22,7 @@ from keyfob_host.errors import ExitStatus
 
 State = Literal["holds", "broken", "not seen"]
 
-_TITLES = {
+TITLES = {
     "settings": "settings", "serial": "serial line", "firmware": "firmware", "wifi": "Wi-Fi",
     "clock": "clock", "store": "certificate store", "name": "name look-up", "tcp": "TCP",
     "tls": "TLS", "x509": "broker's certificate", "client-certificate": "board's certificate",
@@ -61,13 +61,13 @@ class Ladder:
 
     def as_text(self) -> str:
         """For people."""
-        width = max(len(title) for title in _TITLES.values())
+        width = max(len(title) for title in TITLES.values())
         marks = {"holds": "ok", "broken": "BROKEN", "not seen": "-"}
         rows = [
-            f"{marks[rung.state]:<8}{_TITLES[rung.name]:<{width}}  {rung.text}".rstrip()
+            f"{marks[rung.state]:<8}{TITLES[rung.name]:<{width}}  {rung.text}".rstrip()
             for rung in self.rungs
         ]
-        unseen = [_TITLES[rung.name] for rung in self.rungs if rung.state == "not seen"]
+        unseen = [TITLES[rung.name] for rung in self.rungs if rung.state == "not seen"]
         if self.diagnosis is not None:
             end = self.diagnosis.as_text()
         elif self.is_well:
@@ -157,13 +157,19 @@ def _held(seen: Sightings) -> Iterator[tuple[str, str]]:
     if "wifi.up" in events:
         yield "wifi", f"address {events['wifi.up'].get('ip')}"
     if "clock.set" in events:
-        ahead_s = board.clock_ahead_s()
-        shown = "" if ahead_s is None else f", {ahead_s:+.0f} s from this host's"
-        yield "clock", f"set by {events['clock.set'].get('server')}{shown}"
+        yield "clock", f"set by {events['clock.set'].get('server')}{_ahead(board.clock_ahead_s())}"
     if "store.loaded" in events:
         loaded = events["store.loaded"]
         yield "store", f"slot {loaded.get('slot')}, certificate {loaded.get('cert')}"
     yield from _connected(seen)
+
+
+def _ahead(ahead_s: float | None) -> str:
+    if ahead_s is None:
+        return ""
+    # It is told in whole seconds.
+    is_right = abs(ahead_s) <= 1
+    return f", {'within a second of' if is_right else f'{ahead_s:+.0f} s from'} this host's"
 
 
 def _connected(seen: Sightings) -> Iterator[tuple[str, str]]:
