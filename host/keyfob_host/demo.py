@@ -31,6 +31,8 @@ from keyfob_host.broker import MosquittoBroker
 from keyfob_host.console import Console
 from keyfob_host.demo_breakages import BREAKAGES, Breakage
 from keyfob_host.device_errors import load_device_errors
+from keyfob_host.doctor.after_failure import diagnosed, opinion, sightings
+from keyfob_host.doctor.sightings import Sightings
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.flash.flashing import flash_board
 from keyfob_host.flash.images import default_image
@@ -50,6 +52,7 @@ BROKER = "broker.keyfob.test"
 NTP = "ntp.keyfob.test"
 
 _EVENT_TIMEOUT_S = 30.0
+_NO_MEMORY = "tls.no-memory"
 # With erased flash an ESP8266's ROM only says where it gave up; the others say what they read.
 _ROM_GIVES_UP = {"esp8266": "ets_main.c"}
 
@@ -206,29 +209,41 @@ class Demo:
                 notes.append(_event_text(event))
 
     def wait_for(self, name: str) -> dict[str, Any]:
-        """The event ``name``; if it does not come, what the board said is in the way."""
+        """The event ``name``; if it does not come, what the doctor says is in the way."""
         try:
             return self.console.wait_event(name, timeout_s=_EVENT_TIMEOUT_S)
         except KeyfobHostError as error:
-            failures = [one for one in self.console.events if one["ev"] == "error"]
-            if error.code != "console.no-event" or not failures:
+            if error.code != "console.no-event":
                 raise
-            code, detail = failures[-1]["code"], failures[-1].get("detail", "")
-            told = load_device_errors()[code]
-            fix = told.fix
-            if code == "tls.no-memory" and not self.seen["sync"]["image"]:
-                fix = (
-                    "run it on x86-64 Linux with a Debian mirror, without KEYFOB_MICROPYTHON: a "
-                    "32-bit MicroPython with ROMFS is fetched there; or on an ESP32: make demo"
-                )
-            raise KeyfobHostError(
-                "demo.not-connected",
-                f"the board does not get as far as {name}: {told.cause}",
-                evidence=f"{code} ({detail}), {len(failures)} errors in {_EVENT_TIMEOUT_S:g} s; "
-                f"played by {self.seen['micropython']}",
-                fix=fix,
-                status=ExitStatus.BOARD,
-            ) from error
+            failures = [one for one in self.console.events if one["ev"] == "error"]
+            told = self._not_connected(name, failures) if failures else error
+            own_fix = told.fix
+            diagnosed(told, self.sightings, on_step=self.ui.step)
+            if failures and failures[-1]["code"] == _NO_MEMORY:
+                told.fix = own_fix  # it is this machine that lacks something
+            raise told from None
+
+    def _not_connected(self, name: str, failures: list[dict[str, Any]]) -> KeyfobHostError:
+        code, detail = failures[-1]["code"], failures[-1].get("detail", "")
+        told = load_device_errors()[code]
+        fix = told.fix
+        if code == _NO_MEMORY and not self.seen["sync"]["image"]:
+            fix = (
+                "run it on x86-64 Linux with a Debian mirror, without KEYFOB_MICROPYTHON: a "
+                "32-bit MicroPython with ROMFS is fetched there; or on an ESP32: make demo"
+            )
+        return KeyfobHostError(
+            "demo.not-connected",
+            f"the board does not get as far as {name}: {told.cause}",
+            evidence=f"{code} ({detail}), {len(failures)} errors in {_EVENT_TIMEOUT_S:g} s; "
+            f"played by {self.seen['micropython']}",
+            fix=fix,
+            status=ExitStatus.BOARD,
+        )
+
+    def sightings(self) -> Sightings:
+        """For the doctor: the board's log and files, the broker, and what is between them."""
+        return sightings(self.ref, self.home)
 
     def converse(self) -> None:
         with self.step("a reading arrives at the host") as notes:
@@ -272,7 +287,7 @@ class Demo:
             time.sleep(0.02)
 
     def break_it(self, breakage: Breakage) -> dict[str, Any]:
-        """Make the mistake, and show what the board says of it."""
+        """Make the mistake, and show what the board says of it, and what the doctor."""
         with self.step(f"broken on purpose: {breakage.title}"):
             since = len(self.console.events)
             breakage.make(self)
@@ -282,12 +297,18 @@ class Demo:
                 timeout_s=_EVENT_TIMEOUT_S,
                 since=since,
             )
+            found = opinion(self.sightings)
         told = load_device_errors()[event["code"]]
-        self.ui.step(f"\n    error  {event['code']}")
-        self.ui.step(f"    cause  {told.cause}")
-        self.ui.step(f"    seen   {event.get('detail', '')}")
-        self.ui.step(f"    fix    {told.fix}")
-        return event
+        self.ui.step("")
+        for label, text in (
+            ("error", event["code"]),
+            ("cause", told.cause),
+            ("seen", event.get("detail", "")),
+            ("doctor", "\n           ".join(found.lines())),
+            ("fix", found.fix or told.fix),
+        ):
+            self.ui.step(f"    {label:<7}{text}")
+        return {**event, "diagnosis": found.as_dict()}
 
     @property
     def chip(self) -> str:

@@ -16,13 +16,13 @@ from datetime import datetime
 from typing import Any
 
 from keyfob_host.boards import BoardRef, open_board
-from keyfob_host.doctor.board_look import look_at_board, sight_of_lines
+from keyfob_host.doctor.board_look import look_at_hand
 from keyfob_host.doctor.broker_look import look_at_broker
 from keyfob_host.doctor.diagnosis import Diagnosis
 from keyfob_host.doctor.explain import printable
 from keyfob_host.doctor.ladder import Ladder, climb
 from keyfob_host.doctor.look import look_around
-from keyfob_host.doctor.sightings import BoardSight, Sightings
+from keyfob_host.doctor.sightings import Sightings
 from keyfob_host.errors import ExitStatus, KeyfobHostError, Remark
 from keyfob_host.home import Home
 from keyfob_host.virtual.board import running
@@ -116,7 +116,7 @@ def sightings(
     ref: BoardRef, home: Home, *, lines: Iterable[str] = (), last_at: datetime | None = None
 ) -> Sightings:
     """All that is at hand of ``ref`` and the broker of ``home``; not bounded, see `opinion`."""
-    return look_around(home, board_sight(ref, lines, last_at), look_at_broker(home))
+    return look_around(home, look_at_hand(ref, lines, last_at), look_at_broker(home))
 
 
 def sightings_of_device(home: Home, device_id: str) -> Sightings:
@@ -126,7 +126,7 @@ def sightings_of_device(home: Home, device_id: str) -> Sightings:
     """
     for virtual in running(home):
         ref = open_board(str(virtual.info()["kind"]), name=virtual.name, home=home)
-        sight = board_sight(ref)
+        sight = look_at_hand(ref)
         if sight.files.settings.get("device_id") == device_id:
             return look_around(home, sight, look_at_broker(home))
     raise KeyfobHostError(
@@ -134,15 +134,6 @@ def sightings_of_device(home: Home, device_id: str) -> Sightings:
         fix="if it is a real one: keyfob doctor --board KIND --port PORT",
         status=ExitStatus.BOARD,
     )  # fmt: skip
-
-
-def board_sight(
-    ref: BoardRef, lines: Iterable[str] = (), last_at: datetime | None = None
-) -> BoardSight:
-    """A virtual board's own log, else the ``lines`` that were read of it."""
-    if ref.virtual is not None:
-        return look_at_board(ref, limit_s=0)
-    return sight_of_lines(ref, lines, last_at)
 
 
 def opinion(look: Callable[[], Sightings]) -> Opinion:

@@ -60,12 +60,17 @@ def look_at_board(
     return sight
 
 
-def sight_of_lines(
-    ref: BoardRef, lines: Iterable[str], last_at: datetime | None = None
+def look_at_hand(
+    ref: BoardRef, heard: Iterable[str] = (), last_at: datetime | None = None
 ) -> BoardSight:
-    """What was listened to already: console lines, whose last event came at ``last_at``."""
-    port = "" if ref.virtual else ref.port
-    found = _since_boot(BoardSight(ref.kind, ref.name, port=port, lines=tuple(lines)))
+    """Without opening its port: a virtual board's log and files, of a real one what was heard.
+
+    ``heard``: console lines that were read of it, whose last event came at ``last_at``.
+    """
+    if ref.virtual is not None:
+        sight = BoardSight(ref.kind, ref.name, state=str(ref.virtual.info()["state"]))
+        return replace(_from_log(ref, sight), files=_files_in_flash(ref.kind, ref.virtual))
+    found = _since_boot(BoardSight(ref.kind, ref.name, port=ref.port, lines=tuple(heard)))
     if last_at is None:
         return found
     return _dated(found, [(last_at.timestamp(), event) for event in found.events[-1:]])
