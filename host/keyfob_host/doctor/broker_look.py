@@ -103,11 +103,12 @@ def _verdicts(path: Path) -> tuple[dict[str, Any], ...]:
     for line in _tail_if_there(path).splitlines():
         with suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)
-            if event["what"] == "summary" and _said_something(event):
+            if event["what"] == "summary" and said_something(event):
                 found.append(event)
     return tuple(found)
 
 
-def _said_something(event: dict[str, Any]) -> bool:
+def said_something(event: dict[str, Any]) -> bool:
+    """Whether a tap's ``event`` at a connection's end tells of more than that it was opened."""
     is_empty = event["ended_by"] == "board" and not event["after"]
     return bool(event["causes"] or event["is_well"]) and not is_empty

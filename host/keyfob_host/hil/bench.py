@@ -35,7 +35,6 @@ BROKER_NAME = "broker.keyfob.test"
 NTP_NAMES = ("ntp.keyfob.test", "ntp2.keyfob.test")
 # The least that the firmware takes: stories wait for its multiples.
 KEEPALIVE_S = 5
-_BROKER_FOLDER = "broker"
 _APP = {"period_s": 1, "dht_pin": 4, "pixel_pin": 5, "pixels": 1}
 
 
@@ -130,6 +129,12 @@ class Bench:
         server.mode, server.offset_s, server.requests = Mode.OK, 0.0, 0
         return server
 
+    def diagnosis(self) -> str:
+        """What the doctor says of board and broker as they are now."""
+        from keyfob_host.hil.bench_doctor import diagnosis_text
+
+        return diagnosis_text(Home(self._folder), self.board, self.broker)
+
     def _start(self, stack: ExitStack) -> None:
         options = self.options
         path = lock_path(options.home, options.name, options.port)
@@ -137,13 +142,14 @@ class Bench:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The folder is the same for each run on this board, so that what a killed run
         # left behind is found.
-        leftover = MosquittoBroker.attach(self._folder / _BROKER_FOLDER)
+        own = Home(self._folder)
+        leftover = MosquittoBroker.attach(own.broker_dir)
         if leftover is not None:
             leftover.stop()
         ref = self._open_board(stack)
         self.ca = BenchCa(self._folder)
         self.broker = BenchBroker(
-            self._folder / _BROKER_FOLDER,
+            own.broker_dir,
             self.ca,
             options.broker_host,
             options.address,

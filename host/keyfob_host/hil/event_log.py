@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 from keyfob_host.console import Event, matches, parse_event
 from keyfob_host.hil.evidence import Evidence
@@ -33,6 +34,7 @@ class EventLog:
         self._changed = threading.Condition()
         self._lines: deque[str] = deque(maxlen=_KEEP_LINES)
         self._events: list[Event] = []
+        self._last_at: datetime | None = None
         self._begin = 0
         self._cursor = 0
         self._line_begin = 0
@@ -47,6 +49,7 @@ class EventLog:
             self._line_total += 1
             if event is not None:
                 self._events.append(event)
+                self._last_at = datetime.now(timezone.utc)
                 if self._boot_is_due and event["ev"] == "boot":
                     self._boot_is_due = False
                     self._begin = self._cursor = len(self._events) - 1
@@ -69,6 +72,12 @@ class EventLog:
             if self._boot_is_due:
                 return []
             return [one for one in self._events[self._begin :] if not name or matches(one, name)]
+
+    @property
+    def last_at(self) -> datetime | None:
+        """When the last event came, by this host's clock."""
+        with self._changed:
+            return self._last_at
 
     def tail(self) -> str:
         """The last console lines, whichever story's: evidence."""

@@ -132,7 +132,7 @@ def pytest_runtest_makereport(
         return report
     report.user_properties.append((_ON_THE_BENCH, ""))
     if report.failed:
-        sections = bench.evidence.sections()
+        sections = [("doctor", bench.diagnosis()), *bench.evidence.sections()]
         error = call.excinfo.value if call.excinfo else None
         if hasattr(error, "evidence") and hasattr(error, "fix"):
             sections.insert(0, ("error", _told(error)))
