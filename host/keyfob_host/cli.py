@@ -7,6 +7,7 @@ leaves through `main`, which shows cause, evidence and fix and sets the exit sta
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 
@@ -14,6 +15,7 @@ import click
 
 from keyfob_host import __version__
 from keyfob_host.command_table import command_group
+from keyfob_host.doctor.foreign_words import with_meaning
 from keyfob_host.errors import ExitStatus, KeyfobHostError, from_os_error
 from keyfob_host.ui import Ui
 
@@ -50,6 +52,9 @@ def cli(ctx: click.Context, as_json: bool, debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A letter that its encoding lacks is spelled out, as standard error does by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = _hoist(sys.argv[1:] if argv is None else argv)
     ui = Ui(as_json="--json" in arguments, debug="--debug" in arguments)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -69,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     except KeyfobHostError as error:
         if ui.debug:
             ui.err.print_exception()
-        ui.error(error)
+        ui.error(with_meaning(error))
         sys.exit(error.status)
     except OSError as error:
         if ui.debug:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 import termios
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -124,14 +123,3 @@ def _refused(port: str, error: Exception) -> KeyfobHostError:
         fix="check the address; for a virtual board: keyfob board list",
         status=ExitStatus.HOST,
     )  # fmt: skip
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters shown, so that a board's noise cannot move a terminal."""
-    return (
-        "".join(
-            char if char.isprintable() or char == "\t" else f"\\x{ord(char):02x}" for char in text
-        )
-        .encode(sys.stdout.encoding or "utf-8", "backslashreplace")
-        .decode(sys.stdout.encoding or "utf-8")
-    )

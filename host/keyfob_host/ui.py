@@ -15,13 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from keyfob_host.errors import KeyfobHostError
+from keyfob_host.printable import printable
 
 _PIPE_WIDTH = 500
-
-
-def plain(text: str) -> str:
-    """``text`` with its lines and tabs, and every other control character spelled out."""
-    return "".join(one if one in "\n\t" or one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 class Ui:
@@ -36,14 +32,14 @@ class Ui:
     def step(self, text: str) -> None:
         """One line of progress, on standard error."""
         if not self.as_json:
-            self.err.print(plain(text), markup=False)
+            self.err.print(printable(text, keep="\n\t"), markup=False)
 
     def result(self, text: str, data: dict[str, Any]) -> None:
         """The command's result: ``text`` for people, ``data`` with ``--json``."""
         if self.as_json:
             sys.stdout.write(json.dumps(data, default=str) + "\n")
         else:
-            self.out.print(plain(text), markup=False)
+            self.out.print(printable(text, keep="\n\t"), markup=False)
 
     def table(self, table: Table) -> None:
         """A table as the result, for people; a pipe gets every cell in full."""
@@ -59,5 +55,5 @@ class Ui:
         rows = [("cause", error.cause), ("seen", error.evidence), *remarks, ("fix", error.fix)]
         for label, text in rows:
             if text:
-                indented = plain(text).replace("\n", "\n       ")
+                indented = printable(text, keep="\n\t").replace("\n", "\n       ")
                 self.err.print(f"{label:<7}{indented}", markup=False)

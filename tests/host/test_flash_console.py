@@ -14,7 +14,7 @@ import pytest
 from keyfob_host.console import Console, parse_event
 from keyfob_host.device_errors import load_device_errors
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.serial_stream import open_stream, printable
+from keyfob_host.serial_stream import open_stream
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,6 @@ from keyfob_host.serial_stream import open_stream, printable
 )
 def test_an_event_is_a_line_of_its_prefix_and_whole_json(line: str, event: object):
     assert parse_event(line) == event
-
-
-def test_a_board_s_control_characters_reach_no_terminal():
-    assert printable("a\x1b[2J\x07\x9b\tb") == "a\\x1b[2J\\x07\\x9b\tb"
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_a_state_that_makes_no_sense_is_none(payload: bytes) -> None:
 
 
 def test_a_state_moves_no_cursor() -> None:
-    assert state(cert="\x1b[2J").cert == "?[2J"
+    assert state(cert="\x1b[2J").cert == r"\x1b[2J"
 
 
 @pytest.fixture

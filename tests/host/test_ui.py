@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.ui import Ui, plain
+from keyfob_host.ui import Ui
 
 HOSTILE = "sensor\x1b[2J\x1b]0;owned\x07\r\x9b31m\u202egnp"
-
-
-def test_control_characters_are_spelled_out_and_lines_stay() -> None:
-    assert plain("two\nlines\tand a tab") == "two\nlines\tand a tab"
-    assert plain("─ ümläut …") == "─ ümläut …"
-    shown = plain(HOSTILE)
-    assert shown.isprintable() and shown.startswith("sensor\\x1b[2J")
 
 
 def test_nothing_that_a_command_shows_moves_the_terminal(
@@ -28,3 +25,13 @@ def test_nothing_that_a_command_shows_moves_the_terminal(
     for text in (out, err):
         assert "sensor\\x1b[2J" in text
         assert all(one == "\n" or one.isprintable() for one in text)
+
+
+def test_letters_that_the_output_s_encoding_lacks_are_spelled_out() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "keyfob_host", "doctor", "--explain", "-30592: \u00fcml\u00e4ut"],
+        capture_output=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert rb"\xfcml\xe4ut" in done.stdout

@@ -12,8 +12,8 @@ from cryptography import x509
 from keyfob_host.home import find_home
 from keyfob_host.pki.authority import CERT_FILE, load_ca_cert
 from keyfob_host.pki.identity import load_certs
-from keyfob_host.pki.names import printable
 from keyfob_host.pki.os_trust import Step, TrustStore, carry_out, check_trust_anchor, find_store
+from keyfob_host.printable import printable
 from keyfob_host.ui import Ui
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -21,8 +21,8 @@ from keyfob_host.pki.ca_folder import CERT_FILE, signing_folder, trusted_certs
 from keyfob_host.pki.export import FORMATS, Bundle, Files, Format, export, pem_bundle
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.identity import Identity, issued_by, load_certs
-from keyfob_host.pki.names import printable
 from keyfob_host.pki.template import common_name
+from keyfob_host.printable import printable
 from keyfob_host.ui import Ui
 
 _STDOUT = "-"

@@ -18,7 +18,7 @@ from keyfob_host.pki.expiry import Ending, endings
 from keyfob_host.pki.inventory import STATES, Record
 from keyfob_host.pki.inventory_disk import open_inventory
 from keyfob_host.pki.inventory_row import KINDS
-from keyfob_host.pki.names import printable
+from keyfob_host.printable import printable
 from keyfob_host.ui import Ui
 
 _NAMES_SHOWN = 32

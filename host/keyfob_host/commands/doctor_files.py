@@ -6,10 +6,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from keyfob_host.boards import load_kind
-from keyfob_host.doctor.explain import printable
 from keyfob_host.doctor.offline.examining import Examination, examine
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.lint.names import address_of, is_host_name
+from keyfob_host.printable import LINE_CHARS, printable
 from keyfob_host.ui import Ui
 
 _SHOWN = 12
@@ -69,18 +69,18 @@ def _as_text(found: Examination) -> str:
         for one in found.diagnoses[1:]
     ]
     also += [
-        f"also   {one.code}: {one.cause}\n       {printable(f'{one.file}: {one.evidence}')}\n"
+        f"also   {one.code}: {one.cause}\n       {_line(f'{one.file}: {one.evidence}')}\n"
         f"       {one.fix}"
         for one in found.other
     ]
     blocks += _bounded(also)
     rows = [f"past   {one.evidence().line()}; over since" for one in found.past]
-    rows += [f"note   {printable(one)}" for one in found.notes]
+    rows += [f"note   {_line(one)}" for one in found.notes]
     if rows:
         blocks.append("\n".join(_bounded(rows)))
     files = len({file for file, _ in found.looked_at})
     if not found.diagnoses:
-        seen = [f"ok     {printable(file)}: {printable(what)}" for file, what in found.looked_at]
+        seen = [f"ok     {_line(file)}: {_line(what)}" for file, what in found.looked_at]
         if seen:
             blocks.append("\n".join(_bounded(seen)))
     plural = "" if files == 1 else "s"
@@ -93,3 +93,7 @@ def _as_text(found: Examination) -> str:
 def _bounded(rows: list[str]) -> list[str]:
     more = len(rows) - _SHOWN
     return [*rows[:_SHOWN], *([f"       … and {more} more"] if more > 0 else [])]
+
+
+def _line(text: str) -> str:
+    return printable(text, limit=LINE_CHARS)

@@ -16,7 +16,7 @@ from keyfob_host.data import data_path
 from keyfob_host.device_errors import DeviceError, load_device_errors
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import find_home
-from keyfob_host.serial_stream import printable
+from keyfob_host.printable import printable
 from keyfob_host.tracebacks import with_own_name
 from keyfob_host.transport import open_transport
 from keyfob_host.ui import Ui
@@ -104,10 +104,10 @@ def _show(
         return
     if event is None:
         if not events_only:
-            text = with_own_name(printable(line), data_path("firmware"))
+            text = with_own_name(printable(line, keep="\t"), data_path("firmware"))
             ui.out.print(text, markup=False)
         return
-    ui.out.print(printable(render(event)), markup=False, style=_style(event))
+    ui.out.print(printable(render(event), keep="\t"), markup=False, style=_style(event))
     known = errors.get(str(event.get("code"))) if event["ev"] == "error" else None
     if known is not None:
         ui.out.print(f"{'':11}cause  {known.cause}\n{'':11}fix    {known.fix}", markup=False)

@@ -19,12 +19,12 @@ from keyfob_host.boards import BoardRef, open_board
 from keyfob_host.doctor.board_look import look_at_hand
 from keyfob_host.doctor.broker_look import look_at_broker
 from keyfob_host.doctor.diagnosis import Diagnosis
-from keyfob_host.doctor.explain import printable
 from keyfob_host.doctor.ladder import Ladder, climb
 from keyfob_host.doctor.look import look_around
 from keyfob_host.doctor.sightings import Sightings
 from keyfob_host.errors import ExitStatus, KeyfobHostError, Remark
 from keyfob_host.home import Home
+from keyfob_host.printable import LINE_CHARS, printable
 from keyfob_host.virtual.board import running
 
 LIMIT_S = 6.0
@@ -147,7 +147,7 @@ def opinion(look: Callable[[], Sightings]) -> Opinion:
             why = f"{type(error).__name__}: {error}"
             if isinstance(error, KeyfobHostError):
                 why = f"{error.cause}; {error.fix}"
-            found.append(Opinion(None, printable(f"could not look: {why}")))
+            found.append(Opinion(None, printable(f"could not look: {why}", limit=LINE_CHARS)))
 
     # A name that does not resolve cannot be waited for less long than the system waits, so
     # the wait is here, and what is late is left behind.

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from keyfob_host.device_errors import load_device_errors
 from keyfob_host.doctor.catalogue import LADDER, Cause, load_catalogue
-from keyfob_host.doctor.explain import printable
 from keyfob_host.errors import ExitStatus
+from keyfob_host.printable import LINE_CHARS, printable
 
 Source = Literal["board", "broker", "wire", "host"]
 # certain: nothing else shows this; likely: it shows so, and so could others; possible: a guess.
@@ -52,16 +52,17 @@ class Evidence:
         """For people, in one line: who says it, when, what."""
         when = self.at.astimezone(timezone.utc).strftime("%H:%M:%SZ") if self.at else ""
         compared = f"; seen {self.seen}, wanted {self.wanted}" if self.seen or self.wanted else ""
-        return f"{self.source:<7}{when:<10}{printable(self.text)}{printable(compared)}"
+        said, compared = (printable(one, limit=LINE_CHARS) for one in (self.text, compared))
+        return f"{self.source:<7}{when:<10}{said}{compared}"
 
     def as_dict(self) -> dict[str, Any]:
         """The ``--json`` shape."""
         return {
             "source": self.source,
             "at": self.at.isoformat() if self.at else None,
-            "text": printable(self.text),
-            "seen": printable(self.seen),
-            "wanted": printable(self.wanted),
+            "text": printable(self.text, limit=LINE_CHARS),
+            "seen": printable(self.seen, limit=LINE_CHARS),
+            "wanted": printable(self.wanted, limit=LINE_CHARS),
         }
 
 

@@ -15,10 +15,10 @@ from keyfob_host.doctor.catalogue import Cause, load_catalogue
 from keyfob_host.doctor.meaning import Meaning
 from keyfob_host.doctor.readers import READERS
 from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.printable import LINE_CHARS, printable
 
 MAX_CHARS = 200_000
 _LINE_CHARS = 600
-_EVIDENCE_CHARS = 160
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]{0,12}[A-Za-z]")
 # Times and the like at a line's beginning: mosquitto's, ISO 8601, syslog's, ESP-IDF's, a REPL's.
@@ -90,12 +90,6 @@ def explain(text: str) -> Explanation:
     return Explanation(tuple(findings), tuple(_ranked(findings)), len(lines))
 
 
-def printable(text: str) -> str:
-    """``text`` on one line, without what a terminal would obey, of bounded length."""
-    shown = "".join(c if c.isprintable() else " " for c in text).strip()
-    return shown if len(shown) <= _EVIDENCE_CHARS else shown[: _EVIDENCE_CHARS - 1] + "…"
-
-
 def _cleaned(text: str) -> str:
     return _ESCAPES.sub("", text).replace("\r", "\n")
 
@@ -135,7 +129,8 @@ def _read(line: str) -> list[tuple[str, tuple[Meaning, ...]]]:
         names = tuple(reading.name for reading in meanings)
         if names not in named:  # an error's number and its name in one line are one
             named.add(names)
-            found.append((printable(line if len(taken) == 1 else line[start:end]), meanings))
+            text = (line if len(taken) == 1 else line[start:end]).strip()
+            found.append((printable(text, limit=LINE_CHARS), meanings))
     return found
 
 
@@ -164,7 +159,7 @@ def _not_known(lines: list[str]) -> KeyfobHostError:
     more = f", and {len(lines) - 1} more lines" if len(lines) > 1 else ""
     return KeyfobHostError(
         "doctor.not-known", f"this is not known here: {_looks_like(text)}",
-        evidence=printable(text) + more,
+        evidence=printable(text.strip(), limit=LINE_CHARS) + more,
         fix="give the lines around it too: keyfob broker log | keyfob doctor --explain -",
         status=ExitStatus.NOT_KNOWN,
     )  # fmt: skip

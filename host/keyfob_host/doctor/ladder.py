@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 from keyfob_host.doctor.catalogue import LADDER
 from keyfob_host.doctor.diagnosis import Diagnosis
-from keyfob_host.doctor.explain import printable
 from keyfob_host.doctor.judge import judge
 from keyfob_host.doctor.sightings import RECENT, Sightings
 from keyfob_host.errors import ExitStatus
+from keyfob_host.printable import LINE_CHARS, printable
 
 State = Literal["holds", "broken", "not seen"]
 
@@ -103,7 +103,7 @@ def climb(seen: Sightings, note: str = "") -> Ladder:
             rungs.append(Rung(name, "broken", printable(diagnosis.code)))
             is_below = False
         elif name in texts and is_below:
-            rungs.append(Rung(name, "holds", printable(texts[name])))
+            rungs.append(Rung(name, "holds", printable(texts[name], limit=LINE_CHARS)))
         else:
             rungs.append(Rung(name, "not seen"))
     return Ladder(tuple(rungs), diagnosis, note)

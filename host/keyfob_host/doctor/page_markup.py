@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 
-from keyfob_host.ui import plain
+from keyfob_host.printable import printable
 
 _VOID = ("meta", "br", "wbr")
 
@@ -26,7 +26,7 @@ def element(tag: str, /, *children: str | None, **attributes: str | bool | None)
     Of an attribute's name a final underscore is dropped (``class_``), others become dashes.
     """
     shown = "".join(
-        f" {_name(key)}" if value is True else f' {_name(key)}="{html.escape(plain(value))}"'
+        f" {_name(key)}" if value is True else f' {_name(key)}="{_shown(value)}"'
         for key, value in attributes.items()
         if value is not None and value is not False
     )
@@ -42,7 +42,11 @@ def together(*children: str | None) -> Markup:
 
 def escaped(text: str) -> Markup:
     """``text`` as HTML that shows it; what is markup stays as it is."""
-    return text if isinstance(text, Markup) else Markup(html.escape(plain(text)))
+    return text if isinstance(text, Markup) else Markup(_shown(text))
+
+
+def _shown(text: str) -> str:
+    return html.escape(printable(text, keep="\n\t"))
 
 
 def _name(key: str) -> str:

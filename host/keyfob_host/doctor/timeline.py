@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any, Literal
 
 from keyfob_host.doctor.diagnosis import Source
-from keyfob_host.doctor.explain import printable
+from keyfob_host.printable import LINE_CHARS, printable
 
 SOURCES: tuple[Source, ...] = ("board", "wire", "broker", "host")
 Mark = Literal["", "evidence", "failure"]
@@ -99,7 +99,7 @@ class Timeline:
         before: datetime | None = None
         for one in self.entries:
             rows += [f"{'':17}{said}" for said in between(before, one)]
-            said = printable(one.words())
+            said = printable(one.words(), limit=LINE_CHARS)
             rows.append(f"{marks[one.mark]} {one.clock() or '?':<13} {one.source:<7} {said}")
             before = one.at or before
         rows += [] if self.entries else ["nothing was seen"]

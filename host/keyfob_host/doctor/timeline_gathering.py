@@ -26,7 +26,7 @@ from keyfob_host.doctor.sightings import Sightings
 from keyfob_host.doctor.tap_daemon import EVENTS, tap_of
 from keyfob_host.doctor.timeline import Entry, Mark, Timeline
 from keyfob_host.doctor.tls_certificates import describe_seen, one_line
-from keyfob_host.ui import plain
+from keyfob_host.printable import printable
 
 _TAIL_BYTES = 1 << 20
 _MOST_CHARS = 400
@@ -240,5 +240,4 @@ def _near(
 
 def _bounded(text: str) -> str:
     """One line without control or direction characters, which are spelled out instead."""
-    shown = plain(text.strip().replace("\t", " ").replace("\n", " "))
-    return shown if len(shown) <= _MOST_CHARS else shown[: _MOST_CHARS - 1] + "…"
+    return printable(text.strip().replace("\t", " ").replace("\n", " "), limit=_MOST_CHARS)

@@ -15,7 +15,7 @@ from keyfob_host.doctor.first_bytes import HTTP, PLAIN_MQTT
 from keyfob_host.doctor.tap_causes import causes_of, fix_of
 from keyfob_host.doctor.tls_certificates import is_for
 from keyfob_host.doctor.tls_numbers import ALERTS, numbered
-from keyfob_host.doctor.wording import printable
+from keyfob_host.printable import printable
 
 _FROM_BOARD = {
     10: "the board met a message that it did not expect: a defect of one of the two",

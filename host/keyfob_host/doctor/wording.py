@@ -8,6 +8,7 @@ from typing import Any
 from keyfob_host.doctor.conversation import Fact
 from keyfob_host.doctor.tls_certificates import one_line
 from keyfob_host.doctor.tls_numbers import ALERTS, numbered
+from keyfob_host.printable import printable
 
 _SHOWN = 3
 
@@ -17,11 +18,6 @@ def in_words(fact: Fact) -> str:
     words = _WORDS.get(fact.what)
     text = words(fact.fields) if words else _message(fact.fields)
     return printable(text)
-
-
-def printable(text: str) -> str:
-    """``text`` in one line for a terminal: a name from the wire could be a control sequence."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def some(names: Sequence[str], count: int | None = None, shown: int = _SHOWN) -> str:

@@ -15,10 +15,9 @@ from enum import Enum
 from typing import Any, Generic, Literal, TypeVar
 
 from keyfob_host.boards import BoardKind
-from keyfob_host.pki import names
+from keyfob_host.printable import EVIDENCE_CHARS, printable
 
 Role = Literal["broker", "device", "ca"]
-_MAX_EVIDENCE = 400
 
 
 class Severity(str, Enum):
@@ -93,16 +92,12 @@ def apply(rules: Iterable[Rule[T]], subject: T) -> Iterator[Finding]:
         for evidence in rule.judge(subject):
             values = {"file": shlex.quote(subject.file), **subject.fixes}
             fix = rule.fix.format_map(values)
+            shown, fix, item = (
+                printable(one, limit=EVIDENCE_CHARS) for one in (evidence, fix, subject.item)
+            )
             yield Finding(
-                rule.code, rule.severity, rule.cause, printable(evidence), printable(fix),
-                subject.file, printable(subject.item),
+                rule.code, rule.severity, rule.cause, shown, fix, subject.file, item
             )  # fmt: skip
-
-
-def printable(text: str) -> str:
-    """``text`` as `pki.names.printable` makes it, not longer than a screen can show."""
-    shown = names.printable(text)
-    return shown if len(shown) <= _MAX_EVIDENCE else shown[:_MAX_EVIDENCE] + "…"
 
 
 @dataclass

@@ -19,7 +19,7 @@ from keyfob_host.lint import (
     rules_tls,
 )
 from keyfob_host.lint.certificate import Certificate, read_certificate
-from keyfob_host.lint.finding import Context, Report, Role, apply, printable
+from keyfob_host.lint.finding import Context, Report, Role, apply
 from keyfob_host.lint.fixes import reissue
 from keyfob_host.lint.paths import build
 from keyfob_host.lint.private_keys import read_key
@@ -37,6 +37,7 @@ from keyfob_host.lint.subjects import (
     RequestSubject,
 )
 from keyfob_host.pki.keys import describe_key
+from keyfob_host.printable import EVIDENCE_CHARS, printable
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class GroupCheck:
 
     def _tell(self, source: Source, what: str) -> None:
         # A request's or a list's name may hold what would be a control sequence.
-        self._report.checked.append((str(source.read.path), printable(what)))
+        self._report.checked.append((str(source.read.path), printable(what, limit=EVIDENCE_CHARS)))
 
     # Chains
 

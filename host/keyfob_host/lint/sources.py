@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Literal
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
-from keyfob_host.lint.finding import Finding, Role, Severity, printable
+from keyfob_host.lint.finding import Finding, Role, Severity
 from keyfob_host.lint.mosquitto_conf import FILE_OPTIONS, Listener, find, read_conf
 from keyfob_host.lint.reading import FileRead, read_file
 from keyfob_host.lint.subjects import Use
+from keyfob_host.printable import EVIDENCE_CHARS, printable
 
 GroupKind = Literal["identity", "ca", "slot", "mosquitto", "loose"]
 _IDENTITY: Mapping[str, Use] = {
@@ -83,7 +84,7 @@ class Group:
             severity = Severity.WARNING
             given = shlex.quote(str(self.path))
             fix = f'ask as one who may: sudo -E "$(command -v keyfob)" cert check {given}'
-        evidence = printable(error.evidence)
+        evidence = printable(error.evidence, limit=EVIDENCE_CHARS)
         self.unread.append(Finding(code, severity, error.cause, evidence, fix, str(path)))
 
 

@@ -10,8 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from keyfob_host.pki.keys import describe_key
-from keyfob_host.pki.names import printable, san_text
+from keyfob_host.pki.names import san_text
 from keyfob_host.pki.template import USAGE_OIDS
+from keyfob_host.printable import printable
 
 _USAGE_NAMES = {oid: name for name, oid in USAGE_OIDS.items()}
 _KEY_USAGES = (

@@ -202,11 +202,6 @@ def san_text(name: x509.GeneralName) -> str:
     return f"{type(name).__name__}:{name.value}"
 
 
-def printable(text: str) -> str:
-    """``text`` for a terminal: what a certificate says could be a control sequence."""
-    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
-
-
 def same_name(one: x509.Name, other: x509.Name) -> bool:
     """Whether two distinguished names are one to a verifier.
 

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import write_atomic
 from keyfob_host.pki.identity import issued_by, load_certs
-from keyfob_host.pki.names import printable
+from keyfob_host.printable import printable
 
 _KEYCHAIN = "/Library/Keychains/System.keychain"
 # Where system programs are that an ordinary user's PATH leaves out.

@@ -25,13 +25,13 @@ from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.keys import KEY_TYPES, PublicKey, describe_key
-from keyfob_host.pki.names import check_device_id, printable, san_text
+from keyfob_host.pki.names import check_device_id, san_text
+from keyfob_host.printable import LINE_CHARS, printable
 
 # A request for RSA-4096 has some 1,700 bytes; with every extension there is, not thrice that.
 MAX_REQUEST_BYTES = 16 * 1024
 
 _HASHES = ("sha256", "sha384", "sha512")
-_MAX_SHOWN = 160
 _EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 section 5.4.2
 _LEAST_EXPONENT = 65537  # FIPS 186-5 section A.1.1: 2^16 < e
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
@@ -178,7 +178,7 @@ def _not_taken_over(csr: x509.CertificateSigningRequest) -> Iterator[str]:
 
 def _shown(text: str) -> str:
     """For a terminal: whoever made the request chose what is in it."""
-    return printable(text).replace("\n", "\\n")[:_MAX_SHOWN]
+    return printable(text, limit=LINE_CHARS)
 
 
 def _extension_text(extension: x509.Extension[x509.ExtensionType]) -> str:

@@ -17,8 +17,8 @@ from keyfob_host.boards import DEFAULT_KIND
 from keyfob_host.device_errors import load_device_errors
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.request import CertificateRequest, read_request
+from keyfob_host.printable import EVIDENCE_CHARS, printable
 from keyfob_host.transport import Transport
-from keyfob_host.transport.failures import printable
 
 # An ESP8266 at 80 MHz takes some 5 seconds (3 to 9), by the 140 million instructions of
 # tools/RESULTS_CRYPTO.md and the price of one in tools/RESULTS_TLS.md.
@@ -144,7 +144,7 @@ def _call(board: Transport, call: str, doing: str, timeout_s: float) -> list[byt
         raise KeyfobHostError(
             "provision.firmware-too-old",
             "the board's firmware cannot make a key: it is older than this tool, or not there",
-            evidence=printable(answer.removeprefix("-").encode()),
+            evidence=printable(answer.removeprefix("-").strip(), limit=EVIDENCE_CHARS),
             fix="keyfob sync, then run the same command again", status=ExitStatus.BOARD,
         )  # fmt: skip
     if answer.startswith("!"):
@@ -154,12 +154,11 @@ def _call(board: Transport, call: str, doing: str, timeout_s: float) -> list[byt
 
 def _as_told(board: Transport, code: str, detail: str) -> KeyfobHostError:
     """The board's error as the board tells it, from the same table; a command for its kind."""
-    known = load_device_errors().get(code)
+    known, shown = load_device_errors().get(code), printable(detail, limit=EVIDENCE_CHARS)
     if known is None:
         return KeyfobHostError(
             code, "the board refuses, in words that this tool does not know",
-            evidence=printable(detail.encode()), fix="bring both to one version: keyfob sync",
-            status=ExitStatus.BOARD,
+            evidence=shown, fix="bring both to one version: keyfob sync", status=ExitStatus.BOARD,
         )  # fmt: skip
     fix = known.fix
     if fix.startswith("keyfob ") and board.board != DEFAULT_KIND:
@@ -167,8 +166,7 @@ def _as_told(board: Transport, code: str, detail: str) -> KeyfobHostError:
         command, comma, rest = fix.partition(",")
         fix = f"{command} --board {board.board}{where}{comma}{rest}"
     return KeyfobHostError(
-        code, known.cause.removesuffix("."), evidence=printable(detail.encode()), fix=fix,
-        status=ExitStatus.BOARD,
+        code, known.cause.removesuffix("."), evidence=shown, fix=fix, status=ExitStatus.BOARD
     )  # fmt: skip
 
 

@@ -10,7 +10,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from keyfob_host.printable import printable
+
 _MAX_BYTES = 4096
+_MOST_TEXT = 200
 _LEAST_CHUNK, _MOST_CHUNK = 128, 65536
 
 
@@ -70,8 +73,7 @@ def read_state(payload: bytes) -> BoardState | None:
 
 
 def _text(fields: dict[str, Any], name: str) -> str:
-    # Nothing that moves a terminal's cursor, whoever sent it.
-    return "".join(one if one.isprintable() else "?" for one in str(fields.get(name) or ""))[:200]
+    return printable(str(fields.get(name) or ""), limit=_MOST_TEXT)
 
 
 def _count(value: object) -> int:

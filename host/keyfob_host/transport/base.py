@@ -146,7 +146,7 @@ class RawReplTransport:
         except (ValueError, SyntaxError):
             raise KeyfobHostError(
                 "board.not-a-literal", "the board's answer is not a plain value",
-                evidence=failures.printable(output), fix="evaluate repr(…) or str(…) of it",
+                evidence=failures.tail_of(output), fix="evaluate repr(…) or str(…) of it",
                 status=ExitStatus.BOARD,
             ) from None  # fmt: skip
         return value

@@ -13,8 +13,8 @@ import re
 
 from keyfob_host import ports
 from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.printable import EVIDENCE_CHARS, printable
 
-_EVIDENCE_CHARS = 400
 # "Traceback", its File lines, and "SomeError: text" with a text of sane length:
 # MicroPython's tracebacks carry no source lines, so nothing sent can be in them.
 _TRACEBACK_LINE = re.compile(
@@ -23,13 +23,10 @@ _TRACEBACK_LINE = re.compile(
 _NO_SPACE = re.compile(r"OSError: (\[Errno 28\]|28\b|ENOSPC)")
 
 
-def printable(data: bytes) -> str:
-    """The tail of ``data`` for a terminal: text as it is, the rest as ``\\xNN``."""
-    text = data.decode("utf-8", "backslashreplace")
-    shown = "".join(
-        c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text.replace("\r", "")
-    )
-    return shown.strip()[-_EVIDENCE_CHARS:]
+def tail_of(data: bytes) -> str:
+    """The end of what a board said, its lines kept."""
+    text = data.decode("utf-8", "backslashreplace").replace("\r", "")
+    return printable(text, keep="\n").strip()[-EVIDENCE_CHARS:]
 
 
 def traceback_of(stderr: bytes) -> str:
@@ -96,7 +93,7 @@ def unsupported(what: str, board: str) -> KeyfobHostError:
 
 def no_prompt(url: str, board: str, seen: bytes, timeout_s: float) -> KeyfobHostError:
     """No raw REPL within ``timeout_s``; ``seen`` is what came instead, and names the cause."""
-    text = printable(seen)
+    text = tail_of(seen)
     flash = f"keyfob flash --board {board}" + ("" if "virtual" in board else f" --port {url}")
     status = ExitStatus.BOARD
     evidence = (

@@ -11,12 +11,12 @@ import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from keyfob_host.doctor.explain import printable
 from keyfob_host.doctor.offline.readings import by_phrases, by_readers
 from keyfob_host.doctor.offline.signs import Arrival, LogRead, Sign, merged
 from keyfob_host.doctor.offline.stamps import split
 from keyfob_host.doctor.phrases import broker
 from keyfob_host.pki.names import HOST_ID
+from keyfob_host.printable import LINE_CHARS, printable
 
 LET_IN = re.compile(
     r"New client connected from (\S{1,60}?)(?::\d{1,5})? as (\S{1,200}) \((.{0,200})\)"
@@ -116,7 +116,8 @@ def _sign(where: str, line: str, at: datetime | None, address: str) -> Sign | No
             peer = client[1] if client else address
     if not causes:
         return None
-    return Sign("broker", kind, printable(line), where, causes, at, peer, is_echo=is_echo)
+    shown = printable(line, limit=LINE_CHARS)
+    return Sign("broker", kind, shown, where, causes, at, peer, is_echo=is_echo)
 
 
 def _judged(

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta, timezone
 
 from keyfob_host.console import Event, parse_event
 from keyfob_host.doctor.catalogue import causes_of_device_code
-from keyfob_host.doctor.explain import printable
 from keyfob_host.doctor.offline.readings import by_readers
 from keyfob_host.doctor.offline.signs import Arrival, LogRead, Sign, merged
 from keyfob_host.doctor.offline.stamps import split
+from keyfob_host.printable import LINE_CHARS, printable
 
 _TROUBLE = re.compile(
     r"Error\b|Exception\b|rst:0x|rst cause|Brownout|Guru Meditation|invalid header|wdt|watchdog|"
@@ -72,12 +72,12 @@ def read_console_log(
         else:
             at = clock.at(event, stamp, read)
             if event["ev"] == "boot":
-                devices.append(printable(str(event.get("device", ""))))
+                devices.append(printable(str(event.get("device", "")), limit=LINE_CHARS))
             sign = _of_event(place, event, at, now)
             signs = [_after(one, str(event["ev"])) for one in signs]
             if event["ev"] == "mqtt.up":
                 client = str(event.get("client_id") or (devices or [""])[-1])
-                read.arrivals.append(Arrival(printable(client), at))
+                read.arrivals.append(Arrival(printable(client, limit=LINE_CHARS), at))
         if sign is not None:
             signs.append(sign)
         read.saw(sign.at if sign else stamp)
@@ -163,7 +163,7 @@ def _of_event(where: str, event: Event, at: datetime | None, now: datetime) -> S
     text = f"{code}: {detail}" if detail else code
     return Sign(
         "board", f"{_FALLBACK}{code}" if event["ev"] == _FALLBACK else code,
-        printable(text[:_MOST_TEXT]), where, causes, at, is_echo=code in _CLOSED
+        printable(text, limit=_MOST_TEXT), where, causes, at, is_echo=code in _CLOSED
     )  # fmt: skip
 
 
@@ -173,4 +173,4 @@ def _of_text(where: str, line: str, at: datetime | None) -> Sign | None:
     kind, causes = by_readers(line)
     if not causes:
         return None
-    return Sign("board", kind, printable(line[:_MOST_TEXT]), where, causes, at)
+    return Sign("board", kind, printable(line, limit=_MOST_TEXT), where, causes, at)

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keyfob_host.doctor.explain import printable
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.lint.certificate import Certificate, read_certificate
 from keyfob_host.lint.finding import Role
@@ -22,6 +21,7 @@ from keyfob_host.lint.reading import FileRead, Item, read_file
 from keyfob_host.lint.roles import looks_like_ca, role_by_usage
 from keyfob_host.lint.sources import Group, Source, gather
 from keyfob_host.lint.subjects import Use
+from keyfob_host.printable import LINE_CHARS, printable
 
 _CONF_USES: dict[str, Use] = {
     "cafile": "anchors", "certfile": "chain", "keyfile": "key", "crlfile": "crl",
@@ -120,7 +120,8 @@ def _take_conf(found: Material, conf: Path, by_name: dict[str, list[Path]]) -> s
                 continue
             path = _resolved(conf, value, by_name)
             if path is None:
-                found.notes.append(f"{conf}: {option} {printable(value)} is not among the files")
+                shown = printable(value, limit=LINE_CHARS)
+                found.notes.append(f"{conf}: {option} {shown} is not among the files")
                 continue
             group.add(path, _CONF_USES[option])
             taken.add(path.absolute())

@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from keyfob_host.doctor.catalogue import load_catalogue
-from keyfob_host.doctor.explain import printable
 from keyfob_host.doctor.offline.signs import LogRead, Sign, merged
 from keyfob_host.doctor.offline.stamps import split
+from keyfob_host.printable import LINE_CHARS, printable
 
 _MOST_CERTIFICATES = 16
 _MOST_CHAINS = 200
@@ -48,13 +48,13 @@ def read_tap_log(where: str, lines: list[tuple[int, str]], now: datetime) -> Tap
         elif what == "client-hello":
             name = event.get("server_name")
             if isinstance(name, str) and name and name not in read.names:
-                read.names.append(printable(name))
+                read.names.append(printable(name, limit=LINE_CHARS))
         elif what == "summary" and not event.get("is_well"):
             sign = _sign(f"{where}:{number}", event, at)
             if sign is not None:
                 signs.append(sign)
         elif what == "refused":
-            why = printable(str(event.get("why", "")))
+            why = printable(str(event.get("why", "")), limit=LINE_CHARS)
             causes = ("tcp.listener-down", "tcp.unreachable")
             text = f"the broker takes no connection: {why}"
             signs.append(Sign("wire", "refused", text, f"{where}:{number}", causes, at))
@@ -94,11 +94,12 @@ def _sign(where: str, event: dict[str, Any], at: datetime | None) -> Sign | None
     if not causes:
         return None
     alert = event.get("alert")
-    meaning = printable(str(event.get("meaning", "")))
+    meaning = printable(str(event.get("meaning", "")), limit=LINE_CHARS)
     kind, text = meaning, meaning
     if isinstance(alert, dict):
         kind = f"alert {alert.get('number')} from the {alert.get('from')}"
         text = f"{kind}: {meaning}"
     # An end without an alert says who closed, and the one who did knows why.
     is_echo = not isinstance(alert, dict)
-    return Sign("wire", printable(kind), printable(text), where, causes, at, is_echo=is_echo)
+    kind, text = (printable(one, limit=LINE_CHARS) for one in (kind, text))
+    return Sign("wire", kind, text, where, causes, at, is_echo=is_echo)
