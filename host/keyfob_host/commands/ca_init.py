@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -17,6 +16,12 @@ from keyfob_host.commands.passphrase import (
     new_passphrase,
     new_passphrase_options,
     passphrase_options,
+)
+from keyfob_host.commands.profile_options import (
+    AuthorityProfile,
+    authority_options,
+    intermediate_options,
+    load_intermediate,
 )
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home, find_home
@@ -34,33 +39,20 @@ from keyfob_host.pki.crl import crl_path
 from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.inventory_disk import open_inventory, recording
 from keyfob_host.pki.inventory_row import key_id
-from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_encrypted, is_in_token
-from keyfob_host.pki.profiles import load_profile, load_profile_of_plan
+from keyfob_host.pki.keys import is_encrypted, is_in_token
 from keyfob_host.pki.revocation import crl_states, sign_crls, sign_last_crl
 from keyfob_host.pki.validity import now_utc
-from keyfob_host.pki.variables import parse_variables, refuse_unused
 from keyfob_host.ui import Ui
 
 _AWAY = "not on this machine"
 
 
 @click.command()
-@click.option("--profile", help="A profile of certs/, or a file.  [default: ca, or root]")
 @click.option(
     "--intermediate", is_flag=True,
     help="A root, and below it an intermediate that signs everything else.",
 )  # fmt: skip
-@click.option(
-    "--issuing-profile", default="intermediate", show_default=True,
-    help="The profile of the intermediate.",
-)  # fmt: skip
-@click.option(
-    "--var", "variables", multiple=True, metavar="NAME=VALUE",
-    help="A variable of the profile; may be given several times.",
-)  # fmt: skip
-@click.option("--common-name", help="The CA's name, instead of the profile's.")
-@click.option("--key-type", type=click.Choice(KEY_TYPES), help="Instead of the profile's.")
-@click.option("--days", type=click.IntRange(1, 36500), help="Validity, instead of the profile's.")
+@authority_options(whose="The CA's", issuing="The profile of the intermediate.")
 @passphrase_options
 @click.option("--no-passphrase", is_flag=True, help="Leave the CA's key in clear.")
 @token_options
@@ -68,13 +60,8 @@ _AWAY = "not on this machine"
 @click.pass_obj
 def init(
     ui: Ui,
-    profile: str | None,
     intermediate: bool,
-    issuing_profile: str,
-    variables: tuple[str, ...],
-    common_name: str | None,
-    key_type: KeyType | None,
-    days: int | None,
+    ca_profile: AuthorityProfile,
     passphrase_file: Path | None,
     passphrase_env: str | None,
     no_passphrase: bool,
@@ -98,15 +85,8 @@ def init(
     home = find_home()
     if not force:
         refuse_existing(home.ca_dir)
-    name = profile or ("root" if intermediate else "ca")
-    given = parse_variables(variables)
-    chosen, used = load_profile_of_plan(name, "authority", given)
-    chosen = replace(chosen, days=days or chosen.days, key_type=key_type or chosen.key_type)
-    issuing = None
-    if intermediate:
-        issuing, more = load_profile_of_plan(issuing_profile, "intermediate", given)
-        used |= more
-    refuse_unused(Path(name), given, used)
+    chosen, issuing = ca_profile.load(with_issuing=intermediate)
+    common_name = ca_profile.common_name
     if pkcs11 is not None:
         pin = given_passphrase(passphrase_file, passphrase_env)
         with token_key(ui, pkcs11, pin, chosen.key_type, existing=existing_key) as key:
@@ -118,14 +98,7 @@ def init(
 
 
 @click.command()
-@click.option(
-    "--profile", default="intermediate", show_default=True, help="A profile of certs/, or a file."
-)
-@click.option(
-    "--var", "variables", multiple=True, metavar="NAME=VALUE",
-    help="A variable of the profile; may be given several times.",
-)  # fmt: skip
-@click.option("--days", type=click.IntRange(1, 36500), help="Validity, instead of the profile's.")
+@intermediate_options
 @passphrase_options
 @new_passphrase_options
 @click.option("--no-passphrase", is_flag=True, help="Leave the intermediate's key in clear.")
@@ -153,7 +126,7 @@ def intermediate(
     load_ca_cert(home.ca_dir)
     if not force and load_issuing_cert(home.ca_dir) is not None:
         raise issuing_exists(home.ca_dir)
-    chosen = load_profile(profile, kind="intermediate", variables=parse_variables(variables))
+    chosen = load_intermediate(profile, variables, days)
     root, opening = _unlock_root(home, passphrase_file, passphrase_env)
     passphrase = opening
     if no_passphrase or is_in_token(home.ca_dir / KEY_FILE):
@@ -163,7 +136,7 @@ def intermediate(
         )  # fmt: skip
     else:
         passphrase = given_new_passphrase(new_passphrase_file, new_passphrase_env) or passphrase
-    made = root.issue_intermediate(replace(chosen, days=days or chosen.days))
+    made = root.issue_intermediate(chosen)
     _sign_last_crl(ui, home, opening)
     with recording(home, home.ca_dir / ISSUING, kind="intermediate", profile=profile):
         made.write_issuing(home.ca_dir, passphrase, force=force)

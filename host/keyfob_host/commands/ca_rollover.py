@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 import rich_click as click
@@ -19,6 +18,7 @@ from keyfob_host.commands.passphrase import (
     passphrase_options,
     unlock,
 )
+from keyfob_host.commands.profile_options import AuthorityProfile, authority_options
 from keyfob_host.daemon import locked
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
@@ -36,12 +36,10 @@ from keyfob_host.pki.ca_folder import (
 from keyfob_host.pki.crl import crl_path
 from keyfob_host.pki.describe import describe
 from keyfob_host.pki.inventory_disk import open_inventory
-from keyfob_host.pki.keys import KEY_TYPES, KeyType, is_in_token
+from keyfob_host.pki.keys import is_in_token
 from keyfob_host.pki.pkcs11_file import read_token_pem
-from keyfob_host.pki.profiles import load_profile_of_plan
 from keyfob_host.pki.revocation import has_crl, sign_crls
 from keyfob_host.pki.rollover import Rollover, begin, finish, rollover_state, switch
-from keyfob_host.pki.variables import parse_variables, refuse_unused
 from keyfob_host.ui import Ui
 
 _THIS = "keyfob_host.commands.ca_rollover"
@@ -67,18 +65,10 @@ def rollover() -> None:
 
 
 @click.command()
-@click.option("--profile", help="A profile of certs/, or a file.  [default: ca, or root]")
-@click.option(
-    "--issuing-profile", default="intermediate", show_default=True,
-    help="The profile of the next intermediate, where the present CA has one.",
-)  # fmt: skip
-@click.option(
-    "--var", "variables", multiple=True, metavar="NAME=VALUE",
-    help="A variable of the profile; may be given several times.",
-)  # fmt: skip
-@click.option("--common-name", help="The next CA's name, instead of the profile's.")
-@click.option("--key-type", type=click.Choice(KEY_TYPES), help="Instead of the profile's.")
-@click.option("--days", type=click.IntRange(1, 36500), help="Validity, instead of the profile's.")
+@authority_options(
+    whose="The next CA's",
+    issuing="The profile of the next intermediate, where the present CA has one.",
+)
 @passphrase_options
 @new_passphrase_options
 @click.option("--no-passphrase", is_flag=True, help="Leave the next CA's key in clear.")
@@ -87,12 +77,7 @@ def rollover() -> None:
 @click.pass_obj
 def begin_command(
     ui: Ui,
-    profile: str | None,
-    issuing_profile: str,
-    variables: tuple[str, ...],
-    common_name: str | None,
-    key_type: KeyType | None,
-    days: int | None,
+    ca_profile: AuthorityProfile,
     passphrase_file: Path | None,
     passphrase_env: str | None,
     new_passphrase_file: Path | None,
@@ -114,15 +99,8 @@ def begin_command(
         raise click.UsageError("The key is in a token (--pkcs11) or a file (--on-disk).")
     home = find_home()
     has_issuing = load_issuing_cert(home.ca_dir) is not None
-    given = parse_variables(variables)
-    name = profile or ("root" if has_issuing else "ca")
-    chosen, used = load_profile_of_plan(name, "authority", given)
-    chosen = replace(chosen, days=days or chosen.days, key_type=key_type or chosen.key_type)
-    issuing = None
-    if has_issuing:
-        issuing, more = load_profile_of_plan(issuing_profile, "intermediate", given)
-        used |= more
-    refuse_unused(Path(name), given, used)
+    chosen, issuing = ca_profile.load(with_issuing=has_issuing)
+    common_name = ca_profile.common_name
     command = "keyfob ca rollover begin"
     with _one_at_a_time(home):
         if rollover_state(home).phase != "none":

@@ -13,13 +13,13 @@ import rich_click as click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keyfob_host.commands.passphrase import passphrase_options, unlock
+from keyfob_host.commands.profile_options import end_entity_options
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki.batch import Order, make_batch
 from keyfob_host.pki.id_lists import MAX_IDS, numbered_ids, read_ids
 from keyfob_host.pki.inventory import Inventory
 from keyfob_host.pki.inventory_disk import folder_text, open_inventory, row_of
 from keyfob_host.pki.inventory_row import Row
-from keyfob_host.pki.keys import KEY_TYPES
 from keyfob_host.pki.profiles import load_profile
 from keyfob_host.pki.variables import parse_variables
 from keyfob_host.ui import Ui
@@ -37,13 +37,7 @@ _ROWS_A_TRANSACTION = 2500
     "--out", type=click.Path(path_type=Path), help="Folder for them, not the bench's own."
 )
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes; by default one a processor.")
-@click.option("--key-type", type=click.Choice(KEY_TYPES), help="Instead of the profile's.")
-@click.option("--days", type=click.IntRange(1, 36500), help="Instead of the profile's.")
-@click.option(
-    "--var", "variables", multiple=True, metavar="NAME=VALUE",
-    help="A variable of the profile; may be given several times.",
-)  # fmt: skip
-@click.option("--profile", help="A profile of certs/, or a file.")
+@end_entity_options
 @passphrase_options
 @click.pass_obj
 def devices(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import rich_click as click
 
 from keyfob_host.commands.passphrase import passphrase_options, unlock
+from keyfob_host.commands.profile_options import end_entity_options
 from keyfob_host.files import read_bounded
 from keyfob_host.home import Home, find_home
 from keyfob_host.pki import bench
@@ -17,7 +16,7 @@ from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.describe import describe, describe_text
 from keyfob_host.pki.identity import Identity, Requested, refuse_existing
 from keyfob_host.pki.inventory_disk import open_inventory, recording
-from keyfob_host.pki.keys import KEY_TYPES, key_digest
+from keyfob_host.pki.keys import key_digest
 from keyfob_host.pki.names import parse_sans, san_text
 from keyfob_host.pki.profiles import load_profile
 from keyfob_host.pki.request import (
@@ -32,22 +31,7 @@ from keyfob_host.pki.validity import is_cut
 from keyfob_host.pki.variables import parse_variables
 from keyfob_host.ui import Ui
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _issue_options(command: _Command) -> _Command:
-    for option in (
-        click.option("--key-type", type=click.Choice(KEY_TYPES), help="Instead of the profile's."),
-        click.option("--days", type=click.IntRange(1, 36500), help="Instead of the profile's."),
-        click.option(
-            "--var", "variables", multiple=True, metavar="NAME=VALUE",
-            help="A variable of the profile; may be given several times.",
-        ),
-        click.option("--profile", help="A profile of certs/, or a file."),
-        click.option("--force", is_flag=True, help="Replace the identity of that name."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+_force = click.option("--force", is_flag=True, help="Replace the identity of that name.")
 
 
 @click.command()
@@ -59,7 +43,8 @@ def _issue_options(command: _Command) -> _Command:
     metavar="NAME|IP",
     help="Further name or address boards connect to; DNS:… and IP:… are taken too.",
 )
-@_issue_options
+@_force
+@end_entity_options
 @passphrase_options
 @click.pass_obj
 def broker(
@@ -97,7 +82,8 @@ def broker(
     "--csr", metavar="FILE",
     help="A certificate request (PEM or DER, - for standard input): the key stays where it is.",
 )  # fmt: skip
-@_issue_options
+@_force
+@end_entity_options
 @passphrase_options
 @click.pass_obj
 def device(
