@@ -25,7 +25,6 @@ FROM_A_BOARD = frozenset((
 # Of a program or an engine on the board, whose cause is in what was sent to it.
 FROM_ITS_PROGRAM = frozenset((
     "board.exec-failed", "provision.settings-refused", "rotate.board-damaged", "rotate.not-taken",
-    "rotate.refused", "rotate.rolled-back",
 ))  # fmt: skip
 # Of the broker, or of a session with it in which this host is what a board is elsewhere.
 FROM_THE_BROKER = frozenset((
