@@ -41,11 +41,19 @@ class Rung:
 
 @dataclass(frozen=True)
 class Ladder:
-    """``note``: what is to be said of how it was looked at."""
+    """``note``: what is to be said of how it was looked at. ``again``: what shows more of it."""
 
     rungs: tuple[Rung, ...]
     diagnosis: Diagnosis | None
     note: str = ""
+    again: str = ""
+
+    @property
+    def fix(self) -> str:
+        """The one command to run now, "" if all is well."""
+        if self.diagnosis is not None:
+            return self.diagnosis.fix or self.diagnosis.cause.fix
+        return "" if self.is_well else self.again
 
     @property
     def is_well(self) -> bool:
@@ -74,7 +82,7 @@ class Ladder:
             end = "all rungs hold"
         else:
             end = f"nothing is seen to be broken, but not everything was seen: {', '.join(unseen)}"
-            end += "\nfix    let it boot while the doctor listens: add --reset"
+            end += f"\nmend   let it boot while the doctor listens\nfix    {self.fix}"
         return "\n".join([*rows, "", end, *([self.note] if self.note else [])])
 
     def as_dict(self) -> dict[str, Any]:
@@ -85,6 +93,7 @@ class Ladder:
                 {"name": one.name, "state": one.state, "text": one.text} for one in self.rungs
             ],
             "diagnosis": self.diagnosis.as_dict() if self.diagnosis else None,
+            "fix": self.fix,
             "note": self.note,
             "status": int(self.status),
         }
@@ -106,7 +115,9 @@ def climb(seen: Sightings, note: str = "") -> Ladder:
             rungs.append(Rung(name, "holds", printable(texts[name], limit=LINE_CHARS)))
         else:
             rungs.append(Rung(name, "not seen"))
-    return Ladder(tuple(rungs), diagnosis, note)
+    board = seen.board
+    where = f"{board.kind.name} --port {quote(board.port)}" if board.port else quote(board.name)
+    return Ladder(tuple(rungs), diagnosis, note, f"keyfob doctor {where} --reset")
 
 
 def _filled(fix: str, seen: Sightings) -> str:

@@ -27,6 +27,7 @@ from keyfob_host.doctor.sightings import Sightings
 from keyfob_host.doctor.timeline import Timeline
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import write_atomic
+from keyfob_host.printable import EVIDENCE_CHARS, printable
 
 _CONFIDENCE: dict[Confidence, str] = {
     "certain": "nothing else shows this",
@@ -119,11 +120,8 @@ class Page:
                 _or(found),
             )
         elif not self.ladder.is_well:
-            board = self.seen.board
-            where = f"{board.kind.name} --port {quote(board.port)}" if board.port else board.name
-            told = "Let it boot while the doctor listens, and more can be seen."
-            rest = (element("h2", "What to do"), element("p", told), _command(
-                f"keyfob doctor {where} --reset"))  # fmt: skip
+            told = element("p", "Let it boot while the doctor listens, and more can be seen.")
+            rest = (element("h2", "What to do"), told, _command(self.ladder.fix))
         return element(
             "section", *head, *rest, _looked_at(self), class_=f"card verdict {state}",
             aria_labelledby="verdict",
@@ -206,22 +204,20 @@ def _names(found: Diagnosis) -> Markup:
 
 def _compared(found: Diagnosis) -> Markup | None:
     """The values that differ, one above the other."""
-    tables = [
-        element(
-            "table", element("caption", one.text),
-            *(
-                element(
-                    "tr", element("th", name, scope="row"), element("td", element("code", value)),
-                    class_=name,
-                )
-                for name, value in (("seen", one.seen or "nothing"), ("wanted", one.wanted))
-                if value
-            ),
-            class_="compared",
-        )
-        for one in found.evidence
-        if one.seen or one.wanted
-    ]  # fmt: skip
+    tables = []
+    for one in found.evidence:
+        values = (("seen", one.seen or "nothing"), ("wanted", one.wanted))
+        rows = [
+            element(
+                "tr", element("th", name, scope="row"),
+                element("td", element("code", _bounded(value))), class_=name,
+            )
+            for name, value in values
+            if value
+        ]  # fmt: skip
+        if one.seen or one.wanted:
+            caption = element("caption", _bounded(one.text))
+            tables.append(element("table", caption, *rows, class_="compared"))
     return together(*tables) if tables else None
 
 
@@ -234,7 +230,12 @@ def _evidence(found: Diagnosis, page: Page) -> Markup:
             when = element("time", f"{at:%H:%M:%S}Z", datetime=at.isoformat(timespec="seconds"))
         source = "this host" if one.source == "host" else one.source
         rows.append(
-            element("li", element("b", source, class_=f"source {one.source}"), when, f" {one.text}")
+            element(
+                "li",
+                element("b", source, class_=f"source {one.source}"),
+                when,
+                f" {_bounded(one.text)}",
+            )
         )
     is_marked = any(one.mark == "failure" for one in page.timeline.entries)
     link = element("a", "the moment on the time line", href="#failure") if is_marked else None
@@ -316,6 +317,10 @@ def _rung(rung: Rung) -> Markup:
 def _time(page: Page) -> Markup:
     at = page.timeline.now.astimezone(timezone.utc)
     return element("time", _clock(at), datetime=at.isoformat(timespec="seconds"))
+
+
+def _bounded(text: str) -> str:
+    return printable(text, limit=EVIDENCE_CHARS)
 
 
 def _beside(name: str) -> str:

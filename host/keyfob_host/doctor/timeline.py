@@ -53,7 +53,7 @@ class Entry:
     def as_dict(self) -> dict[str, Any]:
         """The ``--json`` shape."""
         shown: dict[str, Any] = {
-            "at": _iso(self.at, self.is_whole_second),
+            "at": _iso(self.at),
             "precision": "s" if self.is_whole_second else "ms" if self.at else None,
             "source": self.source,
             "text": self.text,
@@ -143,12 +143,11 @@ def _ms(at: datetime) -> int:
     return at.microsecond // 1000
 
 
-def _iso(at: datetime | None, is_whole: bool = False) -> str | None:
+def _iso(at: datetime | None) -> str | None:
+    """Always with milliseconds, so that the texts sort as the times do."""
     if at is None:
         return None
-    shown = at.astimezone(timezone.utc).isoformat(
-        timespec="seconds" if is_whole else "milliseconds"
-    )
+    shown = at.astimezone(timezone.utc).isoformat(timespec="milliseconds")
     return shown.replace("+00:00", "Z")
 
 

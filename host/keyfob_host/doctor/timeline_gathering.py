@@ -26,10 +26,9 @@ from keyfob_host.doctor.sightings import Sightings
 from keyfob_host.doctor.tap_daemon import EVENTS, tap_of
 from keyfob_host.doctor.timeline import Entry, Mark, Timeline
 from keyfob_host.doctor.tls_certificates import describe_seen, one_line
-from keyfob_host.printable import printable
+from keyfob_host.printable import EVIDENCE_CHARS, printable
 
 _TAIL_BYTES = 1 << 20
-_MOST_CHARS = 400
 _MOST_ENTRIES = 300
 _MOST_UNDATED = 40
 _BEFORE_BOOT = timedelta(seconds=1)
@@ -43,7 +42,7 @@ _SYSTEM_LINE = re.compile(
     r"(ets J|rst:0x|boot:0x|load:0x|entry 0x|invalid header|flash read err|csum |MPY: |"
     r"MicroPython v|Traceback \(|  File \"[^\"]{1,80}\", line \d|Guru Meditation|abort\(\)|"
     r"Brownout|Fatal exception|wdt reset|Task watchdog|Rebooting\.\.\.|"
-    r"[A-Za-z]{3,30}(Error|Interrupt|Exit)\b)"
+    r"[A-Za-z]{1,30}(Error|Interrupt|Exit)\b)"
 )
 
 
@@ -52,7 +51,8 @@ def line_up(
 ) -> Timeline:
     """One `Timeline` of it all; ``wire``: the tap's events, as `TapEvent.as_dict` has them."""
     evidence = diagnosis.evidence if diagnosis else ()
-    failed_at = _failed_at(evidence)
+    failure = _failure(evidence)
+    failed_at = failure.at if failure else None
     found = [*_of_board(seen), *_of_broker(seen), *_of_host(seen)]
     meanings: dict[int, str] = {}
     for event in wire:
@@ -60,7 +60,8 @@ def line_up(
         if with_meaning is not None:
             meanings[len(found)] = with_meaning[1]
             found.append(with_meaning[0])
-    _mark(found, meanings, evidence, failed_at)
+    for one in evidence:
+        _mark(found, meanings, one, "failure" if one is failure else "evidence", failed_at)
     dated = [(one.at, one) for one in found if one.at is not None]
     dated.sort(key=lambda pair: pair[0])
     undated = [one for one in found if one.at is None]
@@ -150,44 +151,42 @@ def _of_wire(event: Mapping[str, Any], now: datetime) -> tuple[Entry, str] | Non
 # -- what of it says that it is broken
 
 
-def _failed_at(evidence: Sequence[Evidence]) -> datetime | None:
-    """The board's own word on it first, then anybody's."""
-    dated = [one for one in evidence if one.at is not None]
-    told = [one for one in dated if one.source == "board"] or dated
-    return told[0].at if told else None
+def _failure(evidence: Sequence[Evidence]) -> Evidence | None:
+    """The board's own word on it first, then anybody's; one with a time before one without."""
+    ranked = sorted(evidence, key=lambda one: (one.source != "board", one.at is None))
+    return ranked[0] if ranked else None
 
 
 def _mark(
     found: list[Entry],
     meanings: Mapping[int, str],
-    evidence: Sequence[Evidence],
+    evidence: Evidence,
+    mark: Mark,
     failed_at: datetime | None,
 ) -> None:
-    """Mark the entries that are evidence, and add the evidence that is none of them."""
-    is_told = False
-    for one in evidence:
-        is_failure = not is_told and one.at == failed_at
-        is_told |= is_failure
-        mark: Mark = "failure" if is_failure else "evidence"
-        compared = f"; seen {one.seen}, wanted {one.wanted}" if one.seen or one.wanted else ""
-        text = _bounded(one.text)
-        fits = [
-            index
-            for index, entry in enumerate(found)
-            if entry.source == one.source
-            and _is_same(entry, meanings.get(index, ""), one)
-            and _fits(entry, one, failed_at)
-        ]
-        if fits:
-            known = found[fits[-1]]
-            found[fits[-1]] = replace(
-                known, mark=mark if not known.mark else known.mark,
-                text=_bounded(f"{known.text}{compared}"),
-            )  # fmt: skip
-        else:
-            at = one.at or (failed_at if one.source == "board" else None)
-            is_whole = one.source == "broker" and at is not None and not at.microsecond
-            found.append(Entry(one.source, at, _bounded(text + compared), is_whole, mark=mark))
+    """Mark the entry that is ``evidence``, the last that fits; add one where none is."""
+    compared = (
+        f"; seen {evidence.seen}, wanted {evidence.wanted}"
+        if evidence.seen or evidence.wanted
+        else ""
+    )
+    fits = [
+        index
+        for index, entry in enumerate(found)
+        if entry.source == evidence.source
+        and _is_same(entry, meanings.get(index, ""), evidence)
+        and _fits(entry, evidence, failed_at)
+    ]
+    if fits:
+        known = found[fits[-1]]
+        text = _bounded(f"{known.text}{compared}")
+        found[fits[-1]] = replace(known, mark=known.mark or mark, text=text)
+        return
+    at = evidence.at
+    is_whole = evidence.source == "broker" and at is not None and not at.microsecond
+    found.append(
+        Entry(evidence.source, at, _bounded(evidence.text + compared), is_whole, mark=mark)
+    )
 
 
 def _is_same(entry: Entry, meaning: str, evidence: Evidence) -> bool:
@@ -240,4 +239,4 @@ def _near(
 
 def _bounded(text: str) -> str:
     """One line without control or direction characters, which are spelled out instead."""
-    return printable(text.strip().replace("\t", " ").replace("\n", " "), limit=_MOST_CHARS)
+    return printable(text.strip().replace("\t", " ").replace("\n", " "), limit=EVIDENCE_CHARS)
