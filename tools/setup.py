@@ -5,7 +5,8 @@ Needs Python 3.10 and nothing else; every make target runs it first. It does onl
 what is missing, says what it does, and can be interrupted and run again, or run
 twice at once. It installs system packages with apt only (with sudo if not root);
 elsewhere it says which command to type. SoftHSM, which tests alone use, is installed
-where that needs no question, and otherwise left out.
+where that needs no question, and otherwise left out; a browser for the tests of the
+doctor's page, which is large, on CI alone (CI=true in the environment).
 """
 
 import fcntl
@@ -33,7 +34,8 @@ def main():
         )
     with open(ROOT / ".setup.lock", "w") as lock:  # noqa: PTH123 (two at once wait here)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = [step() for step in (virtual_environment, packages, mosquitto, softhsm)]
+        steps = (virtual_environment, packages, mosquitto, softhsm, chromium)
+        done = [step() for step in steps]
     if any(done):
         say(f"set up in {time.monotonic() - started:.0f} s")
 
@@ -107,6 +109,14 @@ def softhsm():
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run([*install, "softhsm2"], capture_output=True, env=environment)
     say(f"SoftHSM for the PKCS#11 tests: {'no, they are skipped' if done.returncode else 'yes'}")
+    return True
+
+
+def chromium():
+    """On CI, install the browser for the tests of the doctor's page; elsewhere they are skipped."""
+    if os.environ.get("CI") != "true" or all(map(shutil.which, ("chromium", "chromedriver"))):
+        return False
+    apt_install("chromium-driver", "the browser chromium is missing")  # brings the browser
     return True
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,3 +59,18 @@ def test_softhsm_is_tried_once_and_its_absence_stops_nothing(tmp_path):
     assert run.returncode == 0
     assert run.stderr == "setup  SoftHSM for the PKCS#11 tests: no, they are skipped\n"
     assert (tmp_path / "calls").read_text() == "tried\n"
+
+
+@pytest.mark.parametrize(("ci", "status"), [("true", 4), ("", 0)])
+def test_a_browser_is_installed_on_ci_alone(tmp_path, ci, status):
+    code = "import setup; setup.shutil.which = lambda *_, **__: None; setup.chromium()"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "tools",
+        env={**os.environ, "PATH": str(tmp_path), "CI": ci},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == status
+    assert ("fix    dnf install chromium-driver" in run.stderr) == bool(status)
