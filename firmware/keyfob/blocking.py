@@ -114,7 +114,10 @@ class BlockingClient:
             program(self)
             return True
         except (KeyfobError, MemoryError, RuntimeError) as error:
-            self.failure = error  # RuntimeError: no stack is left, which an ESP8266 has 8 KB of
+            # No stack is left, of which an ESP8266 has 8 KB; any other of these is a defect.
+            if isinstance(error, RuntimeError) and "recursion" not in str(error):
+                raise
+            self.failure = error
         if self.version == 4:
             self.drop_connection()  # nothing is said in it any more, and telling wants the room
         try:

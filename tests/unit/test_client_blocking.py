@@ -192,6 +192,45 @@ def test_a_connection_is_dropped_before_it_is_told_what_ended_it():
         assert event["detail"] == "connecting: of the program"
 
 
+def kept_up_once(program):
+    """(what `run_once` returned, the errors it told)."""
+    client = BlockingClient(check(SETTINGS))
+
+    async def open_link(is_flat):
+        return Link(CONNACK)
+
+    client.uplink.open = open_link
+    client.uplink.check_up = lambda: None
+    client.draw = bytes
+    plenty, keyfob.plenty_bytes = keyfob.plenty_bytes, 0  # so that no module is dropped
+    try:
+        with Console() as console:
+            return client.run_once(program), console.named("error")
+    finally:
+        keyfob.plenty_bytes = plenty
+
+
+def test_a_program_that_used_up_the_stack_is_a_failure_to_wait_for():
+    def deeper(client):
+        deeper(client)
+
+    is_done, (error,) = kept_up_once(deeper)
+    assert not is_done
+    assert error["code"] == "tls.no-memory" and "recursion" in error["detail"]
+
+
+def test_any_other_runtime_error_is_a_defect_and_ends_the_program():
+    def program(client):
+        raise RuntimeError("of the program")
+
+    try:
+        kept_up_once(program)
+    except RuntimeError as error:
+        assert str(error) == "of the program"
+    else:
+        raise AssertionError("it was taken for a failed connection")
+
+
 def test_a_message_above_the_buffer_is_told_and_skipped():
     packet = b"\x32\x85\x08\x00\x01a\x00\x09" + bytes(1024)
     client, link = connected(rx_bytes=128)
