@@ -96,6 +96,15 @@ def test_the_moment_of_the_failure_is_marked_once_and_its_evidence_too() -> None
     assert "\n>> 12:00:06.150  board   error code=x509.wrong-name" in timeline.as_text()
 
 
+def test_a_line_that_is_twice_in_a_second_can_be_evidence_twice() -> None:
+    twice = "1795262409: Client s1 already connected, closing old connection."
+    ladder, timeline = diagnosed(seen(*UP, log=(*LOG, twice, twice, twice)))
+    assert ladder.diagnosis is not None and ladder.diagnosis.code == "mqtt.same-client-id"
+    marked = [one for one in timeline.entries if one.mark]
+    assert len(marked) == len(ladder.diagnosis.evidence) > 1
+    assert {one.text for one in marked} == {twice.partition(": ")[2]}
+
+
 def test_nothing_is_marked_where_all_is_well() -> None:
     _, timeline = diagnosed(well())
     assert timeline.failed_at is None

@@ -101,7 +101,7 @@ class Timeline:
             rows += [f"{'':17}{said}" for said in between(before, one)]
             said = printable(one.words(), limit=LINE_CHARS)
             rows.append(f"{marks[one.mark]} {one.clock() or '?':<13} {one.source:<7} {said}")
-            before = one.at or before
+            before = one.at
         rows += [] if self.entries else ["nothing was seen"]
         if self.left_out:
             rows += ["", f"{self.left_out} lines far from boot, failure and now are left out"]

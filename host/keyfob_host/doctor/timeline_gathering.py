@@ -178,9 +178,13 @@ def _mark(
         and _fits(entry, evidence, failed_at)
     ]
     if fits:
-        known = found[fits[-1]]
-        text = _bounded(f"{known.text}{compared}")
-        found[fits[-1]] = replace(known, mark=known.mark or mark, text=text)
+        # A log can say the same twice in a second, and both are evidence.
+        index = [*fits, *(one for one in fits if not found[one].mark)][-1]
+        text = _bounded(f"{found[index].text}{compared}")
+        known = found[index]
+        found[index] = replace(
+            known, at=known.at or evidence.at, mark=known.mark or mark, text=text
+        )
         return
     at = evidence.at
     is_whole = evidence.source == "broker" and at is not None and not at.microsecond
@@ -191,15 +195,17 @@ def _mark(
 
 def _is_same(entry: Entry, meaning: str, evidence: Evidence) -> bool:
     text = _bounded(evidence.text)
-    # Of a line without a time only the piece that says something may be the evidence.
-    is_piece = evidence.source == "board" and evidence.at is None and text in entry.text
+    # Of a console's line only the piece that says something may be the evidence.
+    is_piece = evidence.source == "board" and text in entry.text
     return text in (entry.text, _bounded(meaning)) or is_piece
 
 
 def _fits(entry: Entry, evidence: Evidence, failed_at: datetime | None) -> bool:
+    if entry.at is None:
+        return True
     if evidence.at is not None:
         return entry.at == evidence.at
-    return entry.at is None or failed_at is None or entry.at <= failed_at + _SAME_MOMENT
+    return failed_at is None or entry.at <= failed_at + _SAME_MOMENT
 
 
 # -- which of it is shown
