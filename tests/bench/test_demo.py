@@ -18,6 +18,14 @@ from keyfob_host.demo_breakages import BREAKAGES
 from keyfob_host.virtual import micropython32
 
 STEPS = 10
+# What the doctor says of each mistake.
+CAUSES = {
+    "wrong-name": ("x509.name-not-in-san",),
+    "wrong-ca": ("x509.wrong-anchor",),
+    "expired": ("x509.broker-expired",),
+    "no-time": ("clock.no-ntp-answer", "clock.never-set"),
+    "no-wifi": ("wifi.weak-signal", "wifi.no-ap", "wifi.no-address"),
+}
 ESP8266 = "virtual-esp8266"
 COMMAND = [sys.executable, "-m", "keyfob_host"]
 
@@ -199,4 +207,5 @@ def check_told(run: subprocess.CompletedProcess[str], name: str) -> None:
     told = run.stderr.split("broken on purpose")[1]
     assert any(f"error  {code}" in told for code in BREAKAGES[name].codes)
     for label in ("cause", "seen", "fix"):
-        assert f"    {label:<5}" in told
+        assert f"    {label:<7}" in told
+    assert any(f"    doctor {code}, " in told for code in CAUSES[name]), told

@@ -29,6 +29,12 @@ def test_waits_for_what_never_comes(board, ntp):
     board.connected()
     board.wait_event("never.comes", 0.3, color="blue")
 
+def test_broker_is_from_another_ca(board, broker, ca):
+    broker.show(ca.foreign.issue_broker(broker.host))
+    board.reset()
+    board.wait_event("error")
+    board.wait_event("mqtt.up", 0.1)
+
 def test_next_story_gets_a_board_in_order(board):
     board.connected()
 """
@@ -59,6 +65,10 @@ def processes_of(folder: Path) -> list[str]:
         if str(folder) in line:
             found.append(line)
     return found
+
+
+def properties_of(case: ET.Element) -> dict[str | None, str]:
+    return {one.get("name"): one.get("value") or "" for one in case.iter("property")}
 
 
 def wait_gone(folder: Path, timeout_s: float = 10) -> list[str]:
@@ -173,12 +183,12 @@ def test_stories_run_and_a_failing_one_shows_its_evidence(home: Path, tmp_path: 
     junit = tmp_path / "report.xml"
     done = run(
         *KEYFOB, "hil", "run", "app", str(story), "--junit", str(junit),
-        "-k", "readings_arrive or never_comes or next_story or reaches_the_pixel",
+        "-k", "readings_arrive or never_comes or another_ca or next_story or reaches_the_pixel",
     )  # fmt: skip
     assert done.returncode == ExitStatus.TESTS, done.stdout + done.stderr
     assert re.search(r"test_readings_arrive_in_order_with_the_time PASSED +[\d.]+ s", done.stdout)
     assert re.search(r"test_waits_for_what_never_comes FAILED +[\d.]+ s", done.stdout)
-    assert "3 passed, 1 failed in" in done.stdout
+    assert "3 passed, 2 failed in" in done.stdout
     assert str(junit) in done.stdout
     wanted = "event never.comes color='blue' did not come within 0.3 s"
     for shown in (wanted, "board console", "broker log", "time servers", "mqtt.up", "1 requests"):
@@ -187,15 +197,20 @@ def test_stories_run_and_a_failing_one_shows_its_evidence(home: Path, tmp_path: 
     (suite,) = ET.parse(junit).getroot().iter("testsuite")  # noqa: S314 (our own file)
     assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == (
         "keyfob-hil",
-        "4",
-        "1",
+        "5",
+        "2",
     )
-    (failed,) = [case for case in suite.iter("testcase") if case.find("failure") is not None]
+    failed, diagnosed = [one for one in suite.iter("testcase") if one.find("failure") is not None]
     assert wanted in (failed.find("failure").text or "")
-    properties = {one.get("name"): one.get("value") or "" for one in failed.iter("property")}
+    properties = properties_of(failed)
     assert '"ev":"mqtt.up"' in properties["board console"]
     assert "New client connected" in properties["broker log"]
     assert "mode ok" in properties["time servers"]
+    assert "every rung from settings to traffic holds" in properties["doctor"]
+    doctor = properties_of(diagnosed)["doctor"]
+    assert "BROKEN  x509                x509.wrong-anchor" in doctor
+    assert "wanted CN=Keyfob HIL CA" in doctor
+    assert "keyfob cert" not in doctor, "a fix that is for another bench"
     assert wait_gone(home) == []
 
 
