@@ -253,7 +253,7 @@ def _fix(found: Diagnosis) -> Markup:
 def _command(text: str) -> Markup:
     return element(
         "div",
-        element("pre", element("code", text, id="fix"), tabindex="0", aria_label="the command"),
+        element("pre", element("code", text, id="fix")),
         element("button", "Copy", type="button", id="copy", hidden=True),
         class_="fix",
     )

@@ -43,7 +43,8 @@ def time_table(timeline: Timeline, missing: Mapping[str, str]) -> Markup:
     )
     legend = element(
         "p",
-        "The broker's log has whole seconds: its lines stand beside all that was in theirs.",
+        "The board's events are dated by the moment at which one of them arrived here. The "
+        "broker's log has whole seconds: its lines stand beside all that was in theirs.",
         class_="clocks",
     )
     region = element(
