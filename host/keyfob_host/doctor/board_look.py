@@ -8,8 +8,9 @@ only, which ends its program: so that is done on demand, and a soft reset makes 
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -22,6 +23,8 @@ from keyfob_host.boards import BoardKind, BoardRef
 from keyfob_host.console import Console, Event, parse_event
 from keyfob_host.doctor.sightings import BoardFiles, BoardSight
 from keyfob_host.errors import KeyfobHostError
+from keyfob_host.lint.private_keys import form_of
+from keyfob_host.lint.reading import FileRead, take_apart
 from keyfob_host.transport import open_transport
 from keyfob_host.virtual import VirtualBoard
 from keyfob_host.virtual.flash import BadTable, Flash, Partition, read_partitions
@@ -29,11 +32,13 @@ from keyfob_host.virtual.rom8266 import USER_START
 
 _POLL_S = 0.1
 _QUIET_S = 3.0  # the sensor's own period: a board that is well says something in it
+_TAP_S = 1.0  # a tap's word on a connection that only the broker has ended
 _LOG_BYTES = 256 << 10
 _BLOCK_BYTES = 4096
 _SDK_BYTES = 20480  # at the end of an ESP8266's flash
 _MOST_FILE_BYTES = 8192
 _TRIES = 3
+_KEY_FILE = re.compile(r"key[^/]*\.(der|pem|key)$|\.key$", re.IGNORECASE)
 _SECRETS = ("password", "username")
 
 
@@ -73,13 +78,17 @@ def look_at_hand(
     found = _since_boot(BoardSight(ref.kind, ref.name, port=ref.port, lines=tuple(heard)))
     if last_at is None:
         return found
+    found = replace(found, said_at=last_at)
     return _dated(found, [(last_at.timestamp(), event) for event in found.events[-1:]])
 
 
 def _listen(ref: BoardRef, sight: BoardSight, limit_s: float, reset: bool) -> BoardSight:
     heard: list[tuple[float, Event]] = []
+    said_at: datetime | None = None
 
     def on_line(line: str) -> None:
+        nonlocal said_at
+        said_at = datetime.now(timezone.utc)
         event = parse_event(line)
         if event is not None:
             heard.append((time.time(), event))
@@ -90,8 +99,9 @@ def _listen(ref: BoardRef, sight: BoardSight, limit_s: float, reset: bool) -> Bo
             _reset(ref, console)
         while True:
             past = _from_log(ref, sight)
-            lines = past.lines if ref.virtual is not None else tuple(console.lines())
-            now = _since_boot(replace(past, lines=lines))
+            if ref.virtual is None:
+                past = replace(past, lines=tuple(console.lines()), said_at=said_at)
+            now = _since_boot(past)
             lasted_s = time.monotonic() - began
             if lasted_s > limit_s or ((not reset or heard) and _is_decided(now, lasted_s, heard)):
                 break
@@ -113,6 +123,8 @@ def _is_decided(sight: BoardSight, lasted_s: float, heard: list[tuple[float, Eve
     """Whether waiting longer would tell no more than what was said."""
     if sight.state not in ("", "running"):
         return True
+    if _has_ended(sight):
+        return lasted_s > _TAP_S
     if not sight.events:
         return False
     last = sight.events[-1]
@@ -123,6 +135,13 @@ def _is_decided(sight: BoardSight, lasted_s: float, heard: list[tuple[float, Eve
         waits_s = float(last.get("next_ms") or 0) / 1000
         return last.get("retry") == "stop" or (lasted_s > _QUIET_S and waits_s > _QUIET_S)
     return False
+
+
+def _has_ended(sight: BoardSight) -> bool:
+    """Whether its program ended with an exception, and the prompt stands below that."""
+    said = [line for line in sight.lines if line.strip()]
+    is_prompt = bool(said) and said[-1].startswith(">>>")
+    return is_prompt and any(line.startswith("Traceback (") for line in said)
 
 
 def _from_log(ref: BoardRef, sight: BoardSight) -> BoardSight:
@@ -139,7 +158,9 @@ def _from_log(ref: BoardRef, sight: BoardSight) -> BoardSight:
     # The last piece may be half a line, about to be printed.
     lines = [line.rstrip("\r") for line in text.split("\n")]
     found = _since_boot(replace(sight, lines=tuple(lines)))
-    return _dated(found, [(path.stat().st_mtime, event) for event in found.events[-1:]])
+    said_s = path.stat().st_mtime
+    found = replace(found, said_at=datetime.fromtimestamp(said_s, timezone.utc))
+    return _dated(found, [(said_s, event) for event in found.events[-1:]])
 
 
 def _since_boot(sight: BoardSight) -> BoardSight:
@@ -180,7 +201,7 @@ def _files_in_flash(kind: BoardKind, virtual: VirtualBoard) -> BoardFiles:
                     content: bytes = file.read(_MOST_FILE_BYTES)
                 return content
 
-            return _files(read, "its flash image")
+            return _files(read, "its flash image", [f"/{one}" for one in volume.listdir("/")])
     return BoardFiles()
 
 
@@ -214,8 +235,12 @@ def _files_at_prompt(ref: BoardRef) -> BoardFiles:
             board.reset()
 
 
-def _files(read: Callable[[str], bytes], how: str) -> BoardFiles:
-    """The settings without their secrets, and the certificates of the active slot."""
+def _files(read: Callable[[str], bytes], how: str, names: Collection[str] = ()) -> BoardFiles:
+    """The settings without their secrets, and the certificates of the active slot.
+
+    ``names``: of the files in the root, where keys may be looked at: the forms of those there
+    and in the slot. Over a serial line no key is read.
+    """
 
     def maybe(path: str) -> bytes | None:
         try:
@@ -229,7 +254,18 @@ def _files(read: Callable[[str], bytes], how: str) -> BoardFiles:
     slot = f"/id/{(maybe('/id/active') or b'a').decode('ascii', 'replace')[:1]}"
     anchors = [maybe(f"{slot}/{name}") for name in ("ca.der", "ca1.der", "ca2.der", "ca3.der")]
     found = tuple(one for one in anchors if one)
-    return BoardFiles(how, settings, maybe(f"{slot}/cert.der"), found)
+    places = [name for name in names if _KEY_FILE.search(name)]
+    places += [f"{slot}/key.der"] if names else []
+    keys = [(path, _form(maybe(path) or b"")) for path in places]
+    return BoardFiles(how, settings, maybe(f"{slot}/cert.der"), found, tuple(keys))
+
+
+def _form(content: bytes) -> str:
+    """What form a key has, and nothing else of it."""
+    read = FileRead(Path("key"))
+    take_apart(content, read)
+    form = next((form_of(one.der) for one in read.items if one.kind == "key"), "") or "no key"
+    return f"PEM, {form}" if read.is_pem else form
 
 
 def _without_secrets(settings: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,22 +27,27 @@ from keyfob_host.pki.identity import load_certs
 
 _TAIL_BYTES = 512 << 10
 _MOST_LINES = 4000
+_SAME = timedelta(seconds=5)  # a log has whole seconds
 _Found = TypeVar("_Found")
 
 
 def look_at_broker(home: Home, log: Path | None = None) -> BrokerSight:
     """The bench's broker; with ``log`` any other's. Error: ``file.*`` of that log."""
+    tap = tap_of(home.broker_dir)
+    taps = _verdicts(home.broker_dir / EVENTS) if tap else ()
+    port, own_port = (tap.port, tap.target[1]) if tap else (0, 0)
     if log is not None:
-        taps = _verdicts(home.broker_dir / EVENTS) if tap_of(home.broker_dir) else ()
         with explain_os_error(log, "read the broker's log"):
-            return BrokerSight(log=_log(_tail(log)), log_path=str(log), taps=taps)
+            return BrokerSight(
+                log=_log(_tail(log)), log_path=str(log), taps=taps, port=port, own_port=own_port
+            )  # fmt: skip
     running = MosquittoBroker.attach(home.broker_dir)
     path = home.broker_dir / MosquittoBroker.LOG
     if running is None:
         return BrokerSight(
-            is_ours=path.exists(), log=_log(_tail_if_there(path)), log_path=str(path)
-        )
-    tap = tap_of(home.broker_dir)
+            is_ours=path.exists(), log=_log(_tail_if_there(path)), log_path=str(path), taps=taps,
+            port=port, own_port=own_port,
+        )  # fmt: skip
     crl = running.crl_path
     return BrokerSight(
         is_ours=True,
@@ -48,13 +55,42 @@ def look_at_broker(home: Home, log: Path | None = None) -> BrokerSight:
         name=running.identity_dir.name,
         port=tap.port if tap else running.port,
         own_port=running.port,
+        started_at=datetime.now(timezone.utc) - timedelta(seconds=running.uptime_s),
+        clients_ca_at=_changed_at(running.ca_pem_path),
         log=_log(_tail_if_there(path)),
         log_path=str(path),
         chain=_or_none(lambda: load_certs(running.identity_dir / "chain.pem", "its certificate")),
         clients_ca=_or_none(lambda: load_certs(running.ca_pem_path, "its CA file")),
         crls=_or_none(lambda: read_crls(crl)) if crl else (),
-        taps=_verdicts(home.broker_dir / EVENTS) if tap else (),
+        taps=taps,
     )
+
+
+def with_clock(broker: BrokerSight, known_bytes: int) -> BrokerSight:
+    """``broker`` by this host's clock, where its log has grown beyond ``known_bytes`` just now.
+
+    What was written a moment ago has the broker's time in it, and the file this host's.
+    """
+    path = Path(broker.log_path)
+    changed = _changed_at(path)
+    if changed is None or log_bytes(broker) <= known_bytes:
+        return broker
+    last = next((one.at for one in reversed(_log(_tail_if_there(path))) if one.at), None)
+    if last is None:
+        return broker
+    ahead = last - changed
+    if abs(ahead) < _SAME:
+        return replace(broker, clock_ahead_s=0.0)
+    log = tuple(replace(one, at=one.at - ahead if one.at else None) for one in broker.log)
+    return replace(broker, log=log, clock_ahead_s=ahead.total_seconds())
+
+
+def log_bytes(broker: BrokerSight) -> int:
+    """How much it has written; 0 where that is not known."""
+    try:
+        return Path(broker.log_path).stat().st_size if broker.log_path else 0
+    except OSError:
+        return 0
 
 
 def find_own(
@@ -97,13 +133,19 @@ def _or_none(read: Callable[[], Sequence[_Found]]) -> tuple[_Found, ...]:
         return ()
 
 
+def _changed_at(path: Path) -> datetime | None:
+    with suppress(OSError):
+        return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+    return None
+
+
 def _verdicts(path: Path) -> tuple[dict[str, Any], ...]:
     """Of the connections that said something: a link may be tried out without a byte."""
     found = []
     for line in _tail_if_there(path).splitlines():
         with suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)
-            if event["what"] == "summary" and said_something(event):
+            if event["what"] in ("summary", "half-open") and said_something(event):
                 found.append(event)
     return tuple(found)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from keyfob_host.boards import BoardRef
 from keyfob_host.doctor.board_look import look_at_board
-from keyfob_host.doctor.broker_look import find_own, look_at_broker
+from keyfob_host.doctor.broker_look import find_own, log_bytes, look_at_broker, with_clock
 from keyfob_host.doctor.judge_certificates import find_certificate
 from keyfob_host.doctor.served import look_at_served
 from keyfob_host.doctor.sightings import BoardSight, BrokerSight, Served, Sightings
@@ -49,13 +49,14 @@ def look_around(
 ) -> Sightings:
     """With both ends looked at: the address between them, and the board's own certificate."""
     host, port = _address(board, broker)
-    served = None
+    served, known_bytes = None, log_bytes(broker)
     if host:
         on_step(f"looking at {host}:{port}")
         here = _LOOPBACK if board.kind.virtual and _is_of_bench(host) else None
         # Not through the tap, whose events are the board's.
         past_tap = broker.own_port if port == broker.port and here else None
         served = look_at_served(host, port, here, past_tap)
+        broker = with_clock(broker, known_bytes)
     own, intermediates = _own(home, board)
     return Sightings(
         now=datetime.now(timezone.utc), board=board, broker=_if_same(broker, served),

@@ -38,18 +38,21 @@ class LogLine:
 class BoardFiles:
     """What was read from the board's file system; no key and no password is in it.
 
-    ``how``: where it was read, "" if it was not. ``anchors`` and ``cert``: DER.
+    ``how``: where it was read, "" if it was not. ``anchors`` and ``cert``: DER. ``keys``: of
+    each key file its path and its form, such as ``PKCS#1``.
     """
 
     how: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     cert: bytes | None = None
     anchors: tuple[bytes, ...] = ()
+    keys: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class BoardSight:
-    """``lines`` and ``events`` since its last boot, ``booted_at`` None if nothing tells when.
+    """``lines`` and ``events`` since its last boot, ``booted_at`` None if nothing tells when;
+    ``said_at``: when it last said anything.
 
     ``state``: of a virtual board (``running``, ``download``, …), "" of a real one. ``busy``:
     what the console could not be opened for; a virtual board's log was read all the same.
@@ -61,6 +64,7 @@ class BoardSight:
     lines: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     booted_at: datetime | None = None
+    said_at: datetime | None = None
     state: str = ""
     busy: KeyfobHostError | None = None
     files: BoardFiles = field(default_factory=BoardFiles)
@@ -104,7 +108,9 @@ class BrokerSight:
 
     ``is_ours``: this bench's, so what follows is known. ``port``: where boards connect, at its
     tap if it has one, and ``own_port`` its own.
-    ``chain``: of its file; ``clients_ca`` and ``crls``: what it was started with.
+    ``chain``: of its file; ``clients_ca`` and ``crls``: of the files it was started with.
+    ``started_at``, and ``clients_ca_at`` when that file was last changed. ``clock_ahead_s``: how
+    far the times in its log are ahead of this host's clock, by which its lines are told here.
     """
 
     is_ours: bool = False
@@ -117,6 +123,9 @@ class BrokerSight:
     chain: tuple[x509.Certificate, ...] = ()
     clients_ca: tuple[x509.Certificate, ...] = ()
     crls: tuple[x509.CertificateRevocationList, ...] = ()
+    started_at: datetime | None = None
+    clients_ca_at: datetime | None = None
+    clock_ahead_s: float | None = None
     taps: tuple[dict[str, Any], ...] = ()  # verdicts on connections, the oldest first
 
 
@@ -152,7 +161,12 @@ class Sightings:
     port: int = 0  # 0 if it is not known
 
     def around(self, at: datetime | None) -> tuple[LogLine, ...]:
-        """The broker's lines of the attempt that ended at ``at``; None: all there are."""
+        """The broker's lines of the attempt that ended at ``at``; None: all there are.
+
+        None of a broker that does not run: who was met then was another.
+        """
+        if self.broker.is_ours and not self.broker.is_up:
+            return ()
         if at is None:
             return self.broker.log
         return tuple(

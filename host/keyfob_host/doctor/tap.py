@@ -32,6 +32,7 @@ MOST_CONNECTIONS = 100  # kept; older ones that are over are forgotten
 _MOST_COUNTED = 1000
 _MOST_CLEAR_BYTES = 1 << 16
 SILENCE_S = 10.0
+_HALF_OPEN_S = 0.5  # a board whose program ended with the socket open closes it no more
 
 _SENDERS: dict[Direction, Sender] = {"up": "board", "down": "broker"}
 _REPORTED = 3
@@ -206,6 +207,7 @@ class Tap:
             self._show(made, fact)
         if self._capture:
             self._capture.ended(made.number, sender, is_reset)
+        asyncio.get_running_loop().call_later(_HALF_OPEN_S, self._look_for_end, made)
 
     def closed(self, connection: Connection) -> None:
         made = self._by_id.pop(id(connection))
@@ -264,6 +266,11 @@ class Tap:
             self._tell(made, "tap", "silence", {"silent_s": round(silent_s, 1)})
             wait_s = self._silence_s
         asyncio.get_running_loop().call_later(wait_s, self._look_for_silence, made)
+
+    def _look_for_end(self, made: TapConnection) -> None:
+        """What is to be said of a connection that one side alone has ended, said once."""
+        if made.alive and not any(event.what == "half-open" for event in made.events):
+            self._tell(made, "tap", "half-open", verdict(made.conversation).as_dict())
 
     def _forget_old(self) -> None:
         over = [one for one in self.connections if not one.alive]

@@ -54,11 +54,15 @@ def start_tap(folder: Path, host: str, port: int, target: tuple[str, int]) -> De
 
 @dataclass(frozen=True)
 class TapState:
-    """Where boards connect; ``pid`` is None if the tap should run and does not."""
+    """Where boards connect; ``pid`` is None if the tap should run and does not.
+
+    ``target``: host and port of the broker behind it.
+    """
 
     host: str
     port: int
     pid: int | None
+    target: tuple[str, int]
 
 
 def tap_of(folder: Path) -> TapState | None:
@@ -70,7 +74,8 @@ def tap_of(folder: Path) -> TapState | None:
     try:
         extra = json.loads(read_bounded(record, "read the tap's record"))["extra"]
         pid = running.pid if running else None
-        return TapState(str(extra["host"]), int(extra["port"]), pid)
+        host, _, port = str(extra["target"]).rpartition(":")
+        return TapState(str(extra["host"]), int(extra["port"]), pid, (host, int(port)))
     except (ValueError, KeyError, TypeError):
         return None  # damaged: as `daemon.find`, it proves nothing
 

@@ -155,5 +155,6 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "refused": lambda f: f"does not take the connection: {f['why']}",
     "silence": lambda f: f"nothing from either side for {f['silent_s']:g} s",
     "unread": lambda f: f"the tap cannot read on: {f['why']}",
+    "half-open": lambda f: f"one side alone has ended it; so far: {f['text']}",
     "summary": lambda f: f["text"],
 }
