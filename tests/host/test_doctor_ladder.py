@@ -84,6 +84,19 @@ def test_an_identity_that_was_given_up_is_told_though_the_former_one_connects() 
     assert ladder.diagnosis.code == "client-certificate.key-mismatch"
 
 
+def test_where_the_broker_refuses_the_boards_certificate_its_own_was_taken() -> None:
+    error = {
+        "t": 700, "ev": "error", "code": "tls.alert-certificate-expired",
+        "detail": "alert 45 from the broker", "next_ms": 9, "retry": "stop",
+    }  # fmt: skip
+    ladder = climb(seen(*UP[:4], error))
+    states = {rung.name: rung.state for rung in ladder.rungs}
+    assert (states["x509"], states["client-certificate"]) == ("holds", "broken")
+    ladder = climb(seen(*UP[:4], {**error, "code": "x509.expired", "detail": "x"}))
+    states = {rung.name: rung.state for rung in ladder.rungs}
+    assert (states["x509"], states["client-certificate"]) == ("broken", "not seen")
+
+
 def test_every_code_of_the_board_has_a_rung_a_cause_and_a_fix() -> None:
     for code in load_device_errors():
         error = {"t": 700, "ev": "error", "code": code, "detail": "", "next_ms": 9, "retry": "wait"}
@@ -92,6 +105,14 @@ def test_every_code_of_the_board_has_a_rung_a_cause_and_a_fix() -> None:
         assert ladder.diagnosis.rung in LADDER
         assert ladder.diagnosis.cause.cause
         assert "\nfix    " in ladder.diagnosis.as_text(), code
+
+
+def test_an_error_that_only_another_firmware_has_is_told_and_no_defect_here() -> None:
+    error = {"t": 700, "ev": "error", "code": "quantum.flux", "detail": "", "retry": "wait"}
+    ladder = climb(seen(*UP[:3], error))
+    assert ladder.diagnosis is not None and ladder.diagnosis.code == "quantum.flux"
+    assert ladder.fix.startswith("keyfob sync --board virtual-esp32")
+    assert ladder.diagnosis.rung in LADDER
 
 
 def test_every_cause_of_the_catalogue_can_be_a_diagnosis() -> None:

@@ -81,11 +81,20 @@ class Diagnosis:
 
     @property
     def cause(self) -> Cause:
-        """Its entry in the catalogue, or one made of what the board's own table says."""
+        """Its entry in the catalogue, or one made of what the board's own table says.
+
+        A board with another firmware can name what neither has.
+        """
         known = load_catalogue().get(self.code)
         if known is not None:
             return known
-        told = load_device_errors()[self.code]
+        told = load_device_errors().get(self.code)
+        if told is None:
+            return Cause(
+                self.code, "The board names an error that this keyfob does not know.", "", "",
+                (self.code,), "", (), (), "", "Bring the firmware of this keyfob to the board",
+                "keyfob sync --board esp32 --port PORT",
+            )  # fmt: skip
         command = re.search(r"keyfob [a-z][\w -]*", told.fix)
         fix = command[0].strip() if command else f"keyfob doctor --explain {self.code}"
         return Cause(

@@ -104,7 +104,7 @@ def climb(seen: Sightings, note: str = "") -> Ladder:
     diagnosis = judge(seen)
     if diagnosis is not None:
         diagnosis = replace(diagnosis, fix=_filled(diagnosis.fix or diagnosis.cause.fix, seen))
-    texts = dict(_held(seen))
+    texts = dict(_held(seen, diagnosis.rung if diagnosis else ""))
     rungs: list[Rung] = []
     is_below = True
     for name in LADDER:
@@ -147,8 +147,8 @@ def _filled(fix: str, seen: Sightings) -> str:
     return fix
 
 
-def _held(seen: Sightings) -> Iterator[tuple[str, str]]:
-    """The rungs that something was seen of, and what."""
+def _held(seen: Sightings, broken: str) -> Iterator[tuple[str, str]]:
+    """The rungs that something was seen of, and what. ``broken``: the rung that is."""
     board = seen.board
     events = {str(one["ev"]): one for one in board.events}
     if not events:
@@ -172,7 +172,7 @@ def _held(seen: Sightings) -> Iterator[tuple[str, str]]:
     if "store.loaded" in events:
         loaded = events["store.loaded"]
         yield "store", f"slot {loaded.get('slot')}, certificate {loaded.get('cert')}"
-    yield from _connected(seen)
+    yield from _connected(seen, broken)
 
 
 def _ahead(ahead_s: float | None) -> str:
@@ -183,7 +183,7 @@ def _ahead(ahead_s: float | None) -> str:
     return f", {'within a second of' if is_right else f'{ahead_s:+.0f} s from'} this host's"
 
 
-def _connected(seen: Sightings) -> Iterator[tuple[str, str]]:
+def _connected(seen: Sightings, broken: str) -> Iterator[tuple[str, str]]:
     board = seen.board
     tls, mqtt = board.last("tls.up"), board.last("mqtt.up")
     error = next((one for one in reversed(board.events) if one["ev"] == "error"), None)
@@ -201,6 +201,9 @@ def _connected(seen: Sightings) -> Iterator[tuple[str, str]]:
         yield "name", seen.host
         yield "tcp", "connected"
         yield "tls", "versions and ciphers were agreed on"
+        if broken == "client-certificate" and "from the broker" in str(error and error["detail"]):
+            # A board shows its own only after it has verified the broker's.
+            yield "x509", "the board took it, and showed its own"
     if mqtt is None:
         return
     yield "client-certificate", "the broker took it"
