@@ -37,6 +37,7 @@ from doctor_seen import (
     well,
 )
 
+from keyfob_host.doctor.diagnosis import Evidence
 from keyfob_host.doctor.page import Page, check_page_path, write_page
 from keyfob_host.doctor.timeline import Entry
 from keyfob_host.doctor.timeline_gathering import read_wire
@@ -154,6 +155,25 @@ def test_of_a_console_only_what_rom_and_micropython_say_is_shown() -> None:
     assert "POWERON_RESET" in shown and "Traceback" in shown and "EIO" in shown
     for text in (shown, page(found), json.dumps(timeline.as_dict())):
         assert "hunter2" not in text and "eyJ3" not in text
+
+
+def test_a_board_without_an_event_is_dated_by_its_last_word() -> None:
+    lines = ("rst:0x10 (RTCWDT_RTC_RESET),boot:0x13", "invalid header: 0xffffffff")
+    ladder, timeline = diagnosed(seen(lines=lines, said_at=BOOT, booted_at=None))
+    assert ladder.diagnosis is not None and ladder.diagnosis.code == "firmware.erased"
+    said = [one for one in timeline.entries if one.source == "board"]
+    assert [one.text for one in said] == list(lines) and all(one.at == BOOT for one in said)
+    assert "failure" in [one.mark for one in said]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [(("1", "2"), "; seen 1, wanted 2"), (("", "2"), "; wanted 2"), (("", ""), "")],
+)
+def test_of_two_values_the_one_that_is_missing_is_left_out(
+    values: tuple[str, str], words: str
+) -> None:
+    assert Evidence("host", "x", None, *values).line().endswith(f"x{words}")
 
 
 def test_what_the_tap_saw_after_the_look_is_not_in_it() -> None:

@@ -48,11 +48,17 @@ class Evidence:
     seen: str = ""
     wanted: str = ""
 
+    @property
+    def compared(self) -> str:
+        """The two values behind a text, "" if there are none."""
+        values = (("seen", self.seen), ("wanted", self.wanted))
+        told = ", ".join(f"{name} {value}" for name, value in values if value)
+        return f"; {told}" if told else ""
+
     def line(self) -> str:
         """For people, in one line: who says it, when, what."""
         when = self.at.astimezone(timezone.utc).strftime("%H:%M:%SZ") if self.at else ""
-        compared = f"; seen {self.seen}, wanted {self.wanted}" if self.seen or self.wanted else ""
-        said, compared = (printable(one, limit=LINE_CHARS) for one in (self.text, compared))
+        said, compared = (printable(one, limit=LINE_CHARS) for one in (self.text, self.compared))
         return f"{self.source:<7}{when:<10}{said}{compared}"
 
     def as_dict(self) -> dict[str, Any]:

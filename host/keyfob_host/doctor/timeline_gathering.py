@@ -99,9 +99,12 @@ def read_wire(broker_dir: Path) -> tuple[dict[str, Any], ...]:
 
 
 def _of_board(seen: Sightings) -> Iterator[Entry]:
-    """Its events, and between them what ROM and MicroPython said, at the time of those."""
+    """Its events, and between them what ROM and MicroPython said, at the time of those.
+
+    Where there is no event, at the time at which it said its last.
+    """
     board = seen.board
-    at = board.at(board.events[0]) if board.events else None
+    at = board.at(board.events[0]) if board.events else board.said_at
     for line in board.lines:
         event = parse_event(line)
         if event is not None:
@@ -165,11 +168,6 @@ def _mark(
     failed_at: datetime | None,
 ) -> None:
     """Mark the entry that is ``evidence``, the last that fits; add one where none is."""
-    compared = (
-        f"; seen {evidence.seen}, wanted {evidence.wanted}"
-        if evidence.seen or evidence.wanted
-        else ""
-    )
     fits = [
         index
         for index, entry in enumerate(found)
@@ -180,7 +178,7 @@ def _mark(
     if fits:
         # A log can say the same twice in a second, and both are evidence.
         index = [*fits, *(one for one in fits if not found[one].mark)][-1]
-        text = _bounded(f"{found[index].text}{compared}")
+        text = _bounded(f"{found[index].text}{evidence.compared}")
         known = found[index]
         found[index] = replace(
             known, at=known.at or evidence.at, mark=known.mark or mark, text=text
@@ -189,7 +187,7 @@ def _mark(
     at = evidence.at
     is_whole = evidence.source == "broker" and at is not None and not at.microsecond
     found.append(
-        Entry(evidence.source, at, _bounded(evidence.text + compared), is_whole, mark=mark)
+        Entry(evidence.source, at, _bounded(evidence.text + evidence.compared), is_whole, mark=mark)
     )
 
 
