@@ -301,6 +301,22 @@ def test_a_text_of_any_length_and_kind_becomes_a_page_of_bounded_size() -> None:
     assert len(text.encode()) < 2_000_000
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"t": 1, "ev": "error"},
+        {"t": 1, "ev": "error", "code": ["a"], "detail": {"b": 1}, "next_ms": "soon"},
+        {"t": 1, "ev": "error", "code": "tls.alert-unknown-ca"},
+        {"t": "late", "ev": "error", "code": "."},
+        {"ev": "clock.set", "unix_s": 1e308, "t": None},
+        {"ev": "mqtt.up", "client_id": "[(", "host": {}, "port": "x"},
+    ],
+)
+def test_an_event_of_any_shape_becomes_a_page(event: dict) -> None:
+    for before in ((), UP[:6]):
+        assert "</html>" in page(seen(*before, event))
+
+
 def test_a_page_is_written_whole_and_over_the_one_before(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "doctor.html"
     for found in (failing(), well()):

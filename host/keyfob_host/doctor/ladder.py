@@ -201,7 +201,8 @@ def _connected(seen: Sightings, broken: str) -> Iterator[tuple[str, str]]:
         yield "name", seen.host
         yield "tcp", "connected"
         yield "tls", "versions and ciphers were agreed on"
-        if broken == "client-certificate" and "from the broker" in str(error and error["detail"]):
+        sent_by = str(error and error.get("detail"))
+        if broken == "client-certificate" and "from the broker" in sent_by:
             # A board shows its own only after it has verified the broker's.
             yield "x509", "the board took it, and showed its own"
     if mqtt is None:
