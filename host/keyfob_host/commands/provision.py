@@ -24,6 +24,7 @@ from keyfob_host.provision.provisioning import (
     provision_board,
 )
 from keyfob_host.provision.settings import parse_set
+from keyfob_host.provision.which_identity import which_identity
 from keyfob_host.transport import Via
 from keyfob_host.ui import Ui
 
@@ -68,8 +69,9 @@ def provision(
 ) -> None:
     """Write a device's identity and settings to the board, and restart it.
 
-    What is not given stays as it is on the board. A virtual board gets the bench's
-    access point, and the bench's broker and time server if they run.
+    What is not given stays as it is on the board, --identity included: that of a board
+    without one is the bench's only one. A virtual board gets the bench's access point,
+    and the bench's broker and time server if they run.
 
     With --key-on-board the board makes its private key itself and keeps it; without
     --identity its serial number is the device's id. The bench's CA signs, or one
@@ -92,7 +94,10 @@ def provision(
     if key.key_on_board:
         provision_key(ui, ref, home, identity, settings, key, via, not no_reset)
         return
-    folder, device_id = find_identity(home, str(identity))
+    if identity is None:
+        identity = which_identity(home, ref, via)
+        ui.step(f"identity {identity}: none was named")
+    folder, device_id = find_identity(home, identity)
     names: list[str] = []
     report = provision_board(
         ref,

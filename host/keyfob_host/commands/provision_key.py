@@ -58,8 +58,6 @@ class KeyOptions:
             if given:
                 option = given[0].replace("_", "-")
                 raise click.UsageError(f"--{option} goes with --key-on-board.")
-            if identity is None:
-                raise click.UsageError("Missing option '--identity' (or '--key-on-board').")
             return
         if identity is not None and ("/" in identity or identity in (".", "..")):
             raise click.UsageError("With --key-on-board, --identity is a device's id.")
