@@ -8,10 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
@@ -37,6 +34,7 @@ from doctor_seen import (
     well,
 )
 
+from keyfob_host.cli import main
 from keyfob_host.doctor.diagnosis import Evidence
 from keyfob_host.doctor.page import Page, check_page_path, write_page
 from keyfob_host.doctor.timeline import Entry
@@ -370,11 +368,27 @@ def test_settings_of_the_board_are_not_in_the_page() -> None:
 # -- the command
 
 
-def keyfob(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "keyfob_host", *words], capture_output=True, text=True, timeout=60,
-        check=False, env={**os.environ, "KEYFOB_HOME": str(home)},
-    )  # fmt: skip
+class Command:
+    """``keyfob`` in this process, in a home of its own."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        """(exit status, standard output, standard error)."""
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        said = self._capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, said.out, said.err
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    monkeypatch.setenv("KEYFOB_HOME", str(tmp_path / "home"))
+    return Command(capsys)
 
 
 @pytest.mark.parametrize(
@@ -392,11 +406,11 @@ def keyfob(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_board_that_cannot_be_meant_is_told_with_what_can(
-    words: tuple[str, ...], status: int, code: str, fix: str, tmp_path: Path
+    words: tuple[str, ...], status: int, code: str, fix: str, command: Command
 ) -> None:
-    done = keyfob(tmp_path, "--json", "doctor", *words)
-    told = json.loads(done.stdout)["error"]
-    assert (done.returncode, told["code"]) == (status, code)
+    ended, out, _ = command("--json", "doctor", *words)
+    told = json.loads(out)["error"]
+    assert (ended, told["code"]) == (status, code)
     assert told["fix"].startswith(fix) and told["cause"]
     assert told["evidence"]
 
@@ -412,13 +426,13 @@ def test_a_board_that_cannot_be_meant_is_told_with_what_can(
     ],
 )
 def test_options_that_do_not_go_together_are_told(
-    words: tuple[str, ...], said: str, tmp_path: Path
+    words: tuple[str, ...], said: str, command: Command
 ) -> None:
-    done = keyfob(tmp_path, "doctor", *words)
-    assert done.returncode == 2
-    assert said in re.sub(r"\s+", " ", done.stderr)
+    ended, _, told = command("doctor", *words)
+    assert ended == 2
+    assert said in re.sub(r"\s+", " ", told)
 
 
-def test_help_says_what_the_exit_status_means(tmp_path: Path) -> None:
-    said = keyfob(tmp_path, "doctor", "--help").stdout
+def test_help_says_what_the_exit_status_means(command: Command) -> None:
+    _, said, _ = command("doctor", "--help")
     assert all(f"\n {number:>2}  " in said for number in (0, 2, 3, 4, 5, 6, 7, 10))
