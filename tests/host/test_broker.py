@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from judges import needs_mosquitto
 
 from keyfob_host import broker as broker_module
 from keyfob_host import broker_failures, daemon
@@ -25,13 +26,7 @@ from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
 from keyfob_host.pki.template import Signer, build_end_entity
 
-pytestmark = [
-    pytest.mark.mosquitto,
-    pytest.mark.skipif(
-        shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin") is None,
-        reason="mosquitto is not installed",
-    ),
-]
+pytestmark = needs_mosquitto
 
 
 class Bench:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from judges import needs_mosquitto
 
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.broker_probe import connect_packet
@@ -17,13 +16,7 @@ from keyfob_host.errors import KeyfobHostError
 from keyfob_host.mqtt_host import HostClient
 from keyfob_host.pki.authority import Authority
 
-pytestmark = [
-    pytest.mark.mosquitto,
-    pytest.mark.skipif(
-        shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin") is None,
-        reason="mosquitto is not installed",
-    ),
-]
+pytestmark = needs_mosquitto
 
 NAME = "broker.keyfob.test"
 

@@ -11,66 +11,35 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
+from judges import needs_mosquitto
+from keyfob_rig import KeyfobProcesses
 
 from keyfob_host import daemon
 from keyfob_host.errors import ExitStatus
 from keyfob_host.mqtt_host import HostClient
 from keyfob_host.pki.authority import Authority
 
-pytestmark = [
-    pytest.mark.mosquitto,
-    pytest.mark.skipif(
-        shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin") is None,
-        reason="mosquitto is not installed",
-    ),
-]
-
-
-class Keyfob:
-    """The command line, each command a process of its own, in one home."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "keyfob_host", *arguments],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
-            env={**os.environ, "KEYFOB_HOME": str(self.home), **environment},
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr
-        return done
-
-    def json(self, *arguments: str) -> dict[str, Any]:
-        done = self.run("--json", *arguments)
-        assert done.returncode == 0, done.stderr
-        return dict(json.loads(done.stdout))
-
-    def error(self, *arguments: str, **environment: str) -> dict[str, Any]:
-        done = self.run("--json", *arguments, **environment)
-        assert done.returncode != 0, done.stdout
-        return dict(json.loads(done.stdout)["error"])
+pytestmark = needs_mosquitto
 
 
 @pytest.fixture
-def keyfob(tmp_path: Path) -> Iterator[Keyfob]:
-    made = Keyfob(tmp_path / "home")
+def keyfob(tmp_path: Path) -> Iterator[KeyfobProcesses]:
+    made = KeyfobProcesses(tmp_path / "home")
     yield made
     if (made.home / "broker").is_dir():
         made.run("broker", "down")
 
 
 @pytest.fixture
-def with_broker(keyfob: Keyfob) -> Keyfob:
+def with_broker(keyfob: KeyfobProcesses) -> KeyfobProcesses:
     keyfob.json("ca", "init", "--no-passphrase")
     keyfob.json("cert", "broker", "broker.keyfob.test", "--san", "127.0.0.1")
     return keyfob
 
 
-def test_up_status_log_down(with_broker: Keyfob) -> None:
+def test_up_status_log_down(with_broker: KeyfobProcesses) -> None:
     up = with_broker.json("broker", "up", "--port", "0")
     assert up["started"] and up["accepting"] and up["name"] == "broker.keyfob.test"
     again = with_broker.json("broker", "up", "--port", "0")
@@ -97,7 +66,7 @@ def test_up_status_log_down(with_broker: Keyfob) -> None:
     assert (error["code"], error["fix"]) == ("broker.down", "keyfob broker up")
 
 
-def test_two_ups_at_once_start_one_broker(with_broker: Keyfob) -> None:
+def test_two_ups_at_once_start_one_broker(with_broker: KeyfobProcesses) -> None:
     racers = [
         subprocess.Popen(
             [sys.executable, "-m", "keyfob_host", "--json", "broker", "up", "--port", "0"],
@@ -111,7 +80,7 @@ def test_two_ups_at_once_start_one_broker(with_broker: Keyfob) -> None:
     assert said[0]["pid"] == said[1]["pid"]
 
 
-def test_other_settings_than_the_running_ones_are_refused(with_broker: Keyfob) -> None:
+def test_other_settings_than_the_running_ones_are_refused(with_broker: KeyfobProcesses) -> None:
     up = with_broker.json("broker", "up", "--port", "0")
     other = str(up["port"] - 1)
     error = with_broker.error("broker", "up", "--port", other)
@@ -119,7 +88,7 @@ def test_other_settings_than_the_running_ones_are_refused(with_broker: Keyfob) -
     assert f":{up['port']}" in error["evidence"] and f":{other}" in error["evidence"]
 
 
-def test_what_is_missing_is_told_with_the_command_that_makes_it(keyfob: Keyfob) -> None:
+def test_what_is_missing_is_told_with_the_command_that_makes_it(keyfob: KeyfobProcesses) -> None:
     assert keyfob.error("broker", "up")["fix"] == "keyfob ca init"
     keyfob.json("ca", "init", "--no-passphrase")
     error = keyfob.error("broker", "up")
@@ -134,7 +103,7 @@ def test_what_is_missing_is_told_with_the_command_that_makes_it(keyfob: Keyfob) 
 
 
 def test_san_issues_a_missing_certificate_and_is_held_against_an_existing_one(
-    keyfob: Keyfob,
+    keyfob: KeyfobProcesses,
 ) -> None:
     keyfob.json("ca", "init", "--no-passphrase")
     up = keyfob.json("broker", "up", "--name", "b.test", "--san", "127.0.0.1", "--port", "0")
@@ -150,7 +119,7 @@ def test_san_issues_a_missing_certificate_and_is_held_against_an_existing_one(
 
 
 def test_after_a_new_ca_the_old_certificate_is_told_and_the_host_identity_follows(
-    with_broker: Keyfob,
+    with_broker: KeyfobProcesses,
 ) -> None:
     with_broker.json("ca", "init", "--no-passphrase", "--force")
     error = with_broker.error("broker", "up", "--port", "0")
@@ -159,12 +128,12 @@ def test_after_a_new_ca_the_old_certificate_is_told_and_the_host_identity_follow
     assert with_broker.json("broker", "up", "--port", "0")["accepting"]
 
 
-def test_a_lost_host_identity_is_made_again(with_broker: Keyfob) -> None:
+def test_a_lost_host_identity_is_made_again(with_broker: KeyfobProcesses) -> None:
     shutil.rmtree(with_broker.home / "certs" / "device" / "keyfob-host")
     assert with_broker.json("broker", "up", "--port", "0")["accepting"]
 
 
-def test_a_taken_port_is_told_with_its_holder(with_broker: Keyfob) -> None:
+def test_a_taken_port_is_told_with_its_holder(with_broker: KeyfobProcesses) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -176,13 +145,13 @@ def test_a_taken_port_is_told_with_its_holder(with_broker: Keyfob) -> None:
     assert with_broker.error("broker", "status")["code"] == "broker.down"
 
 
-def test_a_missing_mosquitto_is_told(with_broker: Keyfob) -> None:
+def test_a_missing_mosquitto_is_told(with_broker: KeyfobProcesses) -> None:
     error = with_broker.error("broker", "up", KEYFOB_MOSQUITTO="no-such-program")
     assert error["code"] == "broker.mosquitto-missing"
     assert "mosquitto" in error["fix"]
 
 
-def test_an_expired_certificate_is_told_before_a_start(keyfob: Keyfob) -> None:
+def test_an_expired_certificate_is_told_before_a_start(keyfob: KeyfobProcesses) -> None:
     authority = Authority.create(keyfob.home / "ca")
     now = datetime.now(timezone.utc)
     for name, start, end, eku, code in (

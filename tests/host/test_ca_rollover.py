@@ -7,17 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_pki_commands import Keyfob, keyfob, on_a_terminal, with_ca
+from judges import needs_openssl, strict_verdict
+from keyfob_rig import Keyfob, on_a_terminal
 
 from keyfob_host.home import Home
 from keyfob_host.pki import rollover
 from keyfob_host.pki.ca_folder import clients_ca_path
 
-__all__ = ["keyfob", "with_ca"]
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl program is not installed"
-)
+pytestmark = needs_openssl
 
 
 def device(keyfob: Keyfob, name: str) -> Path:
@@ -26,12 +23,7 @@ def device(keyfob: Keyfob, name: str) -> Path:
 
 def verifies(cafile: Path, folder: Path) -> bool:
     chain = folder / "chain.pem"
-    done = subprocess.run(
-        ["openssl", "verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-CAfile", cafile,
-         "-untrusted", chain, chain],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    return done.returncode == 0
+    return strict_verdict(cafile, chain, "-untrusted", chain) == ""
 
 
 def broker_takes(keyfob: Keyfob, name: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -13,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from judges import needs_mosquitto
 
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.broker_failures import find_mosquitto
@@ -21,13 +20,7 @@ from keyfob_host.doctor.explain import explain
 from keyfob_host.doctor.report import as_text
 from keyfob_host.pki.authority import Authority
 
-pytestmark = [
-    pytest.mark.mosquitto,
-    pytest.mark.skipif(
-        shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin") is None,
-        reason="mosquitto is not installed",
-    ),
-]
+pytestmark = needs_mosquitto
 
 NAME = "broker.keyfob.test"
 NOW = datetime.now(timezone.utc)

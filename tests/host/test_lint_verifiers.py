@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import datetime
 import gc
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from judges import openssl
 from lint_rig import VECTORS, errors, findings, identity
 from x509_cases_forms import cases
 
@@ -132,10 +132,6 @@ def test_what_openssl_issues_right_has_no_findings(bench: tuple[Path, str], tmp_
                 "-CAserial", tmp_path / "serial")  # fmt: skip
         later = now() + datetime.timedelta(hours=25)
         assert check([cert, key, request, ca], Context(later), None) == [], role
-
-
-def openssl(*arguments: object) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
 
 def test_an_encrypted_ca_key_is_as_it_should_be(tmp_path: Path) -> None:

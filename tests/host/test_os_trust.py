@@ -1,6 +1,5 @@
 """The operating system's trust store: for real on Debian as root, elsewhere as dry runs."""
 
-# ruff: noqa: F811 (fixtures of another file)
 from __future__ import annotations
 
 import os
@@ -16,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from filelock import FileLock
-from test_pki_commands import Keyfob, keyfob, with_ca  # noqa: F401 (fixtures)
+from keyfob_rig import Keyfob
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki import os_trust

@@ -1,6 +1,5 @@
 """Where passphrases come from, that they stay hidden, and how the CA's is changed."""
 
-# ruff: noqa: F811 (fixtures of another file)
 from __future__ import annotations
 
 import json
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from test_pki_commands import Keyfob, keyfob, on_a_terminal, secret_file  # noqa: F401 (fixtures)
+from keyfob_rig import Keyfob, on_a_terminal
 
 from keyfob_host.errors import ExitStatus
 

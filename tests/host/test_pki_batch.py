@@ -10,14 +10,13 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
-from test_pki_commands import Keyfob
+from keyfob_rig import Keyfob
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.pki.authority import Authority
@@ -29,15 +28,9 @@ FILES = ["ca.pem", "cert.pem", "chain.pem", "key.pem"]
 
 
 @pytest.fixture
-def bench(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Keyfob]:
-    monkeypatch.setenv("KEYFOB_HOME", str(tmp_path / "home"))
-    with Path(os.devnull).open() as nothing:
-        monkeypatch.setattr("sys.stdin", nothing)
-        made = Keyfob(tmp_path / "home", capsys)
-        Authority.create(made.home / "ca")
-        yield made
+def bench(keyfob: Keyfob) -> Keyfob:
+    Authority.create(keyfob.home / "ca")
+    return keyfob
 
 
 def devices(bench: Keyfob) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,14 +10,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import verification
+from judges import needs_openssl, openssl, strict_verdict
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
 
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl program is not installed"
-)
 NOW = datetime.now(timezone.utc)
 SANS = ["DNS:broker.keyfob.test", "*.fleet.keyfob.test", "IP:192.0.2.7", "2001:db8::7"]
 
@@ -44,18 +40,11 @@ def device(authority: Authority, key_type: str) -> Identity:
     return authority.issue_device("sensor-01", key_type=key_type)
 
 
-def openssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True)
-
-
 def openssl_verify(tmp_path: Path, identity: Identity, *options: str) -> str:
     """openssl's strict verdict: "" for good, else its words."""
     (tmp_path / "ca.pem").write_bytes(identity.ca_pem())
     (tmp_path / "cert.pem").write_bytes(identity.cert_pem())
-    done = openssl(
-        "verify", "-x509_strict", "-CAfile", tmp_path / "ca.pem", *options, tmp_path / "cert.pem"
-    )  # fmt: skip
-    return "" if done.returncode == 0 else done.stdout + done.stderr
+    return strict_verdict(tmp_path / "ca.pem", tmp_path / "cert.pem", *options)
 
 
 @needs_openssl
@@ -109,9 +98,7 @@ def test_openssl_reads_the_extensions_as_rfc_5280_wants_them(
 ) -> None:
     def text_of(cert_pem: bytes) -> str:
         (tmp_path / "c.pem").write_bytes(cert_pem)
-        return " ".join(
-            openssl("x509", "-in", tmp_path / "c.pem", "-noout", "-text").stdout.split()
-        )
+        return " ".join(openssl("x509", "-in", tmp_path / "c.pem", "-noout", "-text").split())
 
     text = text_of(broker.cert_pem())
     usage = "Digital Signature, Key Encipherment" if key_type == "rsa2048" else "Digital Signature"
@@ -133,7 +120,7 @@ def test_openssl_reads_the_extensions_as_rfc_5280_wants_them(
 def test_common_names_are_utf8_strings(tmp_path: Path) -> None:
     made = Authority.ephemeral("Prüfstand {1}")
     (tmp_path / "ca.der").write_bytes(made.cert_der())
-    parsed = openssl("asn1parse", "-inform", "DER", "-in", tmp_path / "ca.der").stdout
+    parsed = openssl("asn1parse", "-inform", "DER", "-in", tmp_path / "ca.der")
     assert parsed.count("UTF8STRING") == 2  # issuer and subject
     assert "PRINTABLESTRING" not in parsed
 

@@ -3,77 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
+from keyfob_rig import VECTORS, Keyfob, on_a_terminal, secret_file
 
-from keyfob_host.cli import main
 from keyfob_host.errors import ExitStatus
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
-
-VECTORS = Path(__file__).parent.parent / "vectors"
-
-
-class Keyfob:
-    """The command line, in this process, in a home of its own."""
-
-    def __init__(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.home = home
-        self._capsys = capsys
-
-    def run(self, *arguments: str | Path) -> tuple[int, str, str]:
-        """(exit status, standard output, standard error)."""
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([str(one) for one in arguments])
-        out, err = self._capsys.readouterr()
-        assert "Traceback" not in err or "--debug" in arguments
-        return int(ended.value.code or 0), out, err
-
-    def json(self, *arguments: str | Path) -> dict[str, Any]:
-        status, out, err = self.run("--json", *arguments)
-        assert status == 0, err
-        return dict(json.loads(out))
-
-    def error(self, *arguments: str | Path) -> dict[str, Any]:
-        status, out, _ = self.run("--json", *arguments)
-        assert status != 0
-        found = dict(json.loads(out)["error"])
-        assert found["status"] == status and found["fix"]
-        return found
-
-
-@pytest.fixture
-def keyfob(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Keyfob]:
-    monkeypatch.setenv("KEYFOB_HOME", str(tmp_path / "home"))
-    with Path(os.devnull).open() as nothing:
-        monkeypatch.setattr("sys.stdin", nothing)
-        yield Keyfob(tmp_path / "home", capsys)
-
-
-@pytest.fixture
-def with_ca(keyfob: Keyfob) -> Keyfob:
-    keyfob.json("ca", "init", "--no-passphrase")
-    return keyfob
-
-
-def secret_file(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
-    path = tmp_path / "passphrase"
-    path.write_text(text)
-    path.chmod(mode)
-    return path
 
 
 def test_init_broker_device_show(with_ca: Keyfob) -> None:
@@ -185,34 +123,6 @@ def test_a_passphrase_source_that_is_missing_or_double_is_refused(keyfob: Keyfob
     status, _, _ = keyfob.run("ca", "init", "--passphrase-env", "HOME", "--no-passphrase")
     assert status == ExitStatus.USAGE
     assert not (keyfob.home / "ca").exists()
-
-
-def on_a_terminal(home: Path, typed: list[str], *arguments: str) -> tuple[int, str]:
-    """Run the command with a terminal; each item is typed when ``:`` asks for it."""
-    ours, theirs = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "keyfob_host", *arguments],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        env={**os.environ, "KEYFOB_HOME": str(home)},
-    )  # fmt: skip
-    os.close(theirs)
-    seen, answered = "", 0
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if not select.select([ours], [], [], 0.1)[0]:
-            continue
-        try:
-            chunk = os.read(ours, 4096)
-        except OSError:  # the last terminal user has left
-            break
-        if not chunk:
-            break
-        seen += chunk.decode()
-        if seen.rstrip(" ").endswith(":") and answered < len(typed):
-            os.write(ours, typed[answered].encode())
-            answered += 1
-    os.close(ours)
-    return child.wait(10), seen
 
 
 def test_on_a_terminal_the_passphrase_is_asked_for_and_not_shown(tmp_path: Path) -> None:

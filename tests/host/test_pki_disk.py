@@ -12,18 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from judges import code_of
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki import folder as folder_module
 from keyfob_host.pki.authority import CERT_FILE, KEY_FILE, Authority
 from keyfob_host.pki.identity import Identity
-
-
-def code_of(action: Callable[[], object]) -> str:
-    with pytest.raises(KeyfobHostError) as refused:
-        action()
-    assert refused.value.fix
-    return refused.value.code
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Exports judged by who takes them: openssl, C and C++ compilers, ESP-IDF's NVS generator."""
 
-# ruff: noqa: F811 (fixtures of another file)
 from __future__ import annotations
 
 import json
@@ -15,7 +14,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from test_pki_commands import Keyfob, keyfob, secret_file, with_ca  # noqa: F401 (fixtures)
+from judges import needs_openssl, openssl
+from keyfob_rig import Keyfob, secret_file
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.authority import Authority
@@ -23,10 +23,6 @@ from keyfob_host.pki.export import Bundle, Files, export, pem_bundle
 from keyfob_host.pki.identity import Identity
 
 PASSPHRASE = b"correct horse"
-
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl program is not installed"
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +33,6 @@ def authority() -> Authority:
 @pytest.fixture(scope="module", params=["p256", "rsa2048"])
 def device(authority: Authority, request: pytest.FixtureRequest) -> Identity:
     return authority.issue_device("sensor-01", key_type=request.param)
-
-
-def openssl(*arguments: str | Path) -> str:
-    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
 
 
 def write(folder: Path, files: Files) -> Path:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from test_pki_commands import Keyfob, keyfob, with_ca
+from keyfob_rig import Keyfob
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.describe import describe, describe_text
@@ -22,8 +22,6 @@ from keyfob_host.pki.export import Bundle, export
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.identity import load_certs
 from keyfob_host.pki.inventory_row import certificate_row
-
-__all__ = ["keyfob", "with_ca"]
 
 # Colours, the window's title, a clear screen, and the eight-bit form of the same.
 CONTROLS = "a\x1b[31mb\x1b]0;c\x07\x9b2Jd"

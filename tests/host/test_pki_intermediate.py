@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.x509 import verification
-from test_pki_commands import Keyfob, keyfob, secret_file
+from judges import code_of, needs_openssl, strict_verdict
+from keyfob_rig import Keyfob, secret_file
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
@@ -25,12 +24,7 @@ from keyfob_host.pki.profiles import Profile, load_profile
 from keyfob_host.pki.request import read_request
 from keyfob_host.provision.identity import check_identity, slot_files
 
-__all__ = ["keyfob"]
-
 VECTOR = Path(__file__).parent.parent / "vectors" / "ecc508-csr.pem"
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl program is not installed"
-)
 
 
 def root_profile() -> Profile:
@@ -53,21 +47,9 @@ def two(keyfob: Keyfob) -> Keyfob:
     return keyfob
 
 
-def code_of(action: Callable[[], object]) -> str:
-    with pytest.raises(KeyfobHostError) as refused:
-        action()
-    assert refused.value.fix
-    return refused.value.code
-
-
 def openssl_verify(folder: Path, purpose: str, *options: str) -> str:
     """openssl's strict verdict on an identity, from its own files: "" for good."""
-    done = subprocess.run(
-        ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", folder / "ca.pem",
-         *options, folder / "cert.pem"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    return "" if done.returncode == 0 else done.stdout + done.stderr
+    return strict_verdict(folder / "ca.pem", folder / "cert.pem", "-purpose", purpose, *options)
 
 
 def test_chain_has_end_entity_then_intermediate_and_the_root_is_what_is_trusted(

@@ -10,14 +10,13 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_pki_commands import Keyfob
+from keyfob_rig import Keyfob
 
 from keyfob_host.durations import parse_duration
 from keyfob_host.errors import ExitStatus, KeyfobHostError
@@ -26,16 +25,6 @@ from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.inventory_disk import open_inventory
 
 NOW = datetime.now(timezone.utc)
-
-
-@pytest.fixture
-def keyfob(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Keyfob]:
-    monkeypatch.setenv("KEYFOB_HOME", str(tmp_path / "home"))
-    with Path(os.devnull).open() as nothing:
-        monkeypatch.setattr("sys.stdin", nothing)
-        yield Keyfob(tmp_path / "home", capsys)
 
 
 @pytest.fixture

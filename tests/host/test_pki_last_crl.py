@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from test_pki_commands import Keyfob, keyfob, with_ca
+from judges import needs_openssl, strict_verdict
+from keyfob_rig import Keyfob
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
@@ -19,11 +19,7 @@ from keyfob_host.pki.crl import crls_pem, sign_crl
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.revocation import check_crls, crls_are_fresh
 
-__all__ = ["keyfob", "with_ca"]
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl program is not installed"
-)
+pytestmark = needs_openssl
 DAY = timedelta(days=1)
 
 
@@ -43,13 +39,11 @@ def verdict(keyfob: Keyfob, name: str, at: datetime | None = None) -> str:
     """What openssl says with every certificate of the chain held against the CRLs."""
     chain = keyfob.home / "certs" / "device" / name / "chain.pem"
     when = ["-attime", str(int(at.timestamp()))] if at else []
-    done = subprocess.run(
-        ["openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-crl_check_all", *when,
-         "-CRLfile", crl_file(keyfob), "-no-CApath", "-no-CAstore",
-         "-CAfile", keyfob.home / "ca" / "ca.cert.pem", "-untrusted", chain, chain],
-        capture_output=True, text=True,
+    said = strict_verdict(
+        keyfob.home / "ca" / "ca.cert.pem", chain, "-untrusted", chain, "-purpose", "sslclient",
+        "-crl_check_all", "-CRLfile", crl_file(keyfob), *when,
     )  # fmt: skip
-    return "ok" if done.returncode == 0 else done.stderr
+    return said or "ok"
 
 
 def test_what_a_replaced_intermediate_issued_and_revoked_stays_so(two_tier: Keyfob) -> None:

@@ -1,6 +1,5 @@
 """A CA whose key is in a token: SoftHSM for real, openssl and python-pkcs11 as judges."""
 
-# ruff: noqa: F811 (fixtures of another file)
 from __future__ import annotations
 
 import base64
@@ -16,7 +15,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from test_pki_commands import Keyfob, keyfob, secret_file  # noqa: F401 (fixtures)
+from judges import needs_openssl, openssl
+from keyfob_rig import Keyfob, secret_file
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.keys import load_key
@@ -29,10 +29,6 @@ MODULES = (
     "/opt/homebrew/lib/softhsm/libsofthsm2.so",
 )  # fmt: skip
 MODULE = next((path for path in MODULES if Path(path).exists()), "")
-
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl program is not installed"
-)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +59,6 @@ def pin(tokens: Any, tmp_path: Path) -> tuple[str, Path]:
 
 def uri(name: str, token: str = "keyfob") -> str:  # noqa: S107 (a label)
     return f"pkcs11:token={token};object={name}?module-path={MODULE}"
-
-
-def openssl(*arguments: str | Path) -> str:
-    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def labels(pkcs11: Any) -> list[str]:

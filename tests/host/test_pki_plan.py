@@ -17,15 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     pkcs12,
 )
-from test_pki_commands import VECTORS, Keyfob, keyfob, secret_file
+from keyfob_rig import VECTORS, Keyfob, secret_file
 
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus
 from keyfob_host.home import Home
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.plan import load_plan
-
-__all__ = ["keyfob"]
 
 ORG = "abc123.messaging.internetofthings.ibmcloud.com"
 WATSON = ("cert", "make", "watson-like", "--var", "org=abc123")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from judges import needs_openssl
 
 from keyfob_host.data import data_path
 from keyfob_host.errors import KeyfobHostError
@@ -53,11 +53,6 @@ uri = ["urn:dev:ops:{name}"]
 [variables]
 host = "ca.test"
 """
-
-
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl program is not installed"
-)
 
 
 def profile(tmp_path: Path, text: str) -> Path:

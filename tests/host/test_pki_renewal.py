@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from test_pki_commands import Keyfob
+from keyfob_rig import Keyfob
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.authority import Authority
@@ -25,24 +23,13 @@ _FROM_KEYS = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
 
 
 @pytest.fixture
-def bench(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Keyfob]:
-    monkeypatch.setenv("KEYFOB_HOME", str(tmp_path / "home"))
-    with Path(os.devnull).open() as nothing:
-        monkeypatch.setattr("sys.stdin", nothing)
-        made = Keyfob(tmp_path / "home", capsys)
-        Authority.create(made.home / "ca")
-        yield made
+def bench(keyfob: Keyfob) -> Keyfob:
+    Authority.create(keyfob.home / "ca")
+    return keyfob
 
 
 def folder(bench: Keyfob, name: str, kind: str = "device") -> Path:
     return bench.home / "certs" / kind / name
-
-
-def states(bench: Keyfob, name: str) -> list[str]:
-    rows = bench.json("cert", "list")["certificates"]
-    return [row["state"] for row in rows if row["name"] == name]
 
 
 def extensions(cert: x509.Certificate) -> list[tuple[object, bool]]:
@@ -74,7 +61,7 @@ def test_subject_names_usages_and_length_of_life_stay(bench: Keyfob, key_type: s
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.stdout.endswith(": OK\n"), done.stderr
-    assert states(bench, "b.test") == ["replaced", "valid"]
+    assert bench.states("b.test") == ["replaced", "valid"]
 
 
 def test_the_key_stays_when_asked_for_and_days_may_differ(bench: Keyfob) -> None:
@@ -120,7 +107,7 @@ def test_a_certificate_of_a_former_ca_is_renewed_by_the_present_one(bench: Keyfo
     bench.json("cert", "device", "s-1")
     bench.json("ca", "init", "--no-passphrase", "--force")
     bench.json("cert", "renew", "s-1")
-    assert states(bench, "s-1") == ["replaced", "valid"]
+    assert bench.states("s-1") == ["replaced", "valid"]
 
 
 def test_after_a_revocation_the_key_is_a_new_one(bench: Keyfob) -> None:
@@ -130,7 +117,7 @@ def test_after_a_revocation_the_key_is_a_new_one(bench: Keyfob) -> None:
     assert bench.error("cert", "renew", "s-1", "--keep-key")["code"] == "cert.key-revoked"
     bench.json("cert", "renew", "s-1")
     assert (folder(bench, "s-1") / "key.pem").read_bytes() != before
-    assert states(bench, "s-1") == ["revoked", "valid"]
+    assert bench.states("s-1") == ["revoked", "valid"]
 
 
 def test_what_cannot_be_renewed_is_told(bench: Keyfob) -> None:
@@ -167,15 +154,9 @@ def test_a_life_that_the_end_of_the_ca_cut_short_is_whole_again_under_the_next(
 
 
 @pytest.fixture
-def keyfob_near_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Keyfob]:
-    monkeypatch.setenv("KEYFOB_HOME", str(tmp_path / "home"))
-    with Path(os.devnull).open() as nothing:
-        monkeypatch.setattr("sys.stdin", nothing)
-        made = Keyfob(tmp_path / "home", capsys)
-        made.json("ca", "init", "--no-passphrase", "--days", "40")
-        yield made
+def keyfob_near_end(keyfob: Keyfob) -> Keyfob:
+    keyfob.json("ca", "init", "--no-passphrase", "--days", "40")
+    return keyfob
 
 
 def test_a_key_that_was_revoked_gets_no_certificate_by_any_command(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_pki_commands import Keyfob, keyfob, with_ca
+from judges import needs_openssl, openssl
+from keyfob_rig import Keyfob
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.authority import Authority
@@ -22,11 +21,7 @@ from keyfob_host.pki.identity import Identity, Requested, read_issued
 from keyfob_host.pki.profiles import load_profile
 from keyfob_host.pki.request import MAX_REQUEST_BYTES, read_request
 
-__all__ = ["keyfob", "with_ca"]
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl program is not installed"
-)
+pytestmark = needs_openssl
 VECTOR = Path(__file__).parent.parent / "vectors" / "ecc508-csr.pem"
 P256 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
 
@@ -34,12 +29,6 @@ P256 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
 @pytest.fixture(scope="module")
 def authority() -> Authority:
     return Authority.ephemeral("Request CA")
-
-
-def openssl(*arguments: str | Path) -> str:
-    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def made(folder: Path, *key: str, subject: str = "/CN=sensor-01", extensions: str = "") -> bytes:

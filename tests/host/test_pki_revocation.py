@@ -7,7 +7,6 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -16,7 +15,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from test_pki_commands import Keyfob
+from judges import openssl
+from keyfob_rig import Keyfob
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
@@ -27,16 +27,6 @@ from keyfob_host.pki.revocation import check_crls, crls_are_fresh
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def keyfob(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Keyfob]:
-    monkeypatch.setenv("KEYFOB_HOME", str(tmp_path / "home"))
-    with Path(os.devnull).open() as nothing:
-        monkeypatch.setattr("sys.stdin", nothing)
-        yield Keyfob(tmp_path / "home", capsys)
 
 
 @pytest.fixture
@@ -62,11 +52,6 @@ def crl_file(keyfob: Keyfob) -> Path:
     return keyfob.home / "ca" / "crl.pem"
 
 
-def openssl(*arguments: str | Path, stdin: bytes | None = None) -> str:
-    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, input=stdin)
-    return (done.stdout + done.stderr).decode()
-
-
 def crl_text(keyfob: Keyfob) -> str:
     return openssl("crl", "-in", crl_file(keyfob), "-noout", "-text")
 
@@ -79,13 +64,8 @@ def verdict(keyfob: Keyfob, name: str, *flags: str) -> str:
     folder = keyfob.home / "certs" / "device" / name
     return openssl(
         "verify", *(flags or ("-crl_check",)), "-CAfile", together,
-        "-untrusted", folder / "chain.pem", folder / "cert.pem",
+        "-untrusted", folder / "chain.pem", folder / "cert.pem", check=False,
     )  # fmt: skip
-
-
-def state_of(keyfob: Keyfob, name: str) -> list[str]:
-    rows = keyfob.json("cert", "list")["certificates"]
-    return [row["state"] for row in rows if row["name"] == name]
 
 
 def test_a_revoked_certificate_is_refused_by_openssl_and_others_are_not(bench: Keyfob) -> None:
@@ -93,7 +73,7 @@ def test_a_revoked_certificate_is_refused_by_openssl_and_others_are_not(bench: K
     assert [one["name"] for one in shown["revoked"]] == ["s-2"]
     assert "certificate revoked" in verdict(bench, "s-2")
     assert verdict(bench, "s-1").endswith(": OK\n")
-    assert state_of(bench, "s-2") == ["revoked"] and state_of(bench, "s-1") == ["valid"]
+    assert bench.states("s-2") == ["revoked"] and bench.states("s-1") == ["valid"]
 
 
 def test_the_crl_is_version_2_with_key_identifier_number_and_reasons(bench: Keyfob) -> None:
@@ -133,14 +113,14 @@ def test_a_name_means_its_replaced_certificates_too_and_a_serial_one_only(bench:
     bench.json("cert", "list")
     bench.json("cert", "device", "s-1", "--force")
     shown = bench.json("cert", "revoke", "s-1")
-    assert len(shown["revoked"]) == 2 and state_of(bench, "s-1") == ["revoked", "revoked"]
+    assert len(shown["revoked"]) == 2 and bench.states("s-1") == ["revoked", "revoked"]
     bench.json("cert", "device", "s-2", "--force")
     rows = [
         row for row in bench.json("cert", "list")["certificates"] if row["name"] == "s-2"
     ]  # fmt: skip
     old = next(row["serial"] for row in rows if row["state"] == "replaced")
     bench.json("cert", "revoke", old[:12], "--reason", "superseded")
-    assert state_of(bench, "s-2") == ["revoked", "valid"]
+    assert bench.states("s-2") == ["revoked", "valid"]
     assert verdict(bench, "s-2").endswith(": OK\n")
 
 
@@ -170,7 +150,7 @@ def test_a_lost_inventory_takes_its_revocations_from_the_crl(bench: Keyfob) -> N
     bench.json("cert", "revoke", "s-1", "--reason", "keyCompromise")
     bench.json("ca", "crl")
     (bench.home / "certs" / "inventory.sqlite").unlink()
-    assert state_of(bench, "s-1") == ["revoked"]
+    assert bench.states("s-1") == ["revoked"]
     (state,) = bench.json("ca", "crl")["crls"]
     assert (state["number"], state["revoked"]) == (3, 1)
     assert "Key Compromise" in crl_text(bench)
@@ -212,7 +192,7 @@ def test_what_cannot_be_revoked_is_told(bench: Keyfob) -> None:
     ):
         assert bench.error("cert", "revoke", *arguments)["code"] == code
     assert bench.run("cert", "revoke", "s-1", "--reason", "certificateHold")[0] == 2
-    assert not crl_file(bench).exists() and state_of(bench, "s-1") == ["valid"]
+    assert not crl_file(bench).exists() and bench.states("s-1") == ["valid"]
     bench.json("ca", "init", "--no-passphrase", "--force")
     assert bench.error("cert", "revoke", "s-1")["code"] == "cert.issuer-gone"
 
@@ -223,13 +203,13 @@ def test_a_name_of_a_broker_and_a_device_needs_its_kind(bench: Keyfob) -> None:
     error = bench.error("cert", "revoke", "b.test")
     assert error["code"] == "cert.which" and error["fix"].endswith("--kind broker")
     assert bench.run(*error["fix"].split()[1:])[0] == 0
-    assert state_of(bench, "b.test") == ["revoked", "valid"]
+    assert bench.states("b.test") == ["revoked", "valid"]
 
 
 def test_a_revoked_host_identity_is_replaced_in_the_same_go(bench: Keyfob) -> None:
     bench.json("cert", "broker", "b.test")
     bench.json("cert", "revoke", "keyfob-host")
-    assert state_of(bench, "keyfob-host") == ["revoked", "valid"]
+    assert bench.states("keyfob-host") == ["revoked", "valid"]
     assert verdict(bench, "keyfob-host").endswith(": OK\n")
 
 
@@ -333,7 +313,7 @@ def test_a_revoked_intermediate_takes_its_own_crl_with_it(two_tier: Keyfob) -> N
     assert "certificate revoked" in verdict(two_tier, "s-1", "-crl_check_all") or (
         "unable to get certificate CRL" in verdict(two_tier, "s-1", "-crl_check_all")
     )
-    assert state_of(two_tier, "s-1") == ["orphaned"]
+    assert two_tier.states("s-1") == ["orphaned"]
     assert _refusal(Home(two_tier.home))[0] == "cert.issuer-revoked"
 
 
@@ -347,7 +327,7 @@ def test_during_a_rollover_both_authorities_have_a_crl(bench: Keyfob) -> None:
     states = bench.json("ca", "crl")["crls"]
     assert [one["signed"] for one in states] == [True, True]
     assert sorted(one["revoked"] for one in states) == [0, 1]
-    assert state_of(bench, "s-1") == ["valid"] and state_of(bench, "s-2") == ["revoked", "valid"]
+    assert bench.states("s-1") == ["valid"] and bench.states("s-2") == ["revoked", "valid"]
     assert verdict(bench, "s-2").endswith(": OK\n")
 
 

@@ -16,6 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from judges import refuses
 from unix_board import UnixBoard
 
 from keyfob_host.boards import BoardRef, load_kind
@@ -57,10 +58,6 @@ def unix_board(tmp_path: Path) -> Iterator[UnixBoard]:
 def board(request: pytest.FixtureRequest, unix_board: UnixBoard) -> Iterator[Transport]:
     with connect(unix_board.port, request.param, soft_reset=False) as transport:
         yield transport
-
-
-def _raises(code: str) -> pytest.RaisesExc[KeyfobHostError]:
-    return pytest.raises(KeyfobHostError, check=lambda error: error.code == code)
 
 
 def _slot(identity: Identity, slot: str) -> dict[str, bytes]:
@@ -178,7 +175,7 @@ def test_a_damaged_active_byte_and_settings_are_replaced(
     board.exec("import os\nos.mkdir('/id')")
     board.write("/id/active", b"\xff\xff")
     board.write("/keyfob.json", b'{"broker": {"ho')
-    with _raises("provision.no-broker"):
+    with refuses("provision.no-broker"):
         provision_files(board, KIND, identity, Settings())
     provision_files(board, KIND, identity, GIVEN)
     assert unix_board.files()["/id/active"] == b"a"
@@ -191,7 +188,7 @@ def test_settings_are_judged_by_the_boards_own_firmware(
     provision_files(board, KIND, identity, GIVEN)
     before = unix_board.files()
     refused = Settings(extra={"broker.keepalive_s": 2})
-    with _raises("provision.settings-refused") as caught:
+    with refuses("provision.settings-refused") as caught:
         provision_files(board, KIND, identity, refused)
     assert caught.value.evidence.startswith("config.out-of-range: broker.keepalive_s: 2")
     assert unix_board.files() == before
@@ -254,7 +251,7 @@ def test_a_sound_identity_is_accepted(authority: Authority, identity: Identity) 
 
 
 def test_a_certificate_for_another_device_is_refused(identity: Identity) -> None:
-    with _raises("provision.wrong-device") as caught:
+    with refuses("provision.wrong-device") as caught:
         check_identity(identity, device_id="sensor-02")
     assert "CN sensor-01" in caught.value.evidence
 
@@ -264,7 +261,7 @@ def test_an_expired_certificate_is_refused(authority: Authority) -> None:
     expired = authority.issue_device(
         "sensor-01", not_before=now - timedelta(days=3), not_after=now - timedelta(days=1)
     )
-    with _raises("provision.cert-expired") as caught:
+    with refuses("provision.cert-expired") as caught:
         check_identity(expired)
     assert caught.value.fix.startswith("keyfob cert device sensor-01")
 
@@ -274,12 +271,12 @@ def test_a_certificate_from_the_future_is_refused(authority: Authority) -> None:
     early = authority.issue_device(
         "sensor-01", not_before=now + timedelta(days=1), not_after=now + timedelta(days=3)
     )
-    with _raises("provision.cert-not-yet-valid"):
+    with refuses("provision.cert-not-yet-valid"):
         check_identity(early)
 
 
 def test_a_servers_certificate_is_refused(authority: Authority) -> None:
-    with _raises("provision.wrong-usage") as caught:
+    with refuses("provision.wrong-usage") as caught:
         check_identity(authority.issue_device("sensor-01", eku=["serverAuth"]))
     assert "serverAuth" in caught.value.evidence
 
@@ -287,7 +284,7 @@ def test_a_servers_certificate_is_refused(authority: Authority) -> None:
 def test_a_certificate_of_another_authority_is_refused(identity: Identity) -> None:
     other = Authority.ephemeral("Other CA")
     stray = replace(identity, anchors=(other.cert,))
-    with _raises("provision.chain-broken"):
+    with refuses("provision.chain-broken"):
         check_identity(stray)
 
 
@@ -296,7 +293,7 @@ def test_a_certificate_signed_by_one_that_is_no_ca_is_refused(
 ) -> None:
     forged = Authority(cert=identity.cert, key=identity.key).issue_device("sensor-02")
     stray = replace(forged, anchors=authority_certs(authority), intermediates=(identity.cert,))
-    with _raises("provision.chain-broken"):
+    with refuses("provision.chain-broken"):
         check_identity(stray)
 
 
@@ -326,14 +323,14 @@ def _self_made(ca: bool, signs: bool) -> Identity:
 def test_a_certificate_that_the_board_would_refuse_is_refused(
     ca: bool, signs: bool, code: str
 ) -> None:
-    with _raises(code) as caught:
+    with refuses(code) as caught:
         check_identity(_self_made(ca, signs))
     assert caught.value.evidence and caught.value.fix
 
 
 def test_a_chain_out_of_order_is_refused(authority: Authority, identity: Identity) -> None:
     turned = replace(identity, intermediates=(authority.cert, identity.cert))
-    with _raises("provision.chain-broken") as caught:
+    with refuses("provision.chain-broken") as caught:
         check_identity(turned)
     assert "in order" in caught.value.cause
 
@@ -344,7 +341,7 @@ def authority_certs(authority: Authority) -> tuple[Any, ...]:
 
 def test_a_key_that_the_boards_engine_cannot_use_is_refused(identity: Identity) -> None:
     odd = replace(identity, key=ec.generate_private_key(ec.SECP384R1()))
-    with _raises("cert.key-type-not-for-engine"):
+    with refuses("cert.key-type-not-for-engine"):
         slot_files(odd, "mbedtls")
 
 
@@ -352,13 +349,13 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path, authority: Auth
     authority.issue_device("sensor-01").write(tmp_path / "one")
     authority.issue_device("sensor-01").write(tmp_path / "two")
     (tmp_path / "one" / "key.pem").write_bytes((tmp_path / "two" / "key.pem").read_bytes())
-    with _raises("cert.key-mismatch"):
+    with refuses("cert.key-mismatch"):
         Identity.read(tmp_path / "one")
 
 
 def test_more_certificates_than_a_board_keeps_are_refused(identity: Identity) -> None:
     many = replace(identity, anchors=identity.anchors * 5)
-    with _raises("provision.chain-too-long"):
+    with refuses("provision.chain-too-long"):
         slot_files(many, "mbedtls")
 
 
@@ -384,7 +381,7 @@ def test_the_manifest_fits_what_the_board_reads() -> None:
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: Settings, code: str) -> None:
-    with _raises(code) as caught:
+    with refuses(code) as caught:
         settings_text(settings, KIND, "sensor-01", {})
     assert "short" not in caught.value.evidence
 
@@ -393,7 +390,7 @@ def test_settings_that_cannot_work_are_refused(settings: Settings, code: str) ->
 @pytest.mark.parametrize("engine", ["mbedtls", "axtls", None])
 def test_an_engine_that_verifies_nobody_is_refused(name: str, engine: str | None) -> None:
     given = Settings(broker="b", wifi_ssid="x", extra={"tls.engine": engine})
-    with _raises("provision.verifies-nobody") as caught:
+    with refuses("provision.verifies-nobody") as caught:
         settings_text(given, load_kind(name), "sensor-01", {})
     assert caught.value.status == ExitStatus.USAGE
     # What a hand wrote on the board does not stay there either.
@@ -404,7 +401,7 @@ def test_an_engine_that_verifies_nobody_is_refused(name: str, engine: str | None
 
 def test_a_real_board_needs_a_network_once(identity: Identity) -> None:
     kind = load_kind("esp32")
-    with _raises("provision.no-wifi"):
+    with refuses("provision.no-wifi"):
         settings_text(GIVEN, kind, "sensor-01", {})
     given = Settings(broker="b.test", wifi_ssid="net", wifi_password="12345678")
     first = json.loads(settings_text(given, kind, "sensor-01", {}))
@@ -424,7 +421,7 @@ def test_set_takes_json_and_text() -> None:
     assert parse_set(["app.period_s=2", "app.name=sensor", "app.list=[1]"]) == {
         "app.period_s": 2, "app.name": "sensor", "app.list": [1],
     }  # fmt: skip
-    with _raises("provision.bad-value"):
+    with refuses("provision.bad-value"):
         parse_set(["period_s"])
 
 

@@ -42,10 +42,7 @@ class _Vfs:
 sys.modules['vfs']=_Vfs
 """
 
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEYFOB_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -65,12 +62,6 @@ def source(tmp_path: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder
-
-
-@pytest.fixture
-def unix_board(tmp_path: Path) -> Iterator[UnixBoard]:
-    with UnixBoard(tmp_path) as board:
-        yield board
 
 
 @pytest.fixture

@@ -16,10 +16,7 @@ from keyfob_host.mpy import BoardFile, board_files, bytecode_version
 from keyfob_host.sync import MANIFEST, SyncReport, sync_files
 from keyfob_host.transport import Transport, connect
 
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEYFOB_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import socket
 import ssl
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
+from keyfob_rig import KeyfobProcesses
 from tls_streams import NAME, Pki
 
 from keyfob_host.doctor import tap as tap_module
@@ -333,33 +333,9 @@ def test_a_full_capture_ends_and_says_so(tmp_path: Path) -> None:
 # -- the command
 
 
-class Command:
-    """``keyfob …`` as a process of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.environment = {**os.environ, "KEYFOB_HOME": str(home)}
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "keyfob_host", *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment,
-        )  # fmt: skip
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=30)
-        assert "Traceback" not in err
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-    def json(self, *arguments: str) -> dict:
-        done = self.run("--json", *arguments)
-        return dict(json.loads(done.stdout))
-
-
 @pytest.fixture
-def keyfob(tmp_path: Path) -> Iterator[Command]:
-    made = Command(tmp_path / "home")
+def keyfob(tmp_path: Path) -> Iterator[KeyfobProcesses]:
+    made = KeyfobProcesses(tmp_path / "home")
     yield made
     if (made.home / "broker").is_dir():
         made.run("broker", "down")
@@ -373,7 +349,7 @@ def port_of(process: subprocess.Popen[str]) -> int:
 
 
 def test_the_command_prints_a_line_a_fact_and_ends_with_ctrl_c(
-    keyfob: Command, tls_server: Server, pki: Pki
+    keyfob: KeyfobProcesses, tls_server: Server, pki: Pki
 ) -> None:
     process = keyfob.start("tap", "--listen", "0", "--to", f"127.0.0.1:{tls_server.address[1]}")
     with process:
@@ -396,7 +372,7 @@ def test_the_command_prints_a_line_a_fact_and_ends_with_ctrl_c(
 
 
 def test_json_is_one_event_a_line_and_once_ends_by_itself(
-    keyfob: Command, tls_server: Server, pki: Pki, tmp_path: Path
+    keyfob: KeyfobProcesses, tls_server: Server, pki: Pki, tmp_path: Path
 ) -> None:
     # With --json nothing is said but events, so the port must be one that is known.
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -425,18 +401,18 @@ def test_json_is_one_event_a_line_and_once_ends_by_itself(
     assert (hello["from"], hello["connection"], hello["server_name"]) == ("board", 1, NAME)
 
 
-def test_wrong_inputs_are_told_with_what_mends_them(keyfob: Command) -> None:
-    assert keyfob.json("tap")["error"]["code"] == "tap.no-target"
-    assert keyfob.json("tap", "--to", "no.such.name.invalid")["error"]["code"] == "tap.unknown-host"
-    assert keyfob.json("tap", "--listen", "9", "--to", "127.0.0.1:9")["error"]["code"] == "tap.loop"
-    bad = keyfob.json("tap", "--listen", "0", "--bind", "192.0.2.1", "--to", "127.0.0.1:9")
-    assert bad["error"]["code"] == "tap.bad-address"
+def test_wrong_inputs_are_told_with_what_mends_them(keyfob: KeyfobProcesses) -> None:
+    assert keyfob.error("tap")["code"] == "tap.no-target"
+    assert keyfob.error("tap", "--to", "no.such.name.invalid")["code"] == "tap.unknown-host"
+    assert keyfob.error("tap", "--listen", "9", "--to", "127.0.0.1:9")["code"] == "tap.loop"
+    bad = keyfob.error("tap", "--listen", "0", "--bind", "192.0.2.1", "--to", "127.0.0.1:9")
+    assert bad["code"] == "tap.bad-address"
     assert keyfob.run("tap", "--to", "broker:99999").returncode == 2
-    missing = keyfob.json("tap", "--to", "127.0.0.1:9", "--save", "/nowhere/e.jsonl")
-    assert missing["error"]["code"] == "file.missing"
+    missing = keyfob.error("tap", "--to", "127.0.0.1:9", "--save", "/nowhere/e.jsonl")
+    assert missing["code"] == "file.missing"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        error = keyfob.json("tap", "--listen", str(port), "--to", "127.0.0.1:9")["error"]
+        error = keyfob.error("tap", "--listen", str(port), "--to", "127.0.0.1:9")
     assert error["code"] == "tap.port-taken" and str(os.getpid()) in error["evidence"]
 
 
@@ -453,7 +429,7 @@ def test_a_tap_cannot_listen_on_a_taken_port() -> None:
 
 @has_mosquitto
 @pytest.mark.mosquitto
-def test_broker_up_with_a_tap_keeps_the_port_and_down_ends_both(keyfob: Command) -> None:
+def test_broker_up_with_a_tap_keeps_the_port_and_down_ends_both(keyfob: KeyfobProcesses) -> None:
     keyfob.run("ca", "init", "--no-passphrase")
     keyfob.run("cert", "broker", NAME, "--san", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -475,7 +451,7 @@ def test_broker_up_with_a_tap_keeps_the_port_and_down_ends_both(keyfob: Command)
     assert chain["certificates"][0]["subject"] == "CN=keyfob-host"
 
     assert not keyfob.json("broker", "up", "--tap", *options)["started"]
-    other = keyfob.json("broker", "up", *options)["error"]
+    other = keyfob.error("broker", "up", *options)
     assert other["code"] == "broker.already-up" and "with a tap; asked" in other["evidence"]
     os.kill(up["tap"]["pid"], signal.SIGKILL)
     while (status := keyfob.json("broker", "status"))["tap"]["pid"]:
@@ -491,12 +467,12 @@ def test_broker_up_with_a_tap_keeps_the_port_and_down_ends_both(keyfob: Command)
 
 @has_mosquitto
 @pytest.mark.mosquitto
-def test_a_taken_port_leaves_neither_tap_nor_broker(keyfob: Command) -> None:
+def test_a_taken_port_leaves_neither_tap_nor_broker(keyfob: KeyfobProcesses) -> None:
     keyfob.run("ca", "init", "--no-passphrase")
     keyfob.run("cert", "broker", NAME, "--san", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        error = keyfob.json("broker", "up", "--tap", "--port", str(port))["error"]
+        error = keyfob.error("broker", "up", "--tap", "--port", str(port))
     assert error["code"] == "tap.port-taken"
     assert error["fix"] == f"keyfob broker up --tap --port {port + 1}"
-    assert keyfob.json("broker", "status")["error"]["code"] == "broker.down"
+    assert keyfob.error("broker", "status")["code"] == "broker.down"

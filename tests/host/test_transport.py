@@ -20,6 +20,7 @@ import pytest
 import serial
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from judges import refuses
 from unix_board import UnixBoard
 
 from keyfob_host.errors import KeyfobHostError
@@ -30,20 +31,10 @@ from keyfob_host.transport.upload import PIECE_CHARS, pieces
 VIAS = ("mpremote", "ampy")
 
 
-@pytest.fixture
-def unix_board(tmp_path: Path) -> Iterator[UnixBoard]:
-    with UnixBoard(tmp_path) as board:
-        yield board
-
-
 @pytest.fixture(params=VIAS)
 def board(request: pytest.FixtureRequest, unix_board: UnixBoard) -> Iterator[Transport]:
     with connect(unix_board.port, request.param, soft_reset=False) as transport:
         yield transport
-
-
-def _raises(code: str) -> pytest.RaisesExc[KeyfobHostError]:
-    return pytest.raises(KeyfobHostError, check=lambda error: error.code == code)
 
 
 def test_exec_gives_the_output(board: Transport) -> None:
@@ -57,19 +48,19 @@ def test_eval_gives_values(board: Transport) -> None:
 
 
 def test_eval_of_an_object_is_refused(board: Transport) -> None:
-    with _raises("board.not-a-literal"):
+    with refuses("board.not-a-literal"):
         board.eval("object()")
 
 
 def test_an_exception_on_the_board_carries_its_traceback(board: Transport) -> None:
-    with _raises("board.exec-failed") as caught:
+    with refuses("board.exec-failed") as caught:
         board.exec("def f():\n return 1/0\nf()")
     assert caught.value.evidence.endswith("in f\nZeroDivisionError: divide by zero")
     assert board.eval("1+1") == 2
 
 
 def test_code_with_a_syntax_error_is_refused_by_the_board(board: Transport) -> None:
-    with _raises("board.exec-failed") as caught:
+    with refuses("board.exec-failed") as caught:
         board.exec("x = = 1")
     assert "SyntaxError" in caught.value.evidence
 
@@ -106,7 +97,7 @@ def test_any_bytes_under_any_name_come_back_as_written(board: Transport) -> None
 
 def test_a_file_that_is_not_there(board: Transport) -> None:
     assert board.hash("/missing") is None
-    with _raises("board.no-file"):
+    with refuses("board.no-file"):
         board.read("/missing")
 
 
@@ -192,7 +183,7 @@ def test_pieces_stay_below_their_limit_and_hold_everything(data: bytes, limit: i
 def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path: Path, via: str) -> None:
     with UnixBoard(tmp_path, blocks=8, files={"/keep": b"old"}) as unix_board:
         with connect(unix_board.port, via, soft_reset=False) as board:
-            with _raises("board.disk-full") as caught:
+            with refuses("board.disk-full") as caught:
                 board.write("/keep", random.Random(2).randbytes(40000))
             assert "mpremote" in caught.value.fix
             board.write("/small", b"there is room again")
@@ -233,22 +224,22 @@ def test_a_host_that_died_in_the_middle_of_raw_paste_is_no_obstacle(unix_board: 
 
 @pytest.mark.parametrize("via", VIAS)
 def test_a_missing_port_is_named(via: str) -> None:
-    with _raises("port.missing"):
+    with refuses("port.missing"):
         connect("/dev/ttyNoSuchPort", via)
 
 
 def test_a_port_in_use_is_named(unix_board: UnixBoard) -> None:
-    with connect(unix_board.port, soft_reset=False), _raises("port.busy"):
+    with connect(unix_board.port, soft_reset=False), refuses("port.busy"):
         connect(unix_board.port, soft_reset=False)
 
 
 def test_an_address_where_nobody_listens_is_named() -> None:
-    with _raises("port.unreachable"):
+    with refuses("port.unreachable"):
         connect("socket://127.0.0.1:9")
 
 
 def test_ampy_refuses_an_address() -> None:
-    with _raises("port.not-a-device"):
+    with refuses("port.not-a-device"):
         connect("socket://127.0.0.1:9", "ampy")
 
 
@@ -274,7 +265,7 @@ def test_a_port_without_a_prompt_says_what_is_behind_it(says: bytes, code: str) 
     speaker.start()
     try:
         tty.setraw(client)
-        with _raises(code) as caught:
+        with refuses(code) as caught:
             connect(os.ttyname(client), soft_reset=False, enter_timeout_s=0.5)
         assert "keyfob flash --board esp32" in caught.value.fix
     finally:
@@ -294,7 +285,7 @@ def test_the_connection_lost_is_not_taken_for_an_answer() -> None:
 
     thread = threading.Thread(target=hang_up)
     thread.start()
-    with _raises("board.connection-lost"):
+    with refuses("board.connection-lost"):
         connect(f"socket://127.0.0.1:{server.getsockname()[1]}", soft_reset=False)
     thread.join()
     server.close()
