@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from shlex import quote
 
 from keyfob_host.console import Event
 from keyfob_host.doctor.catalogue import causes_of_device_code, load_catalogue
@@ -29,6 +30,7 @@ from keyfob_host.doctor.judge_certificates import own_certificate, server_certif
 from keyfob_host.doctor.sightings import LogLine, Sightings
 
 _DAY_S = 86_400
+_TLS_PORT = 8883
 _RECORD_BYTES = 16384  # RFC 8446 section 5.1; mbedTLS takes no longer handshake message
 _HEAP_SHARE = 8  # of a heap as small as an ESP8266's more is never free in one piece
 _TOO_LONG = ("tls.failed", "tls.broken", "tls.record-overflow", "tls.malformed")
@@ -125,25 +127,34 @@ def _way(seen: Sightings, error: Evidence, code: str) -> Diagnosis | None:
     if served is not None and served.is_plain:
         text = f"{served.host}:{served.port} answers MQTT in clear"
         told = (Evidence("host", text, seen.now, "no TLS", "TLS"),)
-        return Diagnosis("tcp.wrong-port", "certain", (error, *told))
+        fix = _to_port(seen, broker.port if broker.port != seen.port else 0)
+        return Diagnosis("tcp.wrong-port", "certain", (error, *told), fix=fix)
     is_answered = served is not None and served.stage == "done"
     if broker.is_ours and not broker.is_up and not is_answered:
         return broker_down(seen, error)
     return _refused(seen, error) if code == "tls.refused" else None
 
 
+def _to_port(seen: Sightings, port: int) -> str:
+    """Send the board to ``port``, the bench's broker's; 0: to where MQTT over TLS is by custom."""
+    return f"keyfob provision --broker {quote(seen.host)}:{port or _TLS_PORT}"
+
+
 def _time_server(seen: Sightings, error: Evidence) -> Diagnosis:
     """What a time server said that the board did not take; or it is the board that is ahead."""
     told = re.search(r"(\d{1,11}), want (\d{1,11}) to", error.text)
+    # A virtual board is given the bench's own, which it reaches by the bench's name for it.
+    own = "keyfob ntp up; keyfob provision" if seen.board.kind.virtual else ""
     if told is None:
-        return Diagnosis("clock.no-ntp-answer", "certain", (error,))
+        return Diagnosis("clock.no-ntp-answer", "certain", (error,), fix=own)
     said_s, floor_s = (int(one) - seen.now.timestamp() for one in told.groups())
     is_true = abs(said_s) < _DAY_S
     what = "the latest time that the board has seen" if is_true else "what the time server said"
     shown = f"{(floor_s if is_true else said_s) / _DAY_S:+.1f} days from this host's clock"
     compared = Evidence("board", what, error.at, shown, "the same")
     code = "clock.board-ahead" if is_true and floor_s > _DAY_S else "clock.no-ntp-answer"
-    return Diagnosis(code, "certain", (error, compared))
+    fix = own if code == "clock.no-ntp-answer" else ""
+    return Diagnosis(code, "certain", (error, compared), fix=fix)
 
 
 def _refused(seen: Sightings, error: Evidence) -> Diagnosis:
@@ -151,8 +162,9 @@ def _refused(seen: Sightings, error: Evidence) -> Diagnosis:
     if broker.is_up and broker.port and seen.port and broker.port != seen.port:
         text = f"the board's port, and that of this bench's broker {broker.name}"
         told = Evidence("host", text, seen.now, str(seen.port), str(broker.port))
-        fix = f"keyfob provision --broker {seen.host}:{broker.port}"
-        return Diagnosis("tcp.wrong-port", "certain", (error, told), fix=fix)
+        return Diagnosis(
+            "tcp.wrong-port", "certain", (error, told), fix=_to_port(seen, broker.port)
+        )
     met = _met(seen)
     if met:
         return Diagnosis("tcp.listener-down", "certain", (error, *met))
