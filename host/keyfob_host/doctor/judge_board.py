@@ -40,17 +40,17 @@ def board_itself(seen: Sightings) -> Diagnosis | None:
         return Diagnosis(
             "serial.no-answer", "certain", (told,), fix=f"keyfob board power on {board.name}"
         )
+    if board.state == "download":
+        told = Evidence("host", "the ROM waits for esptool", seen.now, "download mode", "running")
+        return Diagnosis(
+            "firmware.download-mode", "certain", (told,), fix=f"keyfob board reset {board.name}"
+        )
     ended = ended_program(seen)
     if ended is not None or board.events:
         return ended
     found = _by_console(seen) or unverified_program(seen)
     if found is not None:
         return found
-    if board.state == "download":
-        told = Evidence("host", "the ROM waits for esptool", seen.now, "download mode", "running")
-        return Diagnosis(
-            "firmware.download-mode", "certain", (told,), fix=f"keyfob board reset {board.name}"
-        )
     said = [line for line in board.lines if line.strip()]
     if any(">>>" in line or "MicroPython v" in line for line in said):
         # Not what stands there: it may be a file that was on its way.
