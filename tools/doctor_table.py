@@ -1,51 +1,83 @@
-"""Seed the faults of the catalogue on a virtual bench, and print what the doctor says of each.
+"""Seed the faults of the catalogue on virtual benches, and show what the doctor says of each.
 
-    .venv/bin/python tools/doctor_table.py [NAME…]
+    .venv/bin/python tools/doctor_table.py [--write README.md] [NAME…]
 
-The faults, and the rows of the catalogue that none of them reaches, are in
-`tests/bench/doctor_faults.py`. Exit status 1 if a verdict is not the one wanted.
+Each fault on a virtual ESP32 and on a virtual ESP8266, then the benches that are well. The
+faults, and the rows of the catalogue that a kind cannot fail by, are in
+`tests/bench/doctor_faults.py`. Seconds are the diagnosis alone, on the slower of the two.
+``--write`` puts the table between its two marks in that file, if no verdict was wrong. Exit
+status 1 if one was.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "bench"), str(ROOT / "host")]
 
-from doctor_faults import FAULTS, NOT_REACHED, WELL, Fault, FaultBench, running  # noqa: E402
+from doctor_bench import BOTH, Fault, FaultBench, running  # noqa: E402
+from doctor_faults import FAULTS, NOT_REACHED, faults_of  # noqa: E402
+from doctor_well import well_of  # noqa: E402
+
+from keyfob_host.files import write_atomic  # noqa: E402
+
+_BEGIN, _END = "<!-- tools/doctor_table.py -->", "<!-- end of the doctor's table -->"
 
 
-def main(names: list[str]) -> int:
+@dataclass(frozen=True)
+class Cell:
+    """What was said of one fault on one kind of board."""
+
+    code: str
+    confidence: str
+    took_s: float
+    is_right: bool
+
+
+def main(words: list[str]) -> int:
     """Run them all, or those named."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--write", type=Path, metavar="FILE")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args(words)
+    if options.write and options.names:
+        parser.error("--write takes no names: a table is written whole")
+    cells: dict[tuple[str, str], Cell] = {}
+    wells: list[str] = []
     wrong = 0
-    wanted = [fault for fault in FAULTS if not names or fault.name in names]
-    with tempfile.TemporaryDirectory(prefix="keyfob-doctor-") as folder, running(Path(folder)) as b:
-        for fault in wanted:
-            line, is_right = _row(b, fault)
-            print(line, flush=True)
-            wrong += not is_right
-        for name, make in WELL.items() if not names else ():
-            b.restore()
-            make(b)
-            ladder = b.diagnose()
-            wrong += not ladder.is_well
-            print(f"     {'well: ' + name:<40}{'ok' if ladder.is_well else ladder.as_text()}")
-    if not names:
-        for row, why in sorted(NOT_REACHED.items()):
-            print(f"{row:>3}  {'-':<24}{why}")
-        print(
-            " 39  -                       seeded on an ESP8266 by tests/bench/test_doctor_board.py"
-        )
-        reached = {fault.row for fault in FAULTS if fault.row}
-        print(f"{len(reached)} of 39 rows, {len(wanted)} faults, {wrong} wrong")
+    for kind in BOTH:
+        with (
+            tempfile.TemporaryDirectory(prefix="keyfob-doctor-") as folder,
+            running(Path(folder), kind) as bench,
+        ):
+            for fault in faults_of(kind):
+                if not options.names or fault.name in options.names:
+                    cells[fault.name, kind] = _diagnosed(bench, fault)
+            for well in () if options.names else well_of(kind):
+                bench.restore()
+                well.make(bench)
+                ladder = bench.diagnose()
+                wells += [kind] if ladder.is_well else []
+                wrong += not ladder.is_well
+                said = "ok" if ladder.is_well else ladder.as_text()
+                print(f"     {kind:<17}{'well: ' + well.name:<60}{said}", flush=True)
+    wrong += sum(not cell.is_right for cell in cells.values())
+    seeded = {name for name, _ in cells}
+    rows = {fault.row for fault in FAULTS if fault.row and fault.name in seeded}
+    counted = ", ".join(f"{wells.count(kind)} benches that are well ({kind})" for kind in BOTH)
+    print(f"{len(rows)} of 39 rows, {len(cells)} diagnoses, {counted}, {wrong} wrong")
+    if options.write and not wrong:
+        _write(options.write, cells, [wells.count(kind) for kind in BOTH])
     return 1 if wrong else 0
 
 
-def _row(bench: FaultBench, fault: Fault) -> tuple[str, bool]:
+def _diagnosed(bench: FaultBench, fault: Fault) -> Cell:
     bench.restore()
     fault.make(bench)
     began = time.monotonic()
@@ -53,11 +85,40 @@ def _row(bench: FaultBench, fault: Fault) -> tuple[str, bool]:
     took_s = time.monotonic() - began
     found = ladder.diagnosis
     code = found.code if found else "all rungs hold" if ladder.is_well else "nothing found"
-    is_right = code in fault.codes
-    sure = found.confidence if found else ""
-    mark = "ok" if is_right else f"WRONG, wanted {', '.join(fault.codes)}"
-    row = str(fault.row or "")
-    return f"{row:>3}  {fault.name:<24}{code:<36}{sure:<10}{took_s:5.1f} s  {mark}", is_right
+    cell = Cell(code, found.confidence if found else "", took_s, code in fault.codes)
+    mark = "ok" if cell.is_right else f"WRONG, wanted {', '.join(fault.codes)}"
+    print(
+        f"{fault.row or '':>3}  {bench.kind:<17}{fault.name:<24}{code:<34}{cell.confidence:<9}"
+        f"{took_s:5.1f} s  {mark}",
+        flush=True,
+    )
+    return cell
+
+
+def _write(path: Path, cells: dict[tuple[str, str], Cell], wells: list[int]) -> None:
+    """The table, between its marks in ``path``."""
+    lines = ["| row | fault | virtual ESP32 | virtual ESP8266 | s |", "|---|---|---|---|---|"]
+    for fault in FAULTS:
+        shown = [cells.get((fault.name, kind)) for kind in BOTH]
+        took_s = max(cell.took_s for cell in shown if cell)
+        columns = (str(fault.row or ""), fault.name.replace("-", " "), *map(_cell, shown))
+        lines.append(f"| {' | '.join(columns)} | {took_s:.1f} |")
+    lines += ["", f"`~`: likely, the others are certain. {len(cells)} diagnoses; and none on "]
+    lines[-1] += f"{wells[0]} and {wells[1]} benches that are well, each in another way."
+    for (row, kind), why in NOT_REACHED.items():
+        lines.append(f"Row {row} on {kind.replace('-', ' ')}: {why}.")
+    text = path.read_text("utf-8")
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise SystemExit(f"{path} has no lines {_BEGIN} and {_END}")
+    write_atomic(path, before + begin + "\n\n" + "\n".join(lines) + "\n\n" + end + after)
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    return f"`{cell.code}`{' ~' if cell.confidence != 'certain' else ''}"
 
 
 if __name__ == "__main__":

@@ -1,51 +1,92 @@
-"""`keyfob doctor --board` on a virtual bench: each seeded fault, and benches that are well.
+"""`keyfob doctor --board` on virtual benches: each seeded fault, pairs, and benches that are well.
 
 The faults are those of `doctor_faults`; tools/doctor_table.py prints the same as a table.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doctor_faults import BROKER, DEVICE, FAULTS, NOT_REACHED, WELL, Fault, FaultBench, running
+from doctor_bench import BOTH, BROKER, DEVICE, ESP32, ESP8266, Fault, FaultBench, running
+from doctor_faults import FAULTS, NOT_REACHED
+from doctor_pairs import PAIRS, Pair
+from doctor_well import WELL, Well
 from virtual_rig import SerialConsole
 
-from keyfob_host.boards import open_board
-from keyfob_host.doctor import board_look
+from keyfob_host.doctor import board_look, served
 from keyfob_host.doctor.catalogue import LADDER
-from keyfob_host.doctor.ladder import climb
-from keyfob_host.doctor.look import look
-from keyfob_host.flash.flashing import flash_board
-from keyfob_host.flash.images import default_image
-from keyfob_host.provision.provisioning import provision_board
-from keyfob_host.provision.settings import Settings
-from keyfob_host.sync import sync_board
-from keyfob_host.virtual import VirtualBoard, micropython32
+from keyfob_host.doctor.ladder import Ladder
+from keyfob_host.doctor.look import LIMIT_S, look
+from keyfob_host.virtual import micropython32
 
 MOST_S = 10.0
+WRITTEN_BY_ITSELF = ("mosquitto.log", "tap.jsonl", "tap.log")
 pytestmark = [
     pytest.mark.mosquitto,
     pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed"),
 ]
 
 
+class Benches:
+    """One of each kind, made when it is first asked for."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._made: dict[str, FaultBench] = {}
+        self._stack = ExitStack()
+
+    def of(self, kind: str) -> FaultBench:
+        if kind == ESP8266:
+            try:
+                micropython32.fetch()
+            except micropython32.Unavailable as why:
+                pytest.skip(f"no 32-bit MicroPython: {why}")
+        if kind not in self._made:
+            folder = self._folders.mktemp(kind)
+            self._made[kind] = self._stack.enter_context(running(folder, kind))
+        self._made[kind].restore()
+        return self._made[kind]
+
+    def end(self) -> None:
+        self._stack.close()
+
+
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultBench]:
-    with running(tmp_path_factory.mktemp("doctor")) as made:
-        yield made
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benches]:
+    made = Benches(tmp_path_factory)
+    yield made
+    made.end()
 
 
-def marked(fault: Fault) -> object:
-    return pytest.param(fault, id=fault.name, marks=[] if fault.is_quick else [pytest.mark.slow])
+@pytest.fixture
+def bench(benches: Benches) -> FaultBench:
+    return benches.of(ESP32)
+
+
+def each(items: tuple[Fault, ...] | tuple[Well, ...] | tuple[Pair, ...]) -> list[object]:
+    """Every item on every kind that it is for; slow but for those that are quick, on an ESP32,
+    and the first of all on an ESP8266 too."""
+    found = []
+    for kind in BOTH:
+        quick = [one for one in items if getattr(one, "is_quick", False)][
+            : None if kind == ESP32 else 1
+        ]
+        for one in items:
+            if kind in getattr(one, "kinds", BOTH):
+                marks = [] if one in quick else [pytest.mark.slow]
+                name = one.name.replace(" ", "-")
+                found.append(pytest.param(kind, one, id=f"{name}-{kind}", marks=marks))
+    return found
 
 
 def keyfob(bench: FaultBench, *words: str) -> subprocess.CompletedProcess[str]:
@@ -55,16 +96,10 @@ def keyfob(bench: FaultBench, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", [marked(fault) for fault in FAULTS])
-def test_each_fault_is_told_by_its_cause_and_nothing_else(bench: FaultBench, fault: Fault) -> None:
-    bench.restore()
-    fault.make(bench)
-    began = time.monotonic()
-    ladder = bench.diagnose()
-    assert time.monotonic() - began < MOST_S
+def check_told(ladder: Ladder, *codes: str) -> None:
     found = ladder.diagnosis
     assert found is not None, ladder.as_text()
-    assert found.code in fault.codes, ladder.as_text()
+    assert found.code in codes, ladder.as_text()
     assert found.evidence
     assert ladder.status != 0
     # Below it nothing is broken, above it nothing is claimed.
@@ -73,8 +108,35 @@ def test_each_fault_is_told_by_its_cause_and_nothing_else(bench: FaultBench, fau
     assert [rung.name for rung in ladder.rungs if rung.state == "broken"] == [found.rung]
 
 
+@pytest.mark.parametrize(("kind", "fault"), each(FAULTS))
+def test_each_fault_is_told_by_its_cause_and_nothing_else(
+    benches: Benches, kind: str, fault: Fault
+) -> None:
+    bench = benches.of(kind)
+    fault.make(bench)
+    check_told(bench.diagnose(), *fault.codes)
+
+
+@pytest.mark.parametrize(("kind", "pair"), each(PAIRS))
+def test_of_two_faults_the_first_on_the_ladder_is_told_and_then_the_other(
+    benches: Benches, kind: str, pair: Pair
+) -> None:
+    bench = benches.of(kind)
+    pair.make(bench)
+    first = bench.diagnose()
+    check_told(first, pair.first)
+    pair.mend(bench)
+    second = bench.diagnose()
+    check_told(second, pair.second)
+    assert first.diagnosis is not None and second.diagnosis is not None
+    assert LADDER.index(first.diagnosis.rung) < LADDER.index(second.diagnosis.rung)
+
+
+def test_a_diagnosis_takes_10_seconds_at_most() -> None:
+    assert LIMIT_S + served.LIMIT_S <= MOST_S
+
+
 def test_a_bench_that_is_well_has_all_rungs_and_exit_status_0(bench: FaultBench) -> None:
-    bench.restore()
     done = keyfob(bench, "--board", "virtual-esp32", "--json")
     told = json.loads(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -83,17 +145,16 @@ def test_a_bench_that_is_well_has_all_rungs_and_exit_status_0(bench: FaultBench)
     assert {rung["state"] for rung in told["rungs"]} == {"holds"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("way", WELL)
-def test_nothing_is_found_on_a_bench_that_is_well(bench: FaultBench, way: str) -> None:
-    bench.restore()
-    WELL[way](bench)
+@pytest.mark.parametrize(("kind", "well"), each(WELL))
+def test_nothing_is_found_on_a_bench_that_is_well(benches: Benches, kind: str, well: Well) -> None:
+    bench = benches.of(kind)
+    well.make(bench)
     ladder = bench.diagnose()
     assert ladder.is_well, ladder.as_text()
+    assert ladder.status == 0
 
 
 def test_the_verdict_is_a_fix_with_the_names_of_this_bench(bench: FaultBench) -> None:
-    bench.restore()
     bench.serve(bench.authority.issue_broker("other.keyfob.test"))
     bench.reboot()
     done = keyfob(bench, "--board", "virtual-esp32")
@@ -103,18 +164,37 @@ def test_the_verdict_is_a_fix_with_the_names_of_this_bench(bench: FaultBench) ->
     assert f"--san {BROKER}" in done.stdout
 
 
-def test_looking_changes_nothing_on_the_board_and_restarts_nothing(bench: FaultBench) -> None:
-    bench.restore()
-    bench.wait_console('"ev":"publish"')
-    before = bench.virtual.info()
-    look(bench.ref, bench.home)
+def of_board_and_broker(bench: FaultBench) -> dict[str, str]:
+    """Digests of the board's flash and of every file of its broker but its logs."""
+    paths = [Path(bench.virtual.info()["flash"]), *bench.identity_dir.iterdir()]
+    paths += [
+        path
+        for path in bench.home.broker_dir.iterdir()
+        if path.is_file() and path.name not in WRITTEN_BY_ITSELF
+    ]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+@pytest.mark.parametrize("kind", [ESP32, pytest.param(ESP8266, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_well", [True, False])
+def test_looking_changes_nothing_on_the_board_and_restarts_nothing(
+    benches: Benches, kind: str, is_well: bool
+) -> None:
+    bench = benches.of(kind)
+    if not is_well:
+        bench.serve(bench.authority.issue_broker("other.keyfob.test"))
+        bench.reboot()
+    bench.wait_console('"ev":"publish"' if is_well else '"ev":"error"')
+    before, files = bench.virtual.info(), of_board_and_broker(bench)
+    pid = bench.broker.pid if bench.broker else None
+    assert (bench.diagnose().diagnosis is None) == is_well
     after = bench.virtual.info()
     assert (before["boots"], before["chip_pid"]) == (after["boots"], after["chip_pid"])
-    assert bench.broker is not None and bench.broker.pid is not None
+    assert of_board_and_broker(bench) == files
+    assert bench.broker is not None and bench.broker.pid == pid is not None
 
 
 def test_no_secret_is_in_what_was_seen_or_told(bench: FaultBench) -> None:
-    bench.restore()
     seen = look(bench.ref, bench.home)
     assert seen.board.files.settings["device_id"] == DEVICE
     assert "keyfob-bench-password" not in repr(seen.board.files)
@@ -123,7 +203,6 @@ def test_no_secret_is_in_what_was_seen_or_told(bench: FaultBench) -> None:
 
 
 def test_a_port_in_use_is_no_hindrance_where_the_board_keeps_a_log(bench: FaultBench) -> None:
-    bench.restore()
     bench.wait_console('"ev":"publish"')
     with SerialConsole(bench.virtual):
         ladder = bench.diagnose()
@@ -131,7 +210,6 @@ def test_a_port_in_use_is_no_hindrance_where_the_board_keeps_a_log(bench: FaultB
 
 
 def test_two_doctors_at_once_tell_the_same(bench: FaultBench) -> None:
-    bench.restore()
     bench.wait_console('"ev":"publish"')
     command = [sys.executable, "-m", "keyfob_host", "doctor", "--board", "virtual-esp32"]
     env = {**os.environ, "KEYFOB_HOME": str(bench.home.root)}
@@ -145,35 +223,17 @@ def test_two_doctors_at_once_tell_the_same(bench: FaultBench) -> None:
         assert "BROKEN" not in one.communicate(timeout=60)[0]
 
 
-@pytest.mark.slow
-def test_an_esp8266_that_would_verify_nobody_is_told_so(bench: FaultBench) -> None:
-    bench.restore()
-    try:
-        micropython32.fetch()
-    except micropython32.Unavailable as why:
-        pytest.skip(f"no 32-bit MicroPython: {why}")
-    virtual = VirtualBoard.up(bench.home, "virtual-esp8266")
-    try:
-        ref = open_board("virtual-esp8266", home=bench.home)
-        flash_board(ref, default_image(ref.kind, bench.home))
-        sync_board(ref, reset=False)
-        given = Settings(
-            broker=f"{BROKER}:{bench.port}", ntp=[f"ntp.keyfob.test:{bench.ntp.port}"],
-            extra={"tls.engine": "mbedtls"},
-        )  # fmt: skip
-        provision_board(ref, bench.device, given)
-        ladder = climb(look(ref, bench.home))
-    finally:
-        virtual.down()
-    assert ladder.diagnosis is not None, ladder.as_text()
-    assert ladder.diagnosis.code == "tls.not-verified", ladder.as_text()
+@pytest.mark.parametrize("kind", BOTH)
+def test_every_row_of_the_catalogue_is_seeded_or_said_not_to_be(kind: str) -> None:
+    reached = {fault.row for fault in FAULTS if fault.row and kind in fault.kinds}
+    without = {row for row, of in NOT_REACHED if of == kind}
+    assert reached | without == set(range(1, 40))
+    assert not reached & without
 
 
-def test_every_row_of_the_catalogue_is_seeded_or_said_not_to_be() -> None:
-    reached = {fault.row for fault in FAULTS if fault.row}
-    reached.add(39)  # on another board, above
-    assert reached | set(NOT_REACHED) == set(range(1, 40))
-    assert not reached & set(NOT_REACHED)
+def test_there_are_enough_ways_to_be_well_and_pairs_of_faults() -> None:
+    assert all(sum(kind in well.kinds for well in WELL) >= 20 for kind in BOTH)
+    assert len(PAIRS) >= 6
 
 
 def test_a_board_that_is_not_up_is_told_with_what_starts_it(tmp_path: Path) -> None:
@@ -190,13 +250,13 @@ def test_a_board_that_is_not_up_is_told_with_what_starts_it(tmp_path: Path) -> N
 def test_files_read_at_the_prompt_are_those_of_the_flash_and_the_program_runs_again(
     bench: FaultBench,
 ) -> None:
-    bench.restore()
     bench.wait_console('"ev":"publish"')
     in_flash = look(bench.ref, bench.home).board.files
     bench.mark()
     # As of a real board, whose flash cannot be read past its program.
     at_prompt = board_look._files_at_prompt(bench.ref)
-    assert replace(at_prompt, how="") == replace(in_flash, how="")
+    assert replace(at_prompt, how="") == replace(in_flash, how="", keys=())
+    assert in_flash.keys == ((f"/id/{bench.slot}/key.der", "SEC 1"),)
     assert at_prompt.cert == bench.device.cert_der()
     assert "restarted" in at_prompt.how
     bench.wait_console('"ev":"mqtt.up"')

@@ -14,7 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from doctor_faults import BROKER, FAULTS, WAIT_S, Fault, FaultBench, running
+from doctor_bench import BROKER, ESP32, WAIT_S, Fault, FaultBench, running
+from doctor_faults import faults_of
 
 from keyfob_host.doctor.offline.examining import examine
 
@@ -57,7 +58,7 @@ def copied(bench: FaultBench, to: Path, before: dict[Path, int]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "fault", [marked(fault) for fault in FAULTS if fault.name not in _NOT_IN_FILES]
+    "fault", [marked(fault) for fault in faults_of(ESP32) if fault.name not in _NOT_IN_FILES]
 )
 def test_each_fault_is_told_from_what_it_left_in_files(
     bench: FaultBench, tmp_path: Path, fault: Fault

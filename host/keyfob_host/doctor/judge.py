@@ -32,6 +32,7 @@ from keyfob_host.doctor.sightings import LogLine, Sightings
 _DAY_S = 86_400
 _TLS_PORT = 8883
 _RECORD_BYTES = 16384  # RFC 8446 section 5.1; mbedTLS takes no longer handshake message
+_AFTER_STORE = ("tls", "x509", "mqtt")  # beginnings of the codes of later rungs
 _HEAP_SHARE = 8  # of a heap as small as an ESP8266's more is never free in one piece
 _TOO_LONG = ("tls.failed", "tls.broken", "tls.record-overflow", "tls.malformed")
 
@@ -56,7 +57,8 @@ def trouble(seen: Sightings) -> Event | None:
         return board.last("store.fallback") or board.last("store.rolled-back")
     for event in reversed(board.events):
         if event["ev"] == "error":
-            return event
+            is_later = str(event.get("code", "")).partition(".")[0] in _AFTER_STORE
+            return (board.last("store.fallback") if is_later else None) or event
         if event["ev"] == "mqtt.up":
             return None
     return None

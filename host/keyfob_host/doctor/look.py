@@ -1,7 +1,7 @@
 """Everything that is looked at for one board, in an order that disturbs nothing.
 
 Logs are read before this host connects to the broker itself, so that its own attempt is not
-taken for the board's. Bounded: `LIMIT_S` for the board, a few seconds for the address.
+taken for the board's. Bounded: `LIMIT_S` for the board, 3 s for the address (`served`).
 """
 
 from __future__ import annotations
