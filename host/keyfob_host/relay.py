@@ -1,11 +1,10 @@
 """A TCP relay between a board and a server, which can make the link fail.
 
-It stands on the host, so the same faults work for a real board and a virtual one.
-"up" is from the client (the board) to the server, "down" the other way; a byte's
-number counts from the start of its connection, in its direction. The relay looks at
-no content; it keeps the first bytes of each direction (`Connection.head`), and shows an
-`Observer` what passes, for who wants to judge what was sent. It does not model packet loss
-or reordering: TCP hides both from its users, who see them as a delay or a stall.
+It stands on the host, so the same faults (`relay_fault`) work for a real board and a
+virtual one. The relay looks at no content; it keeps the first bytes of each direction
+(`Connection.head`), and shows an `Observer` what passes, for who wants to judge what was
+sent. It does not model packet loss or reordering: TCP hides both from its users, who see
+them as a delay or a stall.
 """
 
 from __future__ import annotations
@@ -13,74 +12,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.relay_fault import Direction, Fault
+from keyfob_host.relay_link import Connection, Link, address_of, reset_stream
 from keyfob_host.relay_streams import connect, serve
 
-Direction = Literal["up", "down"]
-Kind = Literal["cut", "half-close", "stall", "delay", "throttle", "split"]
+__all__ = ["Connection", "Direction", "Fault", "Observer", "TcpRelay"]
 
 _CHUNK_BYTES = 16384
-_HEAD_BYTES = 16384
 _END_S = 2.0
 _TICK_S = 0.05  # a throttled link passes its bytes in portions this far apart
 _PIECE_S = 0.002  # so long after each piece of a split, that the receiver reads it alone
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, not FIN
 _DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One way of failing, in force for every connection until the next `TcpRelay.clear`.
-
-    ``cut``         both sides are reset when byte ``at_byte`` is to pass
-    ``half-close``  the receiver sees end of stream there; the other direction lives on
-    ``stall``       nothing passes from there on, and nothing is closed
-    ``delay``       every portion from there on arrives ``delay_s`` later
-    ``throttle``    from there on ``bytes_per_s`` pass
-    ``split``       from there on everything arrives, in pieces of ``piece_bytes``
-    """
-
-    kind: Kind
-    direction: Literal["up", "down", "both"] = "both"
-    at_byte: int = 0
-    delay_s: float = 0.0
-    bytes_per_s: int = 0
-    piece_bytes: int = 0
-
-    def __post_init__(self) -> None:
-        if self.at_byte < 0 or self.delay_s < 0:
-            raise ValueError(f"at_byte and delay_s are not negative: {self}")
-        if (self.kind == "delay") != (self.delay_s > 0):
-            raise ValueError(f"delay_s belongs to the delay, and a delay needs it: {self}")
-        if (self.kind == "throttle") != (self.bytes_per_s > 0):
-            raise ValueError(f"bytes_per_s belongs to the throttle, and it needs it: {self}")
-        if (self.kind == "split") != (self.piece_bytes > 0):
-            raise ValueError(f"piece_bytes belongs to the split, and it needs it: {self}")
-
-    def acts_on(self, direction: Direction, passed: int) -> bool:
-        """Whether it is in force for the next byte of ``direction``."""
-        return self.direction in (direction, "both") and passed >= self.at_byte
-
-
-@dataclass
-class Connection:
-    """One connection that the relay carried; counts go on while it lives."""
-
-    started_s: float
-    passed: dict[Direction, int] = field(default_factory=lambda: {"up": 0, "down": 0})
-    head: dict[Direction, bytearray] = field(
-        default_factory=lambda: {"up": bytearray(), "down": bytearray()}
-    )
-    alive: bool = True
 
 
 class Observer(Protocol):
@@ -122,7 +72,7 @@ class TcpRelay:
         self.port = port
         self.connections: list[Connection] = []
         self._fault: Fault | None = None
-        self._links: set[_Link] = set()
+        self._links: set[Link] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._changed: asyncio.Event | None = None
@@ -266,16 +216,16 @@ class TcpRelay:
         connection = Connection(started_s=time.monotonic())
         self.connections.append(connection)
         if self._observer:
-            self._observer.opened(connection, _address(writer))
+            self._observer.opened(connection, address_of(writer))
         try:
             onward = await self._connect()
         except OSError as error:  # nobody listens behind the relay: a reset tells the client
-            _reset(writer)
+            reset_stream(writer)
             connection.alive = False
             if self._observer:
                 self._observer.refused(connection, error)
             return
-        link = _Link(connection, client=writer, server=onward[1])
+        link = Link(connection, client=writer, server=onward[1])
         self._links.add(link)
         up = asyncio.ensure_future(self._pump(link, "up", reader, onward[1]))
         down = asyncio.ensure_future(self._pump(link, "down", onward[0], writer))
@@ -298,7 +248,7 @@ class TcpRelay:
 
     async def _pump(
         self,
-        link: _Link,
+        link: Link,
         direction: Direction,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -331,7 +281,7 @@ class TcpRelay:
             return False
         return True
 
-    async def _read(self, link: _Link, direction: Direction, reader: asyncio.StreamReader) -> bytes:
+    async def _read(self, link: Link, direction: Direction, reader: asyncio.StreamReader) -> bytes:
         """The next bytes; none at the end."""
         try:
             data = await reader.read(_CHUNK_BYTES)
@@ -342,11 +292,11 @@ class TcpRelay:
             self._tell_end(link, direction, is_reset=False)
         return data
 
-    def _tell_end(self, link: _Link, direction: Direction, *, is_reset: bool) -> None:
+    def _tell_end(self, link: Link, direction: Direction, *, is_reset: bool) -> None:
         if self._observer and not link.was_reset:  # else it was us
             self._observer.ended(link.connection, direction, is_reset)
 
-    async def _portion(self, link: _Link, direction: Direction, data: bytes) -> bytes | None:
+    async def _portion(self, link: Link, direction: Direction, data: bytes) -> bytes | None:
         """How much of ``data`` may pass now; empty to look again, None when it is over."""
         fault, passed = self._fault, link.connection.passed[direction]
         if fault is None or fault.direction not in (direction, "both"):
@@ -372,51 +322,3 @@ class TcpRelay:
             await asyncio.wait_for(self._changed.wait(), wait_s)
             return True
         return False
-
-
-@dataclass(eq=False)
-class _Link:
-    """The two sockets of a live connection."""
-
-    connection: Connection
-    client: asyncio.StreamWriter
-    server: asyncio.StreamWriter
-    was_reset: bool = False
-
-    def close_by(self, fault: Fault, direction: Direction) -> bool:
-        """Close as ``fault`` says; False when it is of a kind that closes nothing."""
-        if fault.kind == "cut":
-            self.reset()
-        elif fault.kind == "half-close":
-            writer = self.server if direction == "up" else self.client
-            if not writer.is_closing() and writer.can_write_eof():
-                writer.write_eof()
-        return fault.kind in ("cut", "half-close")
-
-    def count(self, direction: Direction, part: bytes) -> None:
-        self.connection.passed[direction] += len(part)
-        head = self.connection.head[direction]
-        head += part[: max(0, _HEAD_BYTES - len(head))]
-
-    def reset(self) -> None:
-        self.was_reset = True
-        _reset(self.client)
-        _reset(self.server)
-
-    def finish(self) -> None:
-        self.connection.alive = False
-        self.client.close()
-        self.server.close()
-
-
-def _address(writer: asyncio.StreamWriter) -> str:
-    peer = writer.get_extra_info("peername") or ("?", 0)  # gone again already
-    return f"{peer[0]}:{peer[1]}"
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close so that the other side sees ECONNRESET."""
-    sock = writer.get_extra_info("socket")
-    with contextlib.suppress(OSError, AttributeError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-    writer.transport.abort()

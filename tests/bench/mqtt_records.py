@@ -18,7 +18,8 @@ from certificates import Pair, make_leaf
 from firmware_bench import DEVICE_ID, HERE, MICROPYTHON, Board, Mosquitto, mutual_tls
 from mqtt_rig import EAGER, Device, Edit
 
-from keyfob_host.relay import Connection, Direction, Fault, TcpRelay, _Link
+from keyfob_host.relay import Connection, Direction, Fault, TcpRelay
+from keyfob_host.relay_link import Link
 
 APPLICATION_DATA = 23
 _HEADER_BYTES = 5
@@ -129,7 +130,7 @@ class RecordRelay(TcpRelay):
     def _stream(self, connection: Connection, direction: Direction) -> _Stream:
         return self._streams.setdefault((id(connection), direction), _Stream())
 
-    async def _portion(self, link: _Link, direction: Direction, data: bytes) -> bytes | None:
+    async def _portion(self, link: Link, direction: Direction, data: bytes) -> bytes | None:
         passed = link.connection.passed[direction]
         stream = self._stream(link.connection, direction)
         stream.read(passed, data)

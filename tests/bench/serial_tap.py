@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import pytest
 
-from keyfob_host import relay
+from keyfob_host import relay_link
 from keyfob_host.boards import BoardRef
 from keyfob_host.relay import TcpRelay
 
@@ -28,7 +28,7 @@ WINDOW_BYTES = 8
 def tapped(ref: BoardRef, patch: pytest.MonkeyPatch) -> Iterator[tuple[BoardRef, TcpRelay]]:
     """The board behind a relay that keeps every byte; see `taken`."""
     assert ref.virtual is not None
-    patch.setattr(relay, "_HEAD_BYTES", 1 << 30)
+    patch.setattr(relay_link, "_HEAD_BYTES", 1 << 30)
     host, _, port = str(ref.virtual.info()["socket_url"]).removeprefix("socket://").partition(":")
     with TcpRelay((host, int(port))) as tap:
         yield replace(ref, port=f"socket://127.0.0.1:{tap.port}"), tap
