@@ -55,9 +55,11 @@ class Opinion:
         found = self.diagnosis
         if found is not None:
             others = ", ".join(found.others)
+            # A broker says the same twice in a second of its log.
+            seen = list(dict.fromkeys(one.line() for one in found.evidence))
             return (
                 f"{found.code}, {found.confidence}: {found.cause.cause}",
-                *(one.line() for one in found.evidence[:_EVIDENCE_SHOWN]),
+                *seen[:_EVIDENCE_SHOWN],
                 *([f"or {others}: {found.cause.tell_apart}"] if others else []),
             )
         if self.ladder is None:

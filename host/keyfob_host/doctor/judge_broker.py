@@ -69,7 +69,7 @@ def refused_by_broker(seen: Sightings, error: Evidence, code: str) -> Diagnosis 
         wire = (Evidence("wire", tap["meaning"]),)
         if tap["alert"] and tap["alert"]["from"] == "broker":
             candidates = set(tap["causes"])
-    told = matching(lines, r"verify failed|alert|did not return|certificate")[:2]
+    told = matching(lines, r"verify failed|alert|did not return|certificate")[-2:]
     clock = _broker_clock(seen, (error, *told, *wire))
     if clock is not None and clock.code in candidates:
         return clock

@@ -163,15 +163,17 @@ class Sightings:
     def around(self, at: datetime | None) -> tuple[LogLine, ...]:
         """The broker's lines of the attempt that ended at ``at``; None: all there are.
 
-        None of a broker that does not run: who was met then was another.
+        None of a broker that does not run: who was met then was another. None from before
+        the board booted: they are of an attempt that it does not speak of any more.
         """
         if self.broker.is_ours and not self.broker.is_up:
             return ()
         if at is None:
             return self.broker.log
-        return tuple(
-            one for one in self.broker.log if one.at and at - _BEFORE <= one.at <= at + _BEHIND
-        )
+        since = at - _BEFORE
+        if self.board.booted_at is not None:
+            since = max(since, self.board.booted_at.replace(microsecond=0))
+        return tuple(one for one in self.broker.log if one.at and since <= one.at <= at + _BEHIND)
 
     def recent(self) -> tuple[LogLine, ...]:
         """The broker's lines of the last 90 s, and of them those since the board booted."""
