@@ -12,6 +12,7 @@ from keyfob import drop
 from keyfob.blocking import BlockingClient
 from keyfob.events import emit
 
+_NO_MEMORY = "tls.no-memory"
 _NO_MEMORY_ATTEMPTS = const(2)
 
 
@@ -30,17 +31,21 @@ def run(config: dict) -> None:
 
 
 def _mend_heap(client: BlockingClient, notes: dict) -> None:
-    """A heap that has come to be in pieces stays so. One that never was enough is no better
-    behind a reset, and the board is to be reached over its serial port."""
+    """A heap that has come to be in pieces stays so. One of which no attempt since the reset
+    has come further is no better behind another, and the board is to be reached over its
+    serial port."""
     gc.collect()
-    is_short = client.failure.code == "tls.no-memory" and client.attempts > _NO_MEMORY_ATTEMPTS
-    if is_short and notes.get("was_up"):
+    if getattr(client.failure, "code", _NO_MEMORY) != _NO_MEMORY:
+        notes["was_enough"], notes["short"] = True, 0
+        return
+    notes["short"] = notes.get("short", 0) + 1
+    if notes["short"] > _NO_MEMORY_ATTEMPTS and notes.get("was_enough"):
         machine.reset()
 
 
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:
     """One connection's life. Errors: what ends it."""
-    notes["was_up"] = True
+    notes["was_enough"], notes["short"] = True, 0
     client.subscribe(prefix + "/command")
     # Whoever sends more than one at a time would fill the heap; the host waits for answers.
     client.single = prefix + "/identity/set"

@@ -21,13 +21,57 @@ def drop(*names: str, always: bool = False, empties: bool = False) -> None:
     if gc.mem_free() > plenty_bytes and not always:
         return
     for name in names:
-        name = "keyfob." + name
-        module = sys.modules.pop(name, None)
-        if module:
-            if empties:
-                module.__dict__.clear()
-            at = name.rfind(".")
-            package = sys.modules.get(name[:at])
-            if package:  # it may have been dropped before; ESP8266 has no delattr
-                package.__dict__.pop(name[at + 1 :], None)
+        _forget("keyfob." + name, empties)
     gc.collect()
+
+
+def unload(*prefixes: str, but=()) -> None:
+    """Drop the modules whose names begin so, but for ``but``, however much heap is free; their
+    code can be collected when nothing refers to it any more."""
+    is_over = is_done = False
+    while not is_over:
+        is_over = True
+        for name in sys.modules:  # a list of them would want 256 bytes in one piece
+            if name not in but and _begins(name, prefixes):
+                _forget(name, False)
+                is_over = False
+                is_done = True
+                break
+    if is_done:
+        gc.collect()
+
+
+def _begins(name: str, prefixes) -> bool:
+    for prefix in prefixes:  # noqa: SIM110 - for each name a generator to be collected
+        if name.startswith(prefix):
+            return True
+    return False
+
+
+def _forget(name: str, empties: bool) -> None:
+    module = sys.modules.pop(name, None)
+    if module:
+        if empties:
+            module.__dict__.clear()
+        at = name.rfind(".")
+        package = sys.modules.get(name[:at])
+        if package:  # it may have been dropped before; ESP8266 has no delattr
+            package.__dict__.pop(name[at + 1 :], None)
+
+
+def tidy_modules() -> None:
+    """Let go of what imports that failed have left.
+
+    MicroPython (1.19 to 1.29, py/builtinimport.c) takes the name of a module whose import
+    fails out of `sys.modules`, and leaves the module itself in that place of the table, where
+    the collector finds it, with all that it had loaded: where memory was short, there is less
+    the next time. A table that is made anew has no such places.
+    """
+    modules = sys.modules.copy()
+    sys.modules.clear()
+    try:
+        sys.modules.update(modules)
+    except MemoryError:  # the program's own modules would be loaded a second time
+        import machine
+
+        machine.reset()

@@ -53,10 +53,14 @@ def unload(empties: bool = False) -> None:
     """
     parts = ("keyfob.tls", "keyfob.pki", "keyfob.crypto")
     names = [name[7:] for name in sys.modules if name[: name.rfind(".")] in parts]
-    if empties and gc.mem_free() < keyfob.plenty_bytes:
+    is_small = empties and gc.mem_free() < keyfob.plenty_bytes
+    if is_small:
         for name in names:
             sys.modules["keyfob." + name].__dict__.clear()
     drop("tcp", *names)
+    if is_small:
+        keyfob.tidy_modules()
+        gc.collect()
 
 
 def failure(error: OSError, doing: str) -> KeyfobError:

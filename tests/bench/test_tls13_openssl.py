@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from pathlib import Path
 
@@ -21,8 +22,6 @@ from tls_rig import (
     no_collector,  # noqa: F401
 )
 from tls_tcp import Connection, s_server
-
-from keyfob.tls import client_hello
 
 ONLY_13 = "-tls1_3"
 
@@ -70,6 +69,8 @@ def test_full_and_resumed(setting: str, tmp_path: Path) -> None:
 def test_hello_retry_request_with_a_cookie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # OpenSSL 3.0's own s_client fails here too, unless told -no_middlebox: s_server takes
     # the ChangeCipherSpec before the second ClientHello for an error.
+    # It may have been loaded anew since this file was imported.
+    client_hello = importlib.import_module("keyfob.tls.client_hello")
     monkeypatch.setattr(client_hello, "_session_id", lambda hs: b"")
     with s_server(tmp_path, BROKER, ONLY_13, "-stateless") as server:
         session = None

@@ -29,8 +29,8 @@ from tls_rig import (
 )
 from tls_wire import ALERT, HANDSHAKE, message, record
 
+import keyfob
 from keyfob.errors import KeyfobError
-from keyfob.tls import engine
 
 # An engine, a certificate or a record in a round would be more.
 LIMIT = 600
@@ -46,7 +46,7 @@ def nothing_is_loaded_again(
     for name in ("algorithms", "certificate", "names", "refusal", "search", "signature"):
         importlib.import_module("keyfob.pki." + name)  # what is there the verifier keeps
     importlib.import_module("keyfob.crypto.p256")
-    monkeypatch.setattr(engine, "unload", lambda *_, **__: None)
+    monkeypatch.setattr(keyfob, "unload", lambda *_, **__: None)
     gc.freeze()  # the collector passes over pytest
     yield
     gc.unfreeze()

@@ -18,8 +18,9 @@ from tls_server import TlsServer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit"))
 import device_support  # noqa: F401 - the firmware and the modules that CPython lacks
 
+from keyfob import unload
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import TLS12, TLS13, Engine, unload
+from keyfob.tls.engine import TLS12, TLS13, Engine
 
 HOST = "broker.keyfob.test"
 CA = make_ca()

@@ -31,8 +31,8 @@ def test_on_cpython(what: str, count: int, seed: int) -> None:
     """In an interpreter of its own, which loads the engine's modules once and keeps them."""
     program = (
         f"import sys; sys.path.insert(0, {str(HERE)!r}); import device_support, gc; "
-        "from keyfob.tls import engine; import tls12_flight; "
-        "gc.collect = lambda: 0; engine.unload = lambda *_, **__: None; "
+        "import keyfob, tls12_flight; "
+        "gc.collect = lambda: 0; keyfob.unload = lambda *_, **__: None; "
         f"tls12_flight.main({str(VECTORS)!r}, sys.argv[1:])"
     )
     check_fuzz([sys.executable, "-c", program], what, count, seed)

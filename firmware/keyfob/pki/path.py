@@ -27,12 +27,12 @@ own, which are here at the same time only where they must: each is unloaded behi
 part, if it was not loaded before.
 """
 
-import gc
 import hashlib
 import sys
 
 from micropython import const
 
+from keyfob import unload
 from keyfob.errors import KeyfobError
 
 _DIGITAL_SIGNATURE = const(0x80)
@@ -211,20 +211,9 @@ def _rank(error: KeyfobError) -> int:
 
 
 def _loaded() -> list:
-    names = list(sys.modules)
-    return [n for n in names if n.startswith("keyfob.pki.") or n.startswith("keyfob.crypto.")]
+    return [n for n in sys.modules if n.startswith("keyfob.pki.") or n.startswith("keyfob.crypto.")]
 
 
 def _unload(kept: list, *more: str) -> None:
     """Let go of the verifier's and the cryptography's modules other than ``kept``."""
-    names = _loaded()
-    for name in names:
-        if name in kept or name in more:
-            continue
-        del sys.modules[name]
-        dot = name.rfind(".")
-        package = sys.modules.get(name[:dot])
-        if package:
-            package.__dict__.pop(name[dot + 1 :], None)  # ESP8266 has no delattr
-    if len(names) > len(_loaded()):
-        gc.collect()
+    unload("keyfob.pki.", "keyfob.crypto.", but=kept + list(more) if more else kept)

@@ -7,8 +7,9 @@ RFC 5246 section 7.2.2, RFC 8446 section 6.2, RFC 6066 section 9.
 
 from micropython import const
 
+from keyfob import unload
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import TLS13, unload
+from keyfob.tls.engine import TLS13
 from keyfob.tls.reasons import alert
 
 _NAMES = {

@@ -424,16 +424,3 @@ def put_header(buffer: bytearray, at: int, kind: int, end: int) -> None:
     buffer[at + 1] = buffer[at + 2] = 3
     buffer[at + 3] = size >> 8
     buffer[at + 4] = size & 255
-
-
-def unload(*prefixes: str, but=()) -> None:
-    """Drop the modules whose names begin so, but for ``but``; their code can be collected
-    when nothing refers to it any more."""
-    for name in list(sys.modules):
-        if name not in but and any(name.startswith(prefix) for prefix in prefixes):
-            del sys.modules[name]
-            dot = name.rfind(".")
-            package = sys.modules.get(name[:dot])
-            if package:
-                package.__dict__.pop(name[dot + 1 :], None)  # ESP8266 has no delattr
-    gc.collect()

@@ -9,8 +9,8 @@ import time
 
 from micropython import const
 
+from keyfob import unload
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import unload
 
 # A full handshake with RSA-4096 on an ESP8266 of 80 MHz stays below; a broker that
 # waits less closes.
@@ -119,8 +119,9 @@ class EngineStream:
         """Say close_notify, as far as that is possible at once, and close the socket."""
         try:
             self.engine.close()
-            self.send()  # close_notify, or the alert of the error
-        except (KeyfobError, MemoryError):
+            # close_notify, or the alert of the error. Why it cannot be sent nobody asks any more.
+            self._sock.write(self.engine.tx())
+        except (KeyfobError, OSError, MemoryError):
             pass
         self.session = self.engine.session
         self.engine.release()

@@ -9,8 +9,9 @@ not offered.
 
 from micropython import const
 
+from keyfob import unload
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import TLS13, unload
+from keyfob.tls.engine import TLS13
 
 _HANDSHAKE = const(22)
 _NEW_SESSION_TICKET = const(4)

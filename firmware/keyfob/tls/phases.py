@@ -38,8 +38,9 @@ import sys
 
 from micropython import const
 
+from keyfob import unload
 from keyfob.errors import KeyfobError
-from keyfob.tls.engine import TLS12, TLS13, unload
+from keyfob.tls.engine import TLS12, TLS13
 
 # What a handshake brings, and takes away again.
 PARTS = ("keyfob.tls", "keyfob.crypto", "keyfob.pki")
