@@ -67,7 +67,10 @@ def tidy_modules() -> None:
     the collector finds it, with all that it had loaded: where memory was short, there is less
     the next time. A table that is made anew has no such places.
     """
-    modules = sys.modules.copy()
+    try:
+        modules = dict(sys.modules)
+    except MemoryError:
+        return
     sys.modules.clear()
     try:
         sys.modules.update(modules)
