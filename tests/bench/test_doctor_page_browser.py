@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +25,10 @@ from doctor_seen import MARKUP, QUOTES, failing, hostile, page, seen, well
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from virtual_rig import wait_until
+from virtual_rig import WAIT_S, wait_until
+
+from keyfob_host.doctor.tap_daemon import EVENTS
+from keyfob_host.virtual import VirtualBoard
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -308,6 +312,8 @@ def test_a_board_that_fails_is_found_by_its_name_and_written_to_a_page(
     bench.serve(bench.authority.issue_broker("other.keyfob.test"))
     bench.reboot()
     bench.wait_console('"code":"x509.')
+    tap = bench.home.broker_dir / EVENTS
+    wait_until(lambda: "alert 42" in tap.read_text(), lambda: "the alert at the tap")
     target = tmp_path / "doctor.html"
     # Without a name it is the one board that is up.
     done = keyfob(bench, "--timeline", "--html", str(target))
@@ -325,12 +331,12 @@ def test_a_board_that_fails_is_found_by_its_name_and_written_to_a_page(
     assert {one["source"] for one in entries} == {"board", "wire", "broker", "host"}
     assert [one["at"] for one in entries] == sorted(one["at"] for one in entries)
     assert sum(one["mark"] == "failure" for one in entries) == 1
-    at = {one["text"].split()[0]: one["at"] for one in entries if one["source"] == "board"}
-    alert = next(
-        one for one in entries if "bad_certificate" in one["text"] and one["from"] == "board"
-    )
-    # On one clock: the board connects, then sends its alert, then says what it was.
-    assert at["store.loaded"] < alert["at"] < at["error"]
+    alert = next(one for one in entries if one["text"].startswith("alert 42"))
+    assert (alert["source"], alert["from"]) == ("wire", "board")
+    # One clock, though the board has been up for a second and the tap for longer.
+    error = next(one for one in entries if one["mark"] == "failure")
+    apart = datetime.fromisoformat(error["at"][:-1]) - datetime.fromisoformat(alert["at"][:-1])
+    assert abs(apart) < timedelta(seconds=WAIT_S)
 
 
 @needs_browser
@@ -356,8 +362,6 @@ def test_the_page_of_a_board_that_is_well(
 @pytest.mark.mosquitto
 @pytest.mark.slow
 def test_of_two_boards_that_are_up_one_has_to_be_said(bench: FaultBench) -> None:
-    from keyfob_host.virtual import VirtualBoard
-
     second = VirtualBoard.up(bench.home, "virtual-esp32", "kitchen", powered=False)
     try:
         done = keyfob(bench, "--json")
