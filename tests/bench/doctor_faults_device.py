@@ -122,7 +122,7 @@ from apps.sensor_small import run as run_app
 def run(settings):
     gc.collect()
     hoard = []
-    while gc.mem_free() > 4000:
+    while gc.mem_free() > 8000:
         hoard.append(bytearray(200))
     for index in range(0, len(hoard), 2):
         hoard[index] = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from shlex import quote
 
 from keyfob_host.console import Event
@@ -33,6 +34,7 @@ _DAY_S = 86_400
 _TLS_PORT = 8883
 _RECORD_BYTES = 16384  # RFC 8446 section 5.1; mbedTLS takes no longer handshake message
 _AFTER_STORE = ("tls", "x509", "mqtt")  # beginnings of the codes of later rungs
+_WAITS = timedelta(seconds=20)  # longer than any handshake takes, on an ESP8266 too
 _HEAP_SHARE = 8  # of a heap as small as an ESP8266's more is never free in one piece
 _TOO_LONG = ("tls.failed", "tls.broken", "tls.record-overflow", "tls.malformed")
 
@@ -43,6 +45,7 @@ def judge(seen: Sightings) -> Diagnosis | None:
         board_itself(seen)
         or not_verified(seen, trouble(seen))
         or _connection(seen)
+        or _waiting(seen)
         or _standing(seen)
     )
 
@@ -196,6 +199,19 @@ def _by_code(error: Evidence, code: str, lines: tuple[LogLine, ...]) -> Diagnosi
     if len(causes) == 1 or shown:
         return Diagnosis(causes[0], "certain", (error, *shown))
     return Diagnosis(causes[0], "likely", (error,), tuple(causes[1:3]))
+
+
+def _waiting(seen: Sightings) -> Diagnosis | None:
+    """A board that began to connect long ago, and has said nothing since."""
+    board = seen.board
+    last = next((one for one in reversed(board.events) if one["ev"] != "clock.kept"), None)
+    if last is None or last["ev"] != "store.loaded" or board.said_at is None:
+        return None
+    waits = seen.now - board.said_at
+    if waits < _WAITS:
+        return None
+    told = Evidence("board", f"nothing for {waits.seconds} s", seen.now, "", "tls.up, or an error")
+    return Diagnosis("tcp.silent", "likely", (board.evidence(last), told), ("firmware.crash",))
 
 
 # -- a connection that stands, or stood

@@ -46,7 +46,7 @@ def ended_program(seen: Sightings) -> Diagnosis | None:
     error = Evidence("board", " ".join(text[-1].split()) if text else "", at)
     causes = _causes(text)
     found = (
-        _by_wire(seen, error, causes)
+        _by_wire(seen, error)
         or _by_key(seen, error)
         or _by_chain(seen, error, causes)
         or _by_log(seen, error, causes)
@@ -94,10 +94,10 @@ def _causes(text: list[str]) -> list[str]:
         return []
 
 
-def _by_wire(seen: Sightings, error: Evidence, causes: list[str]) -> Diagnosis | None:
+def _by_wire(seen: Sightings, error: Evidence) -> Diagnosis | None:
     """What the tap saw of the attempt, where the exception says no more than that it ended."""
     tap = seen.tap(error.at)
-    if tap is None or not tap["causes"] or not (_IS_VAGUE.search(error.text) or not causes):
+    if tap is None or not tap["causes"] or not _IS_VAGUE.search(error.text):
         return None
     wire = Evidence("wire", tap["meaning"])
     lines = seen.around(error.at)
