@@ -129,11 +129,11 @@ class Bench:
         server.mode, server.offset_s, server.requests = Mode.OK, 0.0, 0
         return server
 
-    def diagnosis(self) -> str:
-        """What the doctor says of board and broker as they are now."""
-        from keyfob_host.hil.bench_doctor import diagnosis_text
+    def diagnosis(self) -> tuple[str, dict[str, object]]:
+        """What the doctor says of board and broker as they are now, in words and as data."""
+        from keyfob_host.hil.bench_doctor import diagnosis
 
-        return diagnosis_text(Home(self._folder), self.board, self.broker)
+        return diagnosis(Home(self._folder), self.board, self.broker)
 
     def _start(self, stack: ExitStack) -> None:
         options = self.options

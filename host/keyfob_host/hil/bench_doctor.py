@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 _MARKS = {"holds": "ok", "broken": "BROKEN", "not seen": "-"}
 
 
-def diagnosis_text(home: Home, board: BenchBoard, broker: BenchBroker) -> str:
-    """The ladder and what is broken in it, bounded as `opinion` is; raises Ctrl-C alone.
+def diagnosis(home: Home, board: BenchBoard, broker: BenchBroker) -> tuple[str, dict[str, object]]:
+    """The ladder and what is broken in it, in words and as data; bounded as `opinion` is.
 
     ``home``: whose ``broker`` folder is the suite's.
     """
     found = opinion(lambda: sightings(home, board, broker))
-    return "\n".join([*_rungs(found), *found.lines(), *_advice(found)])
+    text = "\n".join([*_rungs(found), *found.lines(), *_advice(found)])
+    return text, {key: value for key, value in found.as_dict().items() if key != "fix"}
 
 
 def sightings(home: Home, board: BenchBoard, broker: BenchBroker) -> Sightings:

@@ -27,6 +27,7 @@ _BENCH = pytest.StashKey["Bench"]()
 # For `keyfob_host.hil.run`, which gives the options itself and tells the error itself.
 BENCH_OPTIONS = pytest.StashKey["BenchOptions"]()
 BENCH_ERROR = pytest.StashKey[Exception]()
+DIAGNOSIS = "keyfob_diagnosis"  # of a report: the doctor's, as data
 _ON_THE_BENCH = "keyfob"
 
 
@@ -132,7 +133,9 @@ def pytest_runtest_makereport(
         return report
     report.user_properties.append((_ON_THE_BENCH, ""))
     if report.failed:
-        sections = [("doctor", bench.diagnosis()), *bench.evidence.sections()]
+        text, data = bench.diagnosis()
+        setattr(report, DIAGNOSIS, data)
+        sections = [("doctor", text), *bench.evidence.sections()]
         error = call.excinfo.value if call.excinfo else None
         if hasattr(error, "evidence") and hasattr(error, "fix"):
             sections.insert(0, ("error", _told(error)))

@@ -22,19 +22,23 @@ import pytest
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.hil.bench import BenchOptions
-from keyfob_host.hil.plugin import BENCH_ERROR, BENCH_OPTIONS
+from keyfob_host.hil.plugin import BENCH_ERROR, BENCH_OPTIONS, DIAGNOSIS
 
 _PREFIX, _SUFFIX = "test_", ".py"
 
 
 @dataclass(frozen=True)
 class Story:
-    """One story: its suite, its name as a sentence, and how it ended ("" before it ran)."""
+    """One story: its suite, its name as a sentence, and how it ended ("" before it ran).
+
+    ``diagnosis``: the doctor's of board and broker where it failed, in its ``--json`` shape.
+    """
 
     suite: str
     name: str
     outcome: str = ""
     seconds: float = 0.0
+    diagnosis: dict[str, object] | None = None
 
 
 @dataclass
@@ -56,7 +60,8 @@ class Outcome:
         # A story's report is its call's; one that never got there, or that could not
         # be cleaned up after, has failed or was skipped.
         if report.when == "call" or report.outcome != "passed":
-            self.stories.append(_story(report.nodeid, report.outcome, report.duration))
+            told = getattr(report, DIAGNOSIS, None)
+            self.stories.append(_story(report.nodeid, report.outcome, report.duration, told))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self.bench_error = session.config.stash.get(BENCH_ERROR, None)
@@ -177,10 +182,15 @@ def _judge(status: int, paths: Sequence[Path], expression: str | None) -> None:
     )
 
 
-def _story(nodeid: str, outcome: str = "", seconds: float = 0.0) -> Story:
+def _story(
+    nodeid: str,
+    outcome: str = "",
+    seconds: float = 0.0,
+    diagnosis: dict[str, object] | None = None,
+) -> Story:
     file, _, name = nodeid.partition("::")
     suite = Path(file).name[len(_PREFIX) : -len(_SUFFIX)]
-    return Story(suite, name.removeprefix(_PREFIX).replace("_", " "), outcome, seconds)
+    return Story(suite, name.removeprefix(_PREFIX).replace("_", " "), outcome, seconds, diagnosis)
 
 
 def summary(outcome: Outcome, seconds: float, junit: Path) -> tuple[str, dict[str, Any]]:
