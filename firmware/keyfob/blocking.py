@@ -45,10 +45,6 @@ def _any(value):
 _now_ms = _any(time.ticks_ms)
 
 
-def _is_shaken() -> bool:
-    return True
-
-
 class Message:
     """A received message: ``topic``, ``payload`` (bytes), ``qos``, ``retain``.
 
@@ -70,30 +66,32 @@ class BlockingClient:
     ``clock``: the board's, see `keyfob.clock.Clock`.
     """
 
-    # What `keyfob.connection` and `keyfob.backoff` ask of a client beside the rest.
+    # What `keyfob.connection` asks of a client beside the rest.
     inboxes = ()
     unwanted = ()
     is_asking = False
-    session_present = False
-    session = stream = tx = failure = _shake = _any(None)
-    attempts = quick_ends = 0
-    blocked = 0  # how far a write reaches that would block
-    _at = 0  # bytes of the buffer that are written
-    single = ""  # a topic of which one message waits at most: others go, acknowledged
-    _taken: Message | None = None
-    _answer = 0  # reason code of the last SUBACK or UNSUBACK
+    draw = staticmethod(os.urandom)  # see `keyfob.client.Client.draw`
 
     def __init__(self, config: dict) -> None:
+        # All attributes, as early as can be: the dictionary that they are in moves when there
+        # is another one, and what lies in the middle of the heap later breaks it up.
         self.config = config
+        self.session_present = False
+        self.session = self.stream = self.tx = self.failure = self._shake = _any(None)
+        self.attempts = self.quick_ends = 0
+        self.blocked = 0  # how far a write reaches that would block
+        self._blocked_ms = 0  # since when
+        self._at = 0  # bytes of the buffer that are written
+        self._ticked_ms = 0
+        self.single = ""  # a topic of which one message waits at most: others go, acknowledged
+        self._taken: Message | None = None
+        self._messages: list[Message] = []
         self.status_topic = "devices/%s/status" % config["device_id"]
         self.will = (self.status_topic, b"offline", 1, True)
         self.uplink = Uplink(config)
         self.clock = self.uplink.clock
         self.version = config["broker"].get("version", 4)
         self.kept = SessionState()
-        self.draw = os.urandom
-        self._messages: list[Message] = []
-        self._ticked_ms = 0
 
     def run_once(self, program) -> bool:
         """Connect and call ``program(client)``; True when that returned. A failure is an
@@ -107,9 +105,9 @@ class BlockingClient:
             # As `connect` does it, but with two calls fewer below a handshake: the
             # ESP8266's stack holds 19, and a chain is judged in 12.
             self._open()
-            while not self._shake():
+            while self._shake and not self._shake():
                 time.sleep_ms(self.stream.pause_ms)
-            self._establish()
+            self._establish(False)
             up_ms = _now_ms()
             program(self)
             return True
@@ -141,26 +139,27 @@ class BlockingClient:
         and of the broker (mqtt.not-authorized, …), mqtt.no-connack."""
         try:
             self._open()
-            while not self._shake():
+            while self._shake and not self._shake():
                 time.sleep_ms(self.stream.pause_ms)
             self._establish(clean)
         except BaseException:
-            self.close()
+            self.drop_connection()
             raise
         return self.session_present
 
     def _open(self) -> None:
-        """A stream to the broker; hands are shaken with `_shake`."""
-        self.close()
+        """A stream to the broker; hands are shaken with `_shake`, if there is one."""
+        self.drop_connection()
         self.failure = None
         drop("mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.publish", "mqtt.acks")
         is_flat = self.config["tls"]["engine"] == "keyfob"
         self.stream = run(self.uplink.open(is_flat))
-        self._shake = self.stream.shake if is_flat else _is_shaken
+        if is_flat:
+            self._shake = self.stream.shake
 
-    def _establish(self, clean: bool = False) -> None:
+    def _establish(self, clean: bool) -> None:
         """MQTT over the stream whose hands are shaken."""
-        if self._shake is not _is_shaken:
+        if self._shake:
             self.uplink.tell(self.stream)
         from keyfob.connection import establish
 
@@ -175,11 +174,14 @@ class BlockingClient:
 
         check_topic(topic)
         outgoing = Outgoing(topic, payload, qos, retain)
-        self._live_stream()
+        self._flush()
         # What the last connection left comes first, or one after the other would leave more.
-        self._wait(lambda: not qos or len(self.session.inflight) < self.session.window)
+        while qos and len(self.session.inflight) >= self.session.window:
+            self._turn(_TICK_MS)
         self.session.publish(_now_ms(), outgoing)
-        self._wait(lambda: not qos or outgoing.is_done)
+        self._flush()
+        while qos and not outgoing.is_done:
+            self._turn(_TICK_MS)
         if outgoing.code >= 128:
             from keyfob.mqtt.reasons import refusal
 
@@ -187,96 +189,73 @@ class BlockingClient:
 
     def subscribe(self, topic_filter: str, qos: int = 1) -> None:
         """Returns when the broker agreed. Errors: mqtt.bad-topic, mqtt.subscribe-refused."""
-        self._ask(topic_filter, qos)
-
-    def unsubscribe(self, topic_filter: str) -> None:
-        """Returns when the broker agreed."""
-        self._ask(topic_filter, -1)
-
-    def _ask(self, topic_filter: str, options: int) -> None:
         from keyfob.mqtt import subscribe
 
         subscribe.check_filter(topic_filter)
-        self._live_stream()
-        self._answer = -1
-        subscribe.subscribe(self.session, _now_ms(), topic_filter, options)
-        self._wait(lambda: self._answer >= 0)
+        self._flush()
+        asked = subscribe.subscribe(self.session, _now_ms(), topic_filter, qos)
+        self._flush()
+        while not asked.is_done:
+            self._turn(_TICK_MS)
+        subscribe.check_granted(topic_filter, asked.code)
+        del subscribe
         self._settle()
-        if self._answer >= 128:
-            detail = "%s: code %d" % (topic_filter, self._answer)
-            raise KeyfobError("mqtt.subscribe-refused", detail)
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        """Returns when the broker agreed."""
+        self.subscribe(topic_filter, -1)
 
     def _settle(self) -> None:
         """What only that took can go; of 5.0 it is needed all the time."""
         if self.version == 4:
-            drop("connection", "mqtt.connect", "mqtt.subscribe")
+            drop("connection", "mqtt.subscribe")
 
     def receive(self, limit_ms: int):
         """The next message, or None after ``limit_ms``; the one before is acknowledged."""
+        started_ms = _now_ms()
         self._acknowledge()
-        self._wait(lambda: self._messages, limit_ms)
-        if self._messages:
-            self._taken = self._messages.pop(0)
+        self._flush()
+        while not self._messages:
+            left_ms = limit_ms - since(started_ms, _now_ms())
+            if left_ms < 0:
+                return None
+            self._turn(min(left_ms, _TICK_MS))
+        self._taken = self._messages.pop(0)
         return self._taken
 
     def _acknowledge(self) -> None:
         taken, self._taken = self._taken, None
         if taken and taken.receipt:
-            if self.session:
-                self.session.handled(taken.receipt)
-            else:
-                self.kept.handled(taken.receipt, [])  # the broker sends it again
+            self.kept.handled(taken.receipt)
 
     def disconnect(self) -> None:
         """Acknowledge what was received, say goodbye, close."""
         from keyfob.connection import leave
 
-        self._live_stream()
         self._acknowledge()
         self._flush()  # behind DISCONNECT nobody reads it
         leave(self)
         self._flush()
-        self.close()
-
-    def close(self) -> None:
-        """Close without a word."""
         self.drop_connection()
 
     def drop_connection(self) -> None:
-        """As `close`; for `keyfob.backoff`."""
+        """Close without a word."""
         if self.stream:
             self.stream.close()
             self.stream = None
         if self.session:
-            self.session.reset()
+            self.session.reset(0, 0)
         self.session = self.tx = self._shake = None
         self._at = self.blocked = 0
         gc.collect()
 
+    close = drop_connection
+
     # -- bytes -----------------------------------------------------------------------------
 
-    def _wait(self, is_over, limit_ms: int = 0) -> None:
-        """Read and keep alive until ``is_over()``, or for ``limit_ms``."""
-        started_ms = _now_ms()
-        self._flush()
-        while not is_over():
-            left_ms = _TICK_MS
-            if limit_ms:
-                left_ms = min(left_ms, limit_ms - since(started_ms, _now_ms()))
-                if left_ms <= 0:
-                    return
-            self._read(left_ms)
-            now_ms = _now_ms()
-            if since(self._ticked_ms, now_ms) >= _TICK_MS:
-                self._ticked_ms = now_ms
-                self.uplink.check_up()
-                self.clock.keep()
-            self.session.tick(now_ms)
-            self._flush()
-
-    def _read(self, limit_ms: int) -> None:
-        stream = self._live_stream()
-        state = self.session
+    def _turn(self, limit_ms: int) -> None:
+        """Read what comes, waiting so long for it at most; keep alive, and write."""
+        state, stream = self.session, self.stream
         count = stream.read_now(state.room())
         if not count and stream.poll(limit_ms):
             count = stream.read_now(state.room())
@@ -285,66 +264,66 @@ class BlockingClient:
         while event:
             self._handle(event)
             event = state.next_event()
+        now_ms = _now_ms()
+        if since(self._ticked_ms, now_ms) >= _TICK_MS:
+            self._ticked_ms = now_ms
+            self.uplink.check_up()
+            self.clock.keep()
+        state.tick(now_ms)
+        self._flush()
 
     def _handle(self, event: int) -> None:
         state = self.session
         if event == _PUBLISH:
-            if state.topic == self.single and self._holds(state.topic):
-                if state.receipt:
-                    state.handled(state.receipt)
-                return
+            is_taken = False
+            for message in self._messages:
+                is_taken = is_taken or state.topic == self.single == message.topic
             # Of QoS 1 and 2 the broker sends no more than it may before it is answered.
             is_full = not state.qos and len(self._messages) >= self.config["limits"]["inbox"]
-            if not (state.left or is_full):
+            if not (state.left or is_full or is_taken):
                 self._messages.append(Message(state))
                 return
-            from keyfob.events import emit_error
+            if not is_taken:
+                from keyfob.events import emit_error
+                from keyfob.mqtt.violations import skipped
 
-            code = "mqtt.inbox-full" if is_full else "mqtt.too-large"
-            emit_error(KeyfobError(code, "%d bytes of %s" % (state.size, state.topic)))
+                emit_error(skipped(state, is_full))
             if state.receipt:
-                state.handled(state.receipt)
-        elif event == _PUBACK:
+                self.kept.handled(state.receipt)
+        elif event in (_PUBACK, _SUBACK, _UNSUBACK):
             self.finish(state.outgoing)
-        elif event in (_SUBACK, _UNSUBACK):
-            self._answer = state.code
-
-    def _holds(self, topic: str) -> bool:
-        return any(message.topic == topic for message in self._messages)
 
     def finish(self, outgoing: Outgoing) -> None:
         """The broker has it, or never will."""
         outgoing.is_done = True
 
     def flush_now(self) -> bool:
-        """Write without waiting what there is; True if nothing is left."""
-        state, stream = self.session, self._live_stream()
+        """Write without waiting what there is; True if nothing is left. Errors:
+        mqtt.not-connected, tls.write-timeout, and why the connection ended."""
+        state, stream = self.session, self.stream
+        if not stream:
+            raise KeyfobError("mqtt.not-connected", "connect first")
+        end = self.blocked
         while True:
-            end = self.blocked or state.pack()
-            if self._at == end:
+            end = end or state.pack()
+            if not end:
                 return True
             count = stream.write_now(self.tx[self._at : end])
-            self.blocked = end
             if not count:
+                if not self.blocked:
+                    self.blocked, self._blocked_ms = end, _now_ms()
+                elif since(self._blocked_ms, _now_ms()) > _WRITE_LIMIT_MS:
+                    raise KeyfobError("tls.write-timeout", "%d of %d bytes" % (self._at, end))
                 return False
             self._at += count
             if self._at == end:
                 state.sent(end)
-                self._at = self.blocked = 0
+                self._at = self.blocked = end = 0
 
     async def flush(self) -> None:
         """Write everything, waiting if need be; for `keyfob.connection`."""
         self._flush()
 
     def _flush(self) -> None:
-        started_ms = _now_ms()
         while not self.flush_now():
-            if since(started_ms, _now_ms()) > _WRITE_LIMIT_MS:
-                detail = "%d of %d bytes" % (self._at, self.blocked)
-                raise KeyfobError("tls.write-timeout", detail)
             time.sleep_ms(_POLL_MS)
-
-    def _live_stream(self):
-        if not self.stream:
-            raise KeyfobError("mqtt.not-connected", "connect first")
-        return self.stream

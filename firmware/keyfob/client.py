@@ -27,7 +27,7 @@ from micropython import const
 
 from keyfob import drop
 from keyfob.errors import KeyfobError
-from keyfob.inbox import Inbox, Message
+from keyfob.inbox import Inbox, Message, matches
 from keyfob.mqtt.state import Outgoing, SessionState, since
 from keyfob.uplink import Uplink
 
@@ -170,7 +170,7 @@ class Client:
             if end:
                 if not self._is_acknowledged(state, end):
                     outgoing = Outgoing(topic, payload, 1, False)
-                    outgoing.packet_id = state.last_id
+                    outgoing.packet_id = state.kept.last_id
                     outgoing.awaits = _PUBACK
                     outgoing.sent_ms = now_ms
                     state.inflight.append(outgoing)
@@ -287,7 +287,7 @@ class Client:
             if (
                 self._is_up
                 and not self.is_streaming
-                and state.tx_end + need <= state.tx_bytes
+                and state.tx_end + need <= len(self.tx)
                 and (not outgoing.qos or len(state.inflight) < state.window)
             ):
                 break
@@ -332,7 +332,7 @@ class Client:
                 rx = state.rx
                 count = stream.read_now(rx)
                 packet_id = rx[2] << 8 | rx[3]
-                if count == 4 and rx[0] == 64 and rx[1] == 2 and packet_id == state.last_id:
+                if count == 4 and rx[0] == 64 and rx[1] == 2 and packet_id == self.kept.last_id:
                     return True
                 state.received(count or 0)
         except KeyfobError as error:
@@ -448,7 +448,7 @@ class Client:
         # Those of 5.0 are needed all the time.
         if not (self._is_up and self.is_asking) and (self.version == 4 or not self.session):
             drop(
-                "connection", "subscription", "backoff", "mqtt.connect", "mqtt.subscribe",
+                "connection", "subscription", "backoff", "mqtt.subscribe",
                 "mqtt.acks",
             )  # fmt: skip
 
@@ -595,8 +595,6 @@ class Client:
     def _deliver(self, state) -> None:
         topic, receipt = state.topic, state.receipt
         if topic != self._route_topic:
-            from keyfob.mqtt.publish import matches
-
             self._route = []
             for inbox in self.inboxes:
                 if matches(inbox.topic_filter, topic):
@@ -613,7 +611,7 @@ class Client:
             for inbox in self._route:
                 inbox.put(message)
         if receipt and not message.holders:
-            state.handled(receipt)
+            self.kept.handled(receipt)
 
     def forget_route(self) -> None:
         """The inboxes changed."""
@@ -626,10 +624,7 @@ class Client:
             message.is_skipped = True
             self.resume()
         if message.receipt:
-            if self.session:
-                self.session.handled(message.receipt)
-            else:
-                self.kept.handled(message.receipt, [])  # the broker sends it again
+            self.kept.handled(message.receipt)
             if self._is_up:
                 self.flush_soon()
 
@@ -654,5 +649,5 @@ class Client:
             self.stream = None
         self.tx = _NO_VIEW
         if self.session:
-            self.session.reset()
+            self.session.reset(0, 0)
             self.session = None

@@ -6,6 +6,24 @@ from keyfob.errors import KeyfobError
 from keyfob.events import emit_error
 
 
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether ``topic`` is of ``topic_filter``, section 4.7. ``$SYS`` is not of ``#``."""
+    if topic_filter == topic:
+        return True
+    wanted = topic_filter.split("/")
+    if wanted[0] == "$share":
+        del wanted[:2]
+    levels = topic.split("/")
+    if topic[0] == "$" and wanted[0] in ("+", "#"):
+        return False
+    for index, want in enumerate(wanted):
+        if want == "#":
+            return True
+        if index >= len(levels) or want not in ("+", levels[index]):
+            return False
+    return len(wanted) == len(levels)
+
+
 class Message:
     """A received message: ``topic``, ``payload`` (bytes), ``qos``, ``retain``.
 

@@ -83,11 +83,11 @@ def ask(client) -> None:
             if not (inbox.is_granted or inbox.packet_id):
                 inbox.packet_id = subscribing.subscribe(
                     state, now_ms(), inbox.topic_filter, inbox.options, inbox.properties
-                )
+                ).packet_id
         for index, wanted in enumerate(client.unwanted):
             if isinstance(wanted, str):
-                packet_id = subscribing.subscribe(state, now_ms(), wanted, -1)
-                client.unwanted[index] = (packet_id, wanted)
+                asked = subscribing.subscribe(state, now_ms(), wanted, -1)
+                client.unwanted[index] = (asked.packet_id, wanted)
     except KeyfobError:
         return  # no connection, or no room in the buffer: asked again
     if state.tx_end:
@@ -97,17 +97,18 @@ def ask(client) -> None:
 
 def answered(client, event: int) -> None:
     """A SUBACK or UNSUBACK came."""
-    state = client.session
+    asked = client.session.outgoing
     if event == _UNSUBACK:
-        client.unwanted = [one for one in client.unwanted if one[0] != state.packet_id]
+        client.unwanted = [one for one in client.unwanted if one[0] != asked.packet_id]
     is_asking = bool(client.unwanted)
     for inbox in client.inboxes:
-        if inbox.packet_id == state.packet_id:
+        if inbox.packet_id == asked.packet_id:
             inbox.packet_id = 0
             inbox.is_granted = True  # or refused: not asked again on this connection
-            if state.code >= 128:
-                detail = "%s: code %d" % (inbox.topic_filter, state.code)
-                emit_error(KeyfobError("mqtt.subscribe-refused", detail))
+            try:
+                subscribing.check_granted(inbox.topic_filter, asked.code)
+            except KeyfobError as error:
+                emit_error(error)
         is_asking = is_asking or not inbox.is_granted
     client.is_asking = is_asking
     client.settle()

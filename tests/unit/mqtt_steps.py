@@ -19,10 +19,8 @@ def facts(made, event):
     if event == PUBLISH:
         receipt = made.receipt and made.receipt[0]
         return PUBLISH, made.topic, bytes(made.payload), made.qos, made.retain, receipt
-    if event in (PUBACK, PUBREC):
-        return event, made.outgoing.packet_id, made.code
-    if event in (SUBACK, UNSUBACK):
-        return event, made.packet_id, made.code
+    if event in (PUBACK, PUBREC, SUBACK, UNSUBACK):
+        return event, made.outgoing.packet_id, made.outgoing.code
     if event == PART:
         return event, bytes(made.payload)
     return (event,)
@@ -71,7 +69,7 @@ def publish(made, qos=1, topic="a", payload=b"x", now_ms=0):
 
 
 def handle(made):
-    made.handled(made.receipt)
+    made.kept.handled(made.receipt)
 
 
 SEEDS = (

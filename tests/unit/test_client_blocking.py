@@ -108,11 +108,11 @@ def test_time_limits_hold():
         steps[0] += 1000
         return steps[0]
 
-    plenty, keyfob.plenty_bytes = keyfob.plenty_bytes, 0  # so that no module is dropped
-    from keyfob import connection
+    plenty, keyfob.plenty_bytes = keyfob.plenty_bytes, -1  # so that no module is dropped
+    from keyfob import connection, resuming
 
     kept = keyfob.blocking._now_ms, connection.now_ms
-    keyfob.blocking._now_ms = connection.now_ms = fast_ms
+    keyfob.blocking._now_ms = connection.now_ms = resuming.now_ms = fast_ms
     try:
         assert code_of(client.publish, "a", b"x") == "tls.write-timeout"
         silent = Link()
@@ -122,6 +122,7 @@ def test_time_limits_hold():
         assert code_of(client.publish, "a", b"x") == "mqtt.no-pingresp"
     finally:
         keyfob.blocking._now_ms, connection.now_ms = kept
+        resuming.now_ms = connection.now_ms
         keyfob.plenty_bytes = plenty
 
 

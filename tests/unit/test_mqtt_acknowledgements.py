@@ -21,23 +21,23 @@ from mqtt_steps import (
     taken,
 )
 
-from keyfob.mqtt import connect, subscribe
+from keyfob.mqtt import connack, subscribe
 
 
 def test_identifiers_are_never_0_and_never_one_in_use():
     made = opened(window=8)
     assert [publish(made).packet_id for _ in range(3)] == [1, 2, 3]
-    made.last_id = 0xFEFE
+    made.kept.last_id = 0xFEFE
     assert [publish(made).packet_id for _ in range(3)] == [
         0xFEFF,
         4,
         5,
     ]  # those above are the outbox's
     feed(made, b"\x40\x02\x00\x02")
-    made.last_id = 0xFEFF
-    assert subscribe.subscribe(made, 0, "a", 1) == 2
-    made.last_id = 1
-    assert subscribe.subscribe(made, 0, "a", 1) == 6
+    made.kept.last_id = 0xFEFF
+    assert subscribe.subscribe(made, 0, "a", 1).packet_id == 2
+    made.kept.last_id = 1
+    assert subscribe.subscribe(made, 0, "a", 1).packet_id == 6
 
 
 def test_no_identifier_left_is_an_error():
@@ -48,7 +48,7 @@ def test_no_identifier_left_is_an_error():
 
         @property
         def packet_id(self):
-            return made.last_id
+            return made.kept.last_id
 
     made.inflight.append(Taken())
     assert code_of(made.take_id) == "mqtt.no-identifier"
@@ -92,9 +92,9 @@ def test_publishes_are_sent_again_in_their_order_with_dup_and_their_identifiers(
     taken(made)
     start(made, PRESENT)
     assert made.inflight == [first, second]
-    assert [connect.resend(made, 9, outgoing) for outgoing in (first, second)] == [True, True]
+    assert [connack.resend(made, 9, outgoing) for outgoing in (first, second)] == [True, True]
     assert taken(made) == b"\x3a\x06\x00\x01a\x00\x01x" + b"\x3c\x06\x00\x01b\x00\x02x"
-    made.last_id = 0
+    made.kept.last_id = 0
     assert publish(made).packet_id == 3
 
 
@@ -115,10 +115,10 @@ def test_after_pubrec_only_pubrel_is_sent_again_and_never_the_message():
     outgoing = publish(made, 2)
     feed(made, b"\x50\x02\x00\x01")
     start(made, PRESENT)
-    assert connect.resend(made, 0, outgoing)
+    assert connack.resend(made, 0, outgoing)
     assert taken(made) == b"\x62\x02\x00\x01"
     start(made, CONNACK)  # the broker forgot: it had the message, so it is complete
-    assert not connect.resend(made, 0, outgoing)
+    assert not connack.resend(made, 0, outgoing)
     assert taken(made) == b"" and made.inflight == []
 
 
@@ -143,7 +143,7 @@ def test_acknowledgements_go_out_in_the_order_of_the_messages():
     feed(made, b"\x32\x05\x00\x01a\x00\x0b")
     handle(made)
     assert taken(made) == b""
-    made.handled(first)
+    made.kept.handled(first)
     assert taken(made) == b"\x40\x02\x00\x0a\x40\x02\x00\x0b"
 
 
@@ -154,7 +154,7 @@ def test_a_received_qos_2_message_is_one_event_until_its_pubrel():
     again = b"\x3c" + EXACTLY_ONCE[1:]
     start(made, PRESENT)
     assert feed(made, again) == [] and taken(made) == b""  # it is being handled still
-    made.handled(receipt)
+    made.kept.handled(receipt)
     assert taken(made) == b"\x50\x02\x00\x0a"
     start(made, PRESENT)
     assert feed(made, again) == []
@@ -171,7 +171,7 @@ def test_a_duplicate_of_a_message_that_is_being_handled_is_no_event():
     receipt = made.receipt
     start(made, PRESENT)
     assert feed(made, b"\x3a" + MESSAGE[1:]) == []
-    made.handled(receipt)
+    made.kept.handled(receipt)
     assert taken(made) == b"\x40\x02\x00\x0a"
 
 
@@ -180,7 +180,7 @@ def test_a_new_session_owes_nothing():
     feed(made, EXACTLY_ONCE)
     old = made.receipt
     start(made, CONNACK)
-    made.handled(old)
+    made.kept.handled(old)
     assert taken(made) == b""
     assert len(feed(made, EXACTLY_ONCE)) == 1
 

@@ -6,6 +6,7 @@ by hand after its sections; none comes from our own encoder.
 
 from device_support import code_of
 
+from keyfob.inbox import matches
 from keyfob.mqtt import connect, properties, subscribe
 from keyfob.mqtt import publish as wire
 
@@ -189,7 +190,7 @@ MATCHES = (
 
 def test_filters_match_as_in_section_4_7():
     for topic_filter, topic, want in MATCHES:
-        assert wire.matches(topic_filter, topic) == want, (topic_filter, topic)
+        assert matches(topic_filter, topic) == want, (topic_filter, topic)
 
 
 def test_text_is_utf_8_without_nul():

@@ -22,7 +22,7 @@ from mqtt_steps import (
     taken,
 )
 
-from keyfob.mqtt import connect, subscribe
+from keyfob.mqtt import connack, connect, subscribe
 from keyfob.mqtt.session import Session
 
 
@@ -167,10 +167,10 @@ def test_there_is_always_room_after_the_last_event():
 
 def test_disconnect_ends_the_session():
     made = opened()
-    connect.disconnect(made)
+    connack.disconnect(made)
     assert taken(made) == b"\xe0\x00"
     assert not made.tick(60_000)
-    assert code_of(connect.disconnect, made) == "mqtt.not-connected"
+    assert code_of(connack.disconnect, made) == "mqtt.not-connected"
 
 
 def test_a_thousand_mutated_packets_raise_nothing_but_our_own_error():

@@ -1,7 +1,7 @@
 """MQTT 3.1.1 and 5.0 without I/O: `state` is what survives connections, `session` the
 engine of one, `publish` the wire format of what it carries all the time.
 
-Imported when they are needed: `connect`, `subscribe`, `acks` (QoS 2), `violations` and
+Imported when they are needed: `connect`, `connack`, `subscribe`, `acks` (QoS 2), `violations` and
 `reasons` (what is wrong, by name), `session5` and `properties` (what only 5.0 needs).
 
 The surface that stands on it:
@@ -23,17 +23,3 @@ The stream that a client takes (`keyfob.stream.connect`) has
     is readable, waiting so long at most; ``await readable()``: return when it may be.
     ``facts()``: TLS version, cipher suite; ``close()``.
 """
-
-
-def make_session(config: dict, version: int, kept):
-    """A `session.Session` of that protocol version (4 or 5), with the state that was
-    ``kept`` (a `state.SessionState`)."""
-    limits = config["limits"]
-    how = (limits["rx_bytes"], limits["tx_bytes"], limits["inflight"], kept)
-    if version == 5:
-        from keyfob.mqtt.session5 import Session5
-
-        return Session5(*how, config)
-    from keyfob.mqtt.session import Session
-
-    return Session(*how)

@@ -24,8 +24,8 @@ def read_ack(session, at: int, end: int) -> int:
         raise malformed("identifier %d, packet type %d, length" % (packet_id, kind), end - at)
     code = session.read_code(at + 2, end) if session.version > 4 else 0
     if kind == _PUBREL:
-        if packet_id in session.held:
-            session.held.remove(packet_id)
+        if packet_id in session.kept.held:
+            session.kept.held.remove(packet_id)
         session.replies.append(0x700000 | packet_id)
         return -1
     for outgoing in session.inflight:
@@ -45,7 +45,7 @@ def read_ack(session, at: int, end: int) -> int:
         detail = "packet type %d for identifier %d" % (kind, packet_id)
         raise KeyfobError("mqtt.unexpected", detail)
     session.outgoing = outgoing
-    session.code = code
+    outgoing.code = code
     outgoing.awaits = _PUBCOMP
     outgoing.payload = None  # never sent again
     session.replies.append(0x620000 | packet_id)
@@ -54,10 +54,10 @@ def read_ack(session, at: int, end: int) -> int:
 
 def is_held(session, packet_id: int) -> bool:
     """Whether a PUBLISH of QoS 2 came before; otherwise it is held from now on."""
-    if packet_id in session.held:
+    if packet_id in session.kept.held:
         session.replies.append(0x500000 | packet_id)
         return True
-    if len(session.held) >= _MOST_HELD:
+    if len(session.kept.held) >= _MOST_HELD:
         raise KeyfobError("mqtt.unexpected", "%d messages of QoS 2" % _MOST_HELD)
-    session.held.append(packet_id)
+    session.kept.held.append(packet_id)
     return False

@@ -1,20 +1,15 @@
-"""Setting a connection up: CONNECT, CONNACK, redelivery; and its end, DISCONNECT.
+"""How a connection begins: CONNECT. MQTT 3.1.1 and 5.0, section 3.1.
 
-MQTT 3.1.1 and 5.0, sections 3.1, 3.2, 3.14 and 4.4. Imported for that. The functions work
-on a `session.Session` and put one packet into its `tx`. ``properties`` is a block of 5.0
-with its length (`keyfob.mqtt.properties.encode`), empty bytes for 3.1.1.
+Imported for that; `connack` is what comes then. ``properties`` is a block of 5.0 with its
+length (`keyfob.mqtt.properties.encode`), empty bytes for 3.1.1.
 """
 
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.mqtt.publish import check_topic, malformed, put_header
-from keyfob.mqtt.state import Outgoing
+from keyfob.mqtt.publish import check_topic, put_header
 
-_CONNACK = const(2)
-_PUBCOMP = const(7)
 _WAITS_FOR_CONNACK = const(1)
-_OPEN = const(2)
 
 
 def connect(
@@ -27,10 +22,10 @@ def connect(
     username: str = "",
     password: str = "",
 ) -> None:
-    """Start a new connection. ``will``: (topic, payload bytes, qos, retain), and in 5.0
-    perhaps a dict of properties; or None. Event: CONNACK. Errors: mqtt.too-large,
-    mqtt.bad-topic, mqtt.bad-property."""
-    session.begin()
+    """Put it into the `tx` of a `session.Session`. ``will``: (topic, payload bytes, qos,
+    retain), and in 5.0 perhaps a dict of properties; or None. Event: CONNACK. Errors:
+    mqtt.too-large, mqtt.bad-topic, mqtt.bad-property."""
+    session.reset(*session.sizes)
     session.asked.clear()
     session.keepalive_ms = keepalive_s * 1000
     session.sent_ms = now_ms
@@ -44,59 +39,6 @@ def connect(
         session.version, properties, of_will,
     )  # fmt: skip
     session.state = _WAITS_FOR_CONNACK
-
-
-def read_connack(session, at: int, end: int) -> int:
-    """The event; `session.Session.session_present`. Errors: the refusal's."""
-    if session.version > 4:
-        is_present = session.read_connack(at, end)
-    else:
-        is_present = read_flags(session.rx, at, end)
-    session.session_present = is_present
-    session.state = _OPEN
-    if not is_present:
-        session.receipts.clear()
-        session.held.clear()
-    return _CONNACK
-
-
-def read_flags(rx, at: int, end: int) -> bool:
-    """The CONNACK of 3.1.1: whether the broker kept the session. Errors: the refusal's."""
-    if end - at != 2:
-        raise malformed("CONNACK of length", end - at)
-    flags, code = rx[at], rx[at + 1]
-    if flags > 1 or (flags and code) or code > 5:
-        raise malformed("CONNACK %d with return code" % flags, code)
-    if code:
-        # Section 3.2.2.3: the names are those of 5.0, where most are the same.
-        from keyfob.mqtt import reasons
-
-        raise reasons.returned(code)
-    return flags == 1
-
-
-def resend(session, now_ms: int, outgoing: Outgoing) -> bool:
-    """After a CONNACK, one of `inflight` in its order: PUBLISH again, or PUBREL.
-
-    False if there is nothing to send, as a new session of the broker's knows
-    nothing of a message that the old one had taken: it is complete.
-    """
-    if outgoing.awaits != _PUBCOMP:
-        session.publish(now_ms, outgoing)
-    elif session.session_present:
-        outgoing.sent_ms = now_ms
-        session.replies.append(0x620000 | outgoing.packet_id)
-    else:
-        session.inflight.remove(outgoing)
-        return False
-    return True
-
-
-def disconnect(session) -> None:
-    """The broker drops the will. Nothing can follow but `connect`."""
-    session.check_open()
-    session.tx_end = put_header(session.tx, session.tx_end, 0xE0, 0)
-    session.state = 0
 
 
 def put_connect(

@@ -1,7 +1,7 @@
 """MQTT on the wire, as far as every connection needs it all the time: PUBLISH.
 
-OASIS MQTT 3.1.1 and 5.0, sections 2 and 3.3. The other packets are in `packets`. The
-`put_*` functions write one packet at ``buffer[at]`` and return the offset behind it; a
+OASIS MQTT 3.1.1 and 5.0, sections 2 and 3.3. The other packets are in modules of their own.
+The `put_*` functions write one packet at ``buffer[at]`` and return the offset behind it; a
 packet that does not fit is mqtt.too-large, and nothing of it was written.
 """
 
@@ -90,24 +90,6 @@ def read_remaining_length(buffer, at: int, end: int) -> tuple:
 def malformed(what: str, seen: int) -> KeyfobError:
     """The error for a packet that section 4.8 says to close the connection for."""
     return KeyfobError("mqtt.malformed", "%s: %d" % (what, seen))
-
-
-def matches(topic_filter: str, topic: str) -> bool:
-    """Whether ``topic`` is of ``topic_filter``, section 4.7. ``$SYS`` is not of ``#``."""
-    if topic_filter == topic:
-        return True
-    wanted = topic_filter.split("/")
-    if wanted[0] == "$share":
-        del wanted[:2]
-    levels = topic.split("/")
-    if topic[0] == "$" and wanted[0] in ("+", "#"):
-        return False
-    for index, want in enumerate(wanted):
-        if want == "#":
-            return True
-        if index >= len(levels) or want not in ("+", levels[index]):
-            return False
-    return len(wanted) == len(levels)
 
 
 def check_topic(topic: str) -> None:

@@ -6,7 +6,7 @@ its way in both directions, and which time limits have passed (time comes in as
 PUBLISH with its acknowledgements, and keeping alive. Imported when they are needed:
 `connect`, `subscribe`, `acks` (QoS 2, and what is unusual), `violations` (what is wrong
 with a packet), `session5` (MQTT 5.0). After an error it stays failed until
-`connect.connect`.
+`connect.connect`. A method takes 60 bytes of heap, where this comes from flash too.
 
 What survives reconnects is in `state`; the CONNACK says whether the broker kept its half.
 
@@ -41,52 +41,47 @@ class Session:
     ``rx_bytes``, ``tx_bytes``: sizes of the two buffers, which are there while there is a
     connection. ``window``: how many messages may be unacknowledged at once. ``kept``: the
     state of the session so far.
+
+    All attributes are there from the beginning: another one would move the dictionary of
+    300 bytes that they are in.
     """
 
     version = 4
-    session_present = False
     properties = None  # of the last packet that can have any: a dict, in 5.0
-    keepalive_ms = 0
-    topic = ""  # of the last PUBLISH
 
     def __init__(self, rx_bytes: int, tx_bytes: int, window: int = 4, kept=None) -> None:
-        self.rx_bytes = rx_bytes
-        self.tx_bytes = tx_bytes
+        self.sizes = rx_bytes, tx_bytes
         self.kept = kept = kept or SessionState()
         self.inflight: list[Outgoing] = kept.inflight
+        self.replies: list[int] = kept.replies
         self.asked: list[Outgoing] = []  # SUBSCRIBE and UNSUBSCRIBE without an answer
-        self.most_inflight = window
-        self.receipts: list[list] = kept.receipts
-        self.held: list[int] = kept.held
-        self.last_id = kept.last_id
-        self.reset()
+        self.window = window
+        self.keepalive_ms = 0
+        self.session_present = False
+        self.outgoing: Outgoing | None = None
+        # Of the last PUBLISH.
+        self.topic = ""
+        self.payload: bytes | memoryview = b""
+        self.size = self.qos = 0
+        self.retain = False
+        self.receipt: list | None = None
+        self.reset(0, 0)
 
-    def reset(self) -> None:
-        """Forget what belongs to one connection, its buffers too."""
-        self.kept.last_id = self.last_id
+    def reset(self, rx_bytes: int, tx_bytes: int) -> None:
+        """Forget what belongs to one connection; buffers for the next one, if any."""
         self.state = 0
-        self.tx = self._rx = bytearray(0)
+        self.tx = bytearray(tx_bytes)
+        self._rx = bytearray(rx_bytes)
         self.rx = memoryview(self._rx)
         self.start = self._end = 0  # of the bytes in `rx` that wait
         self.left = 0  # bytes of a PUBLISH that comes in pieces
         self._left_before = 0  # when `tick` was called last
         self.tx_end = 0  # bytes of `tx` that are packets
-        self.replies: list[int] = []  # first byte << 16 | packet identifier
-        self.sent_ms = self._ping_ms = 0
-        self._ping_is_out = False
+        self.replies.clear()
+        self.sent_ms = 0
+        self._ping_ms: int | None = None  # when the PINGREQ without an answer was put
         self._name: bytearray | None = None  # topic of the last PUBLISH, its length in front
-        # What is between the fixed header and the payload of most messages of QoS 0: the
-        # topic of the one before, and in 5.0 no properties.
-        self._usual: bytes | bytearray | None = None
-        self.window = self.most_inflight
         self.again: tuple | None = None  # see `publish_again`
-
-    def begin(self) -> None:
-        """A connection begins; what the one before put into the buffers is forgotten."""
-        self.reset()
-        self.tx = bytearray(self.tx_bytes)
-        self._rx = bytearray(self.rx_bytes)
-        self.rx = memoryview(self._rx)
 
     # -- sending -------------------------------------------------------------------------
 
@@ -111,7 +106,7 @@ class Session:
             payload = None
         topic, block = outgoing.topic, b""
         if self.version > 4:
-            topic, block = self.head_of(outgoing, size)
+            topic, block = self.head_of(outgoing, size)  # type: ignore[attr-defined]
         at = self.tx_end
         self.tx_end = put_publish(
             self.tx, at, first, topic, outgoing.packet_id, block, payload, size
@@ -128,7 +123,7 @@ class Session:
         """Put a PUBLISH as the last one, if nothing but its payload differs and nothing is
         on its way either way; the end of it in `tx`, or 0 if it has to go the usual way.
 
-        The caller sends it at once, and either finds its PUBACK, for `last_id`, to be all
+        The caller sends it at once, and either finds its PUBACK, for ``last_id``, to be all
         that comes into `rx`, or makes it one of `inflight`. `tx_end` stays as it was.
         """
         if self.inflight or self.tx_end or self.asked or self.replies or not self.again:
@@ -137,21 +132,14 @@ class Session:
         if len(payload) != size or topic != same_topic or self.start != self._end or self.left:
             return 0
         self.start = self._end = 0
-        packet_id = self.last_id = self.last_id % _LAST_ID + 1
+        kept = self.kept
+        packet_id = kept.last_id = kept.last_id % _LAST_ID + 1
         tx, at = self.tx, end - size
         tx[at - 2] = packet_id >> 8
         tx[at - 1] = packet_id & 255
         tx[at:end] = payload
         self.sent_ms = now_ms
         return end
-
-    def head_of(self, outgoing: Outgoing, size: int) -> tuple:
-        """(topic, block of properties) of a PUBLISH in 5.0."""
-        return outgoing.topic, b""
-
-    def handled(self, receipt: list) -> None:
-        """The application is done with the message of ``receipt``: acknowledge it."""
-        self.kept.handled(receipt, self.replies)
 
     def pack(self) -> int:
         """Put acknowledgements that are due behind what is in `tx`; how much there is now."""
@@ -174,17 +162,18 @@ class Session:
 
     def take_id(self) -> int:
         """A packet identifier that is not in use. Errors: mqtt.no-identifier."""
+        kept = self.kept
         for _ in range(_LAST_ID):
-            self.last_id = self.last_id % _LAST_ID + 1
+            kept.last_id = kept.last_id % _LAST_ID + 1
             for each in (self.inflight, self.asked):
                 for waiting in each:
-                    if waiting.packet_id == self.last_id:
+                    if waiting.packet_id == kept.last_id:
                         break
                 else:
                     continue
                 break
             else:
-                return self.last_id
+                return kept.last_id
         raise KeyfobError("mqtt.no-identifier", "%d in use" % _LAST_ID)
 
     def check_open(self) -> None:
@@ -212,29 +201,26 @@ class Session:
                 waiting.sent_ms = now_ms
             waited_ms = since(waiting.sent_ms, now_ms)
             if waited_ms > _ACK_LIMIT_MS:
+                self.state = _FAILED
                 code = "mqtt.no-suback" if waiting.awaits > 8 else "mqtt.no-puback"
-                self._fail(code, "identifier %d, %d ms" % (waiting.packet_id, waited_ms))
+                raise KeyfobError(code, "identifier %d, %d ms" % (waiting.packet_id, waited_ms))
         keepalive_ms = self.keepalive_ms
         if not keepalive_ms:
             return False
-        if self._ping_is_out and not is_deaf:
-            waited_ms = since(self._ping_ms, now_ms)
-            if waited_ms > min(keepalive_ms // 2, _PING_LIMIT_MS):
-                self._fail("mqtt.no-pingresp", "%d ms" % waited_ms)
-            return False
-        if is_deaf:
+        if self._ping_ms is not None:
+            if not is_deaf:
+                waited_ms = since(self._ping_ms, now_ms)
+                if waited_ms > min(keepalive_ms // 2, _PING_LIMIT_MS):
+                    self.state = _FAILED
+                    raise KeyfobError("mqtt.no-pingresp", "%d ms" % waited_ms)
+                return False
             self._ping_ms = now_ms
         if since(self.sent_ms, now_ms) < keepalive_ms - keepalive_ms // 4:
             return False
         self.tx_end = put_header(self.tx, self.tx_end, 0xC0, 0)
         self.again = None
         self.sent_ms = self._ping_ms = now_ms
-        self._ping_is_out = True
         return True
-
-    def _fail(self, code: str, detail: str) -> None:
-        self.state = _FAILED
-        raise KeyfobError(code, detail)
 
     # -- what the broker sends -----------------------------------------------------------
 
@@ -255,12 +241,16 @@ class Session:
     def next_usual(self):
         """The payload of the next packet if it is a PUBLISH of QoS 0, not retained, of
         `topic` as the one before, and all there; otherwise None, and see `next_event`."""
-        rx, start, usual = self._rx, self.start, self._usual
-        if usual and self._end - start > 1 and rx[start] == 0x30:
+        rx, start, name = self._rx, self.start, self._name
+        if name and self._end - start > 1 and rx[start] == 0x30:
             size = rx[start + 1]
             end = start + 2 + size
-            at = start + 2 + len(usual)
-            if at <= end <= self._end and size < 128 and rx[start + 2 : at] == usual:
+            at = start + 2 + len(name)
+            if at <= end <= self._end and size < 128 and rx[start + 2 : at] == name:
+                if self.version > 4:
+                    at += 1
+                    if at > end or rx[at - 1]:  # there are properties
+                        return None
                 self.start = end
                 return bytes(rx[at:end])
         return None
@@ -271,8 +261,8 @@ class Session:
         What it said is in attributes, until the next call: PUBLISH (3) topic, payload,
         size, qos, retain, receipt, properties; PUBACK (4) outgoing, which the broker has,
         or refused with its code; PUBREC (5) outgoing, whose PUBREL goes out with the next
-        `pack`; CONNACK (2) session_present; SUBACK (9) and UNSUBACK (11) packet_id, code;
-        PINGRESP (13). A PUBLISH larger than the buffer comes in pieces, the first with
+        `pack`; CONNACK (2) session_present; SUBACK (9) and UNSUBACK (11) outgoing, with its
+        code; PINGRESP (13). A PUBLISH larger than the buffer comes in pieces, the first with
         the PUBLISH, the others as events 16; then ``payload`` is a view that is valid
         until the next call or `room`.
         Errors: mqtt.malformed, mqtt.unexpected, mqtt.too-large, and for a refusing
@@ -280,22 +270,21 @@ class Session:
         """
         try:
             while True:
-                event = self._next_part() if self.left else self._next()
+                if self.left:
+                    at = self.start
+                    end = min(at + self.left, self._end)
+                    if at == end:
+                        return 0
+                    self.payload = self.rx[at:end]
+                    self.start = end
+                    self.left -= end - at
+                    return _PART
+                event = self._next()
                 if event >= 0:
                     return event
         except KeyfobError:
             self.state = _FAILED
             raise
-
-    def _next_part(self) -> int:
-        at = self.start
-        end = min(at + self.left, self._end)
-        if at == end:
-            return 0
-        self.payload = self.rx[at:end]
-        self.start = end
-        self.left -= end - at
-        return _PART
 
     def _next(self) -> int:
         """The next event; 0 for want of bytes; -1 if the packet makes no event."""
@@ -323,7 +312,7 @@ class Session:
                         return self.acknowledge(outgoing, 0)
             elif first == 0xD0 and not size:
                 self.start = end
-                self._ping_is_out = False
+                self._ping_ms = None
                 return _PINGRESP
         event = self._read_other(first, at, end)
         self.start = end
@@ -333,13 +322,13 @@ class Session:
         """The broker has it, or refused it."""
         self.inflight.remove(outgoing)
         self.outgoing = outgoing
-        outgoing.code = self.code = code
+        outgoing.code = code
         return _PUBACK
 
     def _read_other(self, first: int, at: int, end: int) -> int:
         if self.state == (_OPEN if first != 0x20 else 1) and end <= self._end:
             if first == 0x20:
-                from keyfob.mqtt.connect import read_connack
+                from keyfob.mqtt.connack import read_connack
 
                 return read_connack(self, at, end)
             if first in (0x90, 0xB0):
@@ -361,8 +350,7 @@ class Session:
         if end - at > 1:
             at += 2 + (rx[at] << 8 | rx[at + 1])
         name = rx[head:at]
-        if at > have or (name != self._name and (at == head or not self._read_topic(name))):
-            self._refuse(flags, head, end)
+        is_sound = at <= have and (name == self._name or (at > head and self._read_topic(name)))
         self.receipt = None
         packet_id = 0
         if qos:
@@ -370,15 +358,18 @@ class Session:
             at += 2
             if at <= have:
                 packet_id = rx[at - 2] << 8 | rx[at - 1]
-            if not packet_id or not 0 < qos < 3:
-                self._refuse(flags, head, end)
+            is_sound = is_sound and packet_id > 0 and 0 < qos < 3
+        if not is_sound:
+            from keyfob.mqtt.violations import refused_publish
+
+            raise refused_publish(rx, flags, head, end, self._end)
         if self.version > 4:
-            at = self._read_publish_properties(at, end, have)
+            at = self._read_publish_properties(at, end, have)  # type: ignore[attr-defined]
         self.size = end - at
         self.left = end - have
         self.payload = self.rx[at:have]
         if not self.left:
-            self.payload = bytes(self.payload)  # type: ignore
+            self.payload = bytes(self.payload)
         self.start = have
         self.qos = qos
         self.retain = flags & 1 == 1
@@ -394,22 +385,12 @@ class Session:
             return False
         self.topic = topic
         self._name = name if topic else None
-        self._usual = None if not topic else name if self.version == 4 else name + b"\0"
         return True
-
-    def _read_publish_properties(self, at: int, end: int, have: int) -> int:
-        """Offset behind the properties, in 5.0."""
-        return at
-
-    def _refuse(self, flags: int, at: int, end: int) -> int:
-        from keyfob.mqtt.violations import refused_publish
-
-        raise refused_publish(self._rx, flags, at, end, self._end)
 
     def _hold(self, packet_id: int, qos: int, is_dup: int) -> int:
         """Keep what is owed for a PUBLISH; it is no event if it came before."""
         is_known = False
-        for receipt in self.receipts:
+        for receipt in self.kept.receipts:
             if receipt[0] == packet_id and receipt[1] == qos and (is_dup or qos == 2):
                 is_known = True  # the application still has it
         if qos == 2 and not is_known:
@@ -419,6 +400,6 @@ class Session:
         if is_known:
             # A duplicate that comes in pieces: they are events that nobody waits for.
             return _PART if self.left else -1
-        self.receipt = [packet_id, qos, False]  # type: ignore
-        self.receipts.append(self.receipt)  # type: ignore
+        self.receipt = [packet_id, qos, False]
+        self.kept.receipts.append(self.receipt)
         return _PUBLISH

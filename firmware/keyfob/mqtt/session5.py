@@ -8,7 +8,6 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.mqtt import properties
-from keyfob.mqtt.connect import read_flags
 from keyfob.mqtt.publish import malformed
 from keyfob.mqtt.session import Session
 
@@ -41,6 +40,7 @@ class Session5(Session):
     def __init__(self, rx_bytes: int, tx_bytes: int, window: int, kept, config: dict) -> None:
         super().__init__(rx_bytes, tx_bytes, window, kept)
         broker, limits = config["broker"], config["limits"]
+        self._most_inflight = window
         self._most_aliases = limits["topic_aliases"]
         self._will_delay_s = broker["will_delay_s"]
         self._offered = {
@@ -60,6 +60,7 @@ class Session5(Session):
     def offer(self, will) -> tuple:
         """The blocks of properties of CONNECT and of its will; a new connection begins."""
         self.granted = {}
+        self.window = self._most_inflight
         self._aliases_in: dict = {}  # number -> topic
         self._aliases_out: dict = {}  # topic -> number
         of_will = dict(will[4]) if will and len(will) > 4 else {}
@@ -123,7 +124,7 @@ class Session5(Session):
             elif alias not in self._aliases_in:
                 raise KeyfobError("mqtt.topic-alias-unknown", "%d" % alias)
             self.topic = self._aliases_in[alias]
-            self._name = self._usual = None
+            self._name = None
         if not self.topic:
             raise malformed("topic name of length", 0)
         return at
@@ -132,8 +133,9 @@ class Session5(Session):
         event = super()._hold(packet_id, qos, is_dup)
         # Section 3.3.4. mosquitto 2.0 sends up to twice as many where a PUBACK comes early,
         # and the inboxes' own bounds hold it up then.
-        if len(self.receipts) > 2 * self._offered["receive_maximum"]:
-            raise KeyfobError("mqtt.receive-maximum", "%d unacknowledged" % len(self.receipts))
+        count = len(self.kept.receipts)
+        if count > 2 * self._offered["receive_maximum"]:
+            raise KeyfobError("mqtt.receive-maximum", "%d unacknowledged" % count)
         return event
 
     def _read_other(self, first: int, at: int, end: int) -> int:
@@ -156,6 +158,8 @@ class Session5(Session):
         """Section 3.2: session present. Errors: the refusal's."""
         if end - at == 2 and 0 < self._rx[at + 1] <= 5:
             # The answer of a broker that knows 3.1.1 only.
+            from keyfob.mqtt.connack import read_flags
+
             return read_flags(self._rx, at, end)
         if end - at < 3 or self._decode(at + 2, end, _CONNACK) != end:
             raise malformed("CONNACK of length", end - at)
@@ -168,7 +172,7 @@ class Session5(Session):
         for name in ("receive_maximum", "maximum_packet_size"):
             if granted.get(name) == 0:
                 raise malformed(name, 0)
-        self.window = min(self.most_inflight, granted.get("receive_maximum", 65_535))
+        self.window = min(self._most_inflight, granted.get("receive_maximum", 65_535))
         if "server_keep_alive" in granted:
             self.keepalive_ms = granted["server_keep_alive"] * 1000
         return flags == 1

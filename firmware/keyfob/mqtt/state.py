@@ -32,26 +32,28 @@ class SessionState:
     """``inflight``: what was published and not acknowledged, in the order of its first
     sending. ``receipts``: [packet identifier, QoS, is handled] of each message that the
     application has, in order. ``held``: identifiers of QoS 2 from PUBLISH to PUBREL.
-    ``last_id``: the packet identifier that was taken last."""
+    ``last_id``: the packet identifier that was taken last. ``replies``: first byte << 16 |
+    packet identifier of each acknowledgement that this connection has not sent."""
 
     def __init__(self) -> None:
         self.inflight: list[Outgoing] = []
         self.receipts: list[list] = []
         self.held: list[int] = []
         self.last_id = 0
+        self.replies: list[int] = []
 
-    def handled(self, receipt: list, replies: list) -> None:
-        """The application is done with the message of ``receipt``: what is due for it goes
-        into ``replies`` (see `session.Session`).
+    def handled(self, receipt: list) -> None:
+        """The application is done with the message of ``receipt``: acknowledge it.
 
         In the order in which the messages came (section 4.6), so perhaps later. A receipt
-        from before a new session is worth nothing.
+        from before a new session is worth nothing, and what is acknowledged without a
+        connection the broker sends again.
         """
         receipt[2] = True
         receipts = self.receipts
         while receipts and receipts[0][2]:
             packet_id, qos, _ = receipts.pop(0)
-            replies.append((0x300000 + (qos << 20)) | packet_id)
+            self.replies.append((0x300000 + (qos << 20)) | packet_id)
 
     def forget(self, receipt: list) -> None:
         """The message of ``receipt`` was not received whole; the broker sends it again."""

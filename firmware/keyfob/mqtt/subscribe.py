@@ -17,8 +17,8 @@ _UNSUBSCRIBE = const(10)
 _UNSUBACK = const(11)
 
 
-def subscribe(session, now_ms: int, topic_filter: str, options: int, properties=None) -> int:
-    """SUBSCRIBE, or UNSUBSCRIBE if ``options`` is negative; its packet identifier.
+def subscribe(session, now_ms: int, topic_filter: str, options: int, properties=None) -> Outgoing:
+    """SUBSCRIBE, or UNSUBSCRIBE if ``options`` is negative; what its answer comes for.
 
     ``options``: section 3.8.3.1 of 5.0; in 3.1.1 the QoS, and what is beside it is left
     out. Events: SUBACK, UNSUBACK. Errors: mqtt.too-large, mqtt.not-connected.
@@ -38,7 +38,7 @@ def subscribe(session, now_ms: int, topic_filter: str, options: int, properties=
     asked.awaits = _SUBACK if options >= 0 else _UNSUBACK
     asked.sent_ms = session.sent_ms = now_ms
     session.asked.append(asked)
-    return asked.packet_id
+    return asked
 
 
 def read_answer(session, at: int, end: int) -> int:
@@ -52,10 +52,11 @@ def read_answer(session, at: int, end: int) -> int:
         code = session.read_granted(kind, at + 2, end)
     else:
         code = _read_granted(rx, kind, at + 2, end)
-    session.packet_id, session.code = packet_id, code
     for asked in session.asked:
         if asked.packet_id == packet_id and asked.awaits == kind:
             session.asked.remove(asked)
+            session.outgoing = asked
+            asked.code = code
             return kind
     detail = "packet type %d for identifier %d" % (kind, packet_id)
     raise KeyfobError("mqtt.unexpected", detail)
@@ -69,6 +70,12 @@ def _read_granted(rx, kind: int, at: int, end: int) -> int:
     if code > 2 and code != 128:
         raise malformed("SUBACK return code", code)
     return code
+
+
+def check_granted(topic_filter: str, code: int) -> None:
+    """The ``code`` of a SUBACK or UNSUBACK. Errors: mqtt.subscribe-refused."""
+    if code >= 128:
+        raise KeyfobError("mqtt.subscribe-refused", "%s: code %d" % (topic_filter, code))
 
 
 def put_subscribe(

@@ -1,6 +1,7 @@
-"""What is wrong with a packet that the session does not take.
+"""What is wrong with a packet that the session or `keyfob.blocking` does not take.
 
-MQTT 3.1.1 and 5.0, section 4.8: the connection is closed for it. Imported when one comes.
+MQTT 3.1.1 and 5.0, section 4.8: the connection is closed for what the session does not
+take. Imported when one comes.
 """
 
 from micropython import const
@@ -45,6 +46,12 @@ def refused_publish(rx, flags: int, at: int, end: int, have: int) -> KeyfobError
     if flags & 6 and not (rx[behind - 2] or rx[behind - 1]):
         return malformed("packet identifier", 0)
     return malformed("no topic name, of length", size)
+
+
+def skipped(state, is_full: bool) -> KeyfobError:
+    """The error for a PUBLISH that nobody gets: it comes in pieces, or the inbox is full."""
+    code = "mqtt.inbox-full" if is_full else "mqtt.too-large"
+    return KeyfobError(code, "%d bytes of %s" % (state.size, state.topic))
 
 
 def _unexpected(kind: int, state: int) -> KeyfobError:

@@ -9,10 +9,8 @@ from keyfob.events import emit
 
 _CONFIG = {
     "device_id": "bench",
-    "wifi": {"ssid": "bench", "password": ""},
-    "ntp": {"servers": ["localhost"], "min_s": 0},
     "broker": {"host": "localhost", "port": int(sys.argv[1]), "keepalive_s": 60},
-    "limits": {"rx_bytes": 256, "tx_bytes": 256, "payload_bytes": 128, "inflight": 1, "inbox": 8},
+    "limits": {"rx_bytes": 128, "tx_bytes": 128, "payload_bytes": 64, "inflight": 1, "inbox": 8},
     "tls": {"engine": "mbedtls"},
 }
 _PAYLOAD = b"x" * 64
@@ -23,6 +21,7 @@ def _play(client):
     client.subscribe("bench/loop", 0)
     count = 0
     while count < 50:
+        is_up = True
         try:
             client.publish("bench/loop", _PAYLOAD)
             while not client.receive(1000):
@@ -30,6 +29,8 @@ def _play(client):
             count += 1
         except KeyfobError as error:
             emit("mqtt.down", code=error.code)
+            is_up = False
+        if not is_up:  # behind the handler, as what it handles stays until it is left
             time.sleep_ms(300)
             client.connect()
     print("bench 0")
