@@ -497,7 +497,7 @@ def test_bad_input_gives_one_error_and_leaves_the_identity(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--chain", "x"), ("--slot", "1"), ("--force",), ("--passphrase-env", "X"), (),
+        ("--chain", "x"), ("--slot", "1"), ("--force",), ("--passphrase-env", "X"),
         ("--key-on-board", "--csr-out", "x", "--chain", "y"), ("--key-on-board", "--ca", "x"),
         ("--key-on-board", "--new-key"), ("--key-on-board", "--dry-run"),
         ("--key-on-board", "--identity", "./folder"), ("--key-on-board", "--slot", "128"),
