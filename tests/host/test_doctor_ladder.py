@@ -136,3 +136,22 @@ def test_a_line_of_mosquittos_log_is_read_with_its_time(
     line: str, at: datetime | None, text: str
 ) -> None:
     assert (log_line(line).at, log_line(line).text) == (at, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "port", "where"),
+    [
+        ("virtual-esp32", "virtual-esp32", "", ""),
+        ("virtual-esp32", "other", "", " --board virtual-esp32 --name other"),
+        ("virtual-esp8266", "virtual-esp8266", "", " --board virtual-esp8266"),
+        ("esp32", "ttyUSB0", "/dev/ttyUSB0", " --board esp32 --port /dev/ttyUSB0"),
+    ],
+)
+def test_a_fix_is_for_the_board_that_was_looked_at(
+    kind: str, name: str, port: str, where: str
+) -> None:
+    # A board at its prompt, without a program.
+    board = BoardSight(load_kind(kind), name, port=port, lines=(">>> ",))
+    found = climb(Sightings(now=NOW, board=board)).diagnosis
+    assert found is not None and found.code == "firmware.file-missing"
+    assert found.fix == f"keyfob sync{where}; keyfob provision{where}"

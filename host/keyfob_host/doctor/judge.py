@@ -118,8 +118,10 @@ def _way(seen: Sightings, error: Evidence, code: str) -> Diagnosis | None:
     """Name look-up and TCP, held against what this host meets at the same address."""
     served, broker = seen.served, seen.broker
     if code == "clock.no-server":
-        # It is the time server's name that was looked up.
-        return Diagnosis("name.not-resolved", "likely", (error,), ("clock.no-ntp-answer",))
+        # It is the time server's name that was looked up, and not the broker's.
+        others = ("wifi.no-address", "name.not-resolved")
+        fix = _own_time(seen)
+        return Diagnosis("clock.no-ntp-answer", "likely", (error,), others, fix=fix)
     if code.startswith("clock.") and code not in ("clock.never-set", "clock.floor-not-kept"):
         return _time_server(seen, error)
     if code == "tls.name-not-found":
@@ -148,18 +150,21 @@ def _to_port(seen: Sightings, port: int) -> str:
 def _time_server(seen: Sightings, error: Evidence) -> Diagnosis:
     """What a time server said that the board did not take; or it is the board that is ahead."""
     told = re.search(r"(\d{1,11}), want (\d{1,11}) to", error.text)
-    # A virtual board is given the bench's own, which it reaches by the bench's name for it.
-    own = "keyfob ntp up; keyfob provision" if seen.board.kind.virtual else ""
     if told is None:
-        return Diagnosis("clock.no-ntp-answer", "certain", (error,), fix=own)
+        return Diagnosis("clock.no-ntp-answer", "certain", (error,), fix=_own_time(seen))
     said_s, floor_s = (int(one) - seen.now.timestamp() for one in told.groups())
     is_true = abs(said_s) < _DAY_S
     what = "the latest time that the board has seen" if is_true else "what the time server said"
     shown = f"{(floor_s if is_true else said_s) / _DAY_S:+.1f} days from this host's clock"
     compared = Evidence("board", what, error.at, shown, "the same")
     code = "clock.board-ahead" if is_true and floor_s > _DAY_S else "clock.no-ntp-answer"
-    fix = own if code == "clock.no-ntp-answer" else ""
+    fix = _own_time(seen) if code == "clock.no-ntp-answer" else ""
     return Diagnosis(code, "certain", (error, compared), fix=fix)
+
+
+def _own_time(seen: Sightings) -> str:
+    """A virtual board is given the bench's own server, which it reaches by the bench's name."""
+    return "keyfob ntp up; keyfob provision" if seen.board.kind.virtual else ""
 
 
 def _refused(seen: Sightings, error: Evidence) -> Diagnosis:

@@ -13,12 +13,16 @@ from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Any, Literal
 
+from keyfob_host.boards import DEFAULT_KIND
 from keyfob_host.doctor.catalogue import LADDER
 from keyfob_host.doctor.diagnosis import Diagnosis
 from keyfob_host.doctor.judge import judge
 from keyfob_host.doctor.sightings import RECENT, Sightings
 from keyfob_host.errors import ExitStatus
 from keyfob_host.printable import LINE_CHARS, printable
+
+# Commands that mean the default board where none is named.
+_OF_A_BOARD = re.compile(r"\bkeyfob (?:sync|provision|monitor)\b(?![^;#]*--board)")
 
 State = Literal["holds", "broken", "not seen"]
 
@@ -127,6 +131,8 @@ def _filled(fix: str, seen: Sightings) -> str:
     if not board.kind.virtual or board.name != board.kind.name:
         where += "" if board.port else f" --name {quote(board.name)}"
     fix = fix.replace("--board esp32 --port PORT", where).replace("--port PORT", where)
+    if where != f"--board {DEFAULT_KIND}":
+        fix = _OF_A_BOARD.sub(lambda found: f"{found[0]} {where}", fix)
     if board.kind.virtual:
         fix = fix.replace(" --firmware IMAGE.bin", "")
     settings, port = seen.board.files.settings, seen.port or seen.broker.port
