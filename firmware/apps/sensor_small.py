@@ -13,7 +13,8 @@ from keyfob.blocking import BlockingClient
 from keyfob.events import emit
 
 _NO_MEMORY = "tls.no-memory"
-_NO_MEMORY_ATTEMPTS = const(2)
+_SHORT_ATTEMPTS = const(3)
+_SHORT_FROM_THE_START = const(10)
 
 
 def run(config: dict) -> None:
@@ -31,15 +32,17 @@ def run(config: dict) -> None:
 
 
 def _mend_heap(client: BlockingClient, notes: dict) -> None:
-    """A heap that has come to be in pieces stays so. One of which no attempt since the reset
-    has come further is no better behind another, and the board is to be reached over its
-    serial port."""
+    """Start again where memory is short because the heap has come to be in pieces, which it
+    stays. Where no attempt since the reset has come further, another may be no better, and
+    the board is to be reached over its serial port: that waits for minutes. An identity on
+    trial is not to be blamed for it, and its attempts are counted in flash."""
     gc.collect()
     if getattr(client.failure, "code", _NO_MEMORY) != _NO_MEMORY:
         notes["was_enough"], notes["short"] = True, 0
         return
     notes["short"] = notes.get("short", 0) + 1
-    if notes["short"] > _NO_MEMORY_ATTEMPTS and notes.get("was_enough"):
+    most = _SHORT_ATTEMPTS if notes.get("was_enough") else _SHORT_FROM_THE_START
+    if client.uplink.on_trial or notes["short"] >= most:
         machine.reset()
 
 
