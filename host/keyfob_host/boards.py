@@ -11,6 +11,7 @@ import difflib
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from keyfob_host.data import data_path
@@ -155,6 +156,15 @@ class BoardRef:
     def stream_url(self) -> str:
         """The fastest pyserial URL to the board's console: a virtual board's socket."""
         return self.port if self.virtual is None else str(self.virtual.info()["socket_url"])
+
+    @property
+    def options(self) -> str:
+        """What names it in a command, with a space before; "" for the default board."""
+        if self.virtual is None:
+            return f" --board {self.kind.name} --port {quote(self.port)}"
+        if self.name != self.kind.name:
+            return f" --board {self.kind.name} --name {quote(self.name)}"
+        return "" if self.kind.name == DEFAULT_KIND else f" --board {self.kind.name}"
 
     def check_free(self) -> None:
         """Refuse the board while another program has its serial port open.

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from esptool.targets import CHIP_DEFS
 
-from keyfob_host.boards import kind_names, load_kind, load_kind_file, open_board
+from keyfob_host.boards import BoardRef, kind_names, load_kind, load_kind_file, open_board
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home
+from keyfob_host.virtual import VirtualBoard
 
 GOOD = (data_path("boards") / "esp32.toml").read_text()
 
@@ -171,3 +172,29 @@ def test_a_real_board_needs_a_port():
 def test_a_virtual_board_takes_no_port(tmp_path: Path):
     with pytest.raises(KeyfobHostError, match=r"board\.port-unused"):
         open_board("virtual-esp32", "/dev/ttyUSB0", home=Home(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("kind", "port", "name", "options"),
+    [
+        ("esp32", "/dev/tty USB0", "a", " --board esp32 --port '/dev/tty USB0'"),
+        ("esp32", "/dev/ttyUSB0", "a", " --board esp32 --port /dev/ttyUSB0"),
+    ],
+)
+def test_a_board_says_how_a_command_names_it(kind: str, port: str, name: str, options: str) -> None:
+    assert BoardRef(load_kind(kind), port, name).options == options
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options"),
+    [
+        ("virtual-esp32", "virtual-esp32", ""),
+        ("virtual-esp32", "other", " --board virtual-esp32 --name other"),
+        ("virtual-esp8266", "virtual-esp8266", " --board virtual-esp8266"),
+    ],
+)
+def test_a_virtual_board_needs_no_option_where_it_is_the_default(
+    tmp_path: Path, kind: str, name: str, options: str
+) -> None:
+    virtual = VirtualBoard(Home(tmp_path), name)
+    assert BoardRef(load_kind(kind), "", name, virtual).options == options

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from keyfob_host.boards import DEFAULT_KIND, open_board
+from keyfob_host.boards import DEFAULT_KIND, BoardRef, open_board
 from keyfob_host.console import Console, Event, matches, parse_event
 from keyfob_host.data import data_path
 from keyfob_host.device_errors import DeviceError, load_device_errors
@@ -75,13 +75,15 @@ def monitor(
 
         lines = console.lines()
         raise diagnosed(
-            _no_event(until, for_s, console.events),
+            _no_event(ref, until, for_s, console.events),
             lambda: sightings(ref, home, lines=lines, last_at=last_at),
             on_step=ui.step,
         )
 
 
-def _no_event(until: str, for_s: float | None, events: list[Event]) -> KeyfobHostError:
+def _no_event(
+    ref: BoardRef, until: str, for_s: float | None, events: list[Event]
+) -> KeyfobHostError:
     within = f" within {for_s:g} s" if for_s is not None else ""
     counted = Counter(str(event["ev"]) for event in events)
     seen = [f"{name} ({count} times)" if count > 1 else name for name, count in counted.items()]
@@ -89,7 +91,7 @@ def _no_event(until: str, for_s: float | None, events: list[Event]) -> KeyfobHos
         "monitor.no-event",
         f"the event {until} did not come{within}",
         evidence=f"events seen: {', '.join(seen) or 'none'}",
-        fix="wait longer with --for, or watch everything: keyfob monitor",
+        fix=f"wait longer with --for, or watch everything: keyfob monitor{ref.options}",
         status=ExitStatus.BOARD,
     )
 

@@ -26,7 +26,8 @@ def which_identity(home: Home, ref: BoardRef, via: Via = "mpremote") -> str:
         raise KeyfobHostError(
             "provision.no-identity", "this bench has no device identity to give to a board",
             evidence=f"{home.certs_dir / 'device'} has none",
-            fix="keyfob cert device sensor-01; keyfob provision --identity sensor-01",
+            fix="keyfob cert device sensor-01; "
+            f"keyfob provision{ref.options} --identity sensor-01",
         )  # fmt: skip
     if len(known) == 1:
         return known[0]
@@ -40,7 +41,7 @@ def which_identity(home: Home, ref: BoardRef, via: Via = "mpremote") -> str:
     raise KeyfobHostError(
         "provision.which-identity", "say which device the board is to be",
         evidence=f"on the board: {own or 'none'}; this bench has: {shown}",
-        fix=f"keyfob provision --identity {known[0]}", status=ExitStatus.USAGE,
+        fix=f"keyfob provision{ref.options} --identity {known[0]}", status=ExitStatus.USAGE,
     )  # fmt: skip
 
 
