@@ -80,6 +80,7 @@ def test_each_fault_is_told_from_what_it_left_in_files(
 
 def test_a_bench_that_is_well_leaves_nothing_to_find(bench: FaultBench, tmp_path: Path) -> None:
     bench.restore()
+    bench.wait_console('"ev":"publish"')  # a handshake that the reset breaks off is a finding
     before = logs(bench)
     bench.reboot()
     bench.wait_console('"ev":"publish"')

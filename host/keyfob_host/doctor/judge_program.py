@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 
 from keyfob_host.doctor.catalogue import load_catalogue
-from keyfob_host.doctor.diagnosis import Diagnosis, Evidence
+from keyfob_host.doctor.diagnosis import Confidence, Diagnosis, Evidence
 from keyfob_host.doctor.explain import explain
 from keyfob_host.doctor.judge_broker import OF_ANYBODY, matching
 from keyfob_host.doctor.judge_certificates import server_certificate
@@ -21,6 +21,7 @@ from keyfob_host.errors import KeyfobHostError
 
 _TRACEBACK = "Traceback (most recent call last):"
 _END = re.compile(r"^(MicroPython v?\S+ |>>> |kf \{)")
+_BY_HAND = ("KeyboardInterrupt", "SystemExit")
 _OTHERS = 2
 # The verdict of mbedTLS in words: the code under which Keyfob's firmware tells the same.
 _AS_KEYFOB = {
@@ -40,10 +41,9 @@ _IS_VAGUE = re.compile(
 def ended_program(seen: Sightings) -> Diagnosis | None:
     """The cause of the exception that the program ended with; None if it did not."""
     text = _last_traceback(seen)
-    if not text:
+    if not text or text[0].startswith(_BY_HAND):
         return None
-    at = seen.board.said_at
-    error = Evidence("board", " ".join(text[-1].split()) if text else "", at)
+    error = Evidence("board", " ".join(" ".join(text).split()), seen.board.said_at)
     causes = _causes(text)
     found = (
         _by_wire(seen, error)
@@ -56,7 +56,8 @@ def ended_program(seen: Sightings) -> Diagnosis | None:
     if not causes:
         return Diagnosis("firmware.program-error", "certain", (error,))
     first, *others = causes
-    return Diagnosis(first, "likely", (error,), tuple(others[:_OTHERS]))
+    sure: Confidence = "likely" if others else "certain"
+    return Diagnosis(first, sure, (error,), tuple(others[:_OTHERS]))
 
 
 def unverified_program(seen: Sightings) -> Diagnosis | None:

@@ -49,6 +49,11 @@ _EARLY = re.compile(r": (\d{1,12}), want (\d{1,12})")
 _CLOSED = (
     "tls.closed", "tls.reset", "tls.truncated", "tls.no-answer", "tls.broken", "mqtt.closed-again",
 )  # fmt: skip
+# An exception that says no more than that either.
+_LOST = re.compile(r"OSError: (?:\[Errno )?(?:104|32|103)\b|CONN_LOST|-29312|-30592")
+# One that was not a person's hand, and whose words are in the same line.
+_EXCEPTION = re.compile(r"(?!KeyboardInterrupt|SystemExit)[A-Za-z_]\w*(: \S|$)")
+_TRACEBACK = "Traceback (most recent call last):"
 # Lost so again and again, the board is not well although it came back.
 _TAKEN = ("mqtt.closed-again", "mqtt.taken-over")
 _AGAIN = 2
@@ -63,12 +68,17 @@ def read_console_log(
     clock = _Clock(ahead_s)
     signs: list[Sign] = []
     devices: list[str] = []
+    is_traceback = False
     for number, whole in lines:
         stamp, line = split(whole, now)
         event = parse_event(line)
         place = f"{where}:{number}"
         if event is None:
             sign = _of_text(place, line, stamp)
+            is_last = is_traceback and not line.startswith(" ")
+            if is_last and sign is None and _EXCEPTION.match(line):
+                sign = _of_program(place, line, stamp)
+            is_traceback = line.strip() == _TRACEBACK or (is_traceback and not is_last)
         else:
             at = clock.at(event, stamp, read)
             if event["ev"] == "boot":
@@ -173,4 +183,13 @@ def _of_text(where: str, line: str, at: datetime | None) -> Sign | None:
     kind, causes = by_readers(line)
     if not causes:
         return None
-    return Sign("board", kind, printable(line, limit=_MOST_TEXT), where, causes, at)
+    is_echo = bool(_LOST.search(line))
+    return Sign(
+        "board", kind, printable(line, limit=_MOST_TEXT), where, causes, at, is_echo=is_echo
+    )
+
+
+def _of_program(where: str, line: str, at: datetime | None) -> Sign:
+    """The last line of a traceback that says nothing of Keyfob's way to the broker."""
+    text = printable(line, limit=_MOST_TEXT)
+    return Sign("board", text, text, where, ("firmware.program-error",), at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ def read_tap_log(where: str, lines: list[tuple[int, str]], now: datetime) -> Tap
     """One JSON object a line, as `keyfob_host.doctor.tap.TapEvent.as_dict` gives."""
     read = TapRead(where, "tap's log", len(lines))
     signs: list[Sign] = []
+    half_open: dict[str, Sign | None] = {}  # by connection, while no summary is there
     for number, line in lines:
         event = _event(line)
         if event is None:
@@ -43,14 +44,22 @@ def read_tap_log(where: str, lines: list[tuple[int, str]], now: datetime) -> Tap
         at, _ = split(str(event.get("at", "")), now)
         read.saw(at)
         what = event.get("what")
+        if event.get("from") == "broker" and what != "refused":
+            # It is there now, so a time at which it was not is over.
+            signs = [replace(one, is_over=True) if one.kind == "refused" else one for one in signs]
         if what == "certificate":
             _take_chain(read, event, at)
         elif what == "client-hello":
             name = event.get("server_name")
             if isinstance(name, str) and name and name not in read.names:
                 read.names.append(printable(name, limit=LINE_CHARS))
-        elif what == "summary" and not event.get("is_well"):
-            sign = _sign(f"{where}:{number}", event, at)
+        elif what in ("summary", "half-open"):
+            sign = None if event.get("is_well") else _sign(f"{where}:{number}", event, at)
+            connection = str(event.get("connection"))
+            if what == "half-open":
+                half_open[connection] = sign
+                continue
+            half_open.pop(connection, None)
             if sign is not None:
                 signs.append(sign)
         elif what == "refused":
@@ -58,7 +67,7 @@ def read_tap_log(where: str, lines: list[tuple[int, str]], now: datetime) -> Tap
             causes = ("tcp.listener-down", "tcp.unreachable")
             text = f"the broker takes no connection: {why}"
             signs.append(Sign("wire", "refused", text, f"{where}:{number}", causes, at))
-    read.signs = merged(signs)
+    read.signs = merged([*signs, *(one for one in half_open.values() if one is not None)])
     return read
 
 
