@@ -7,12 +7,16 @@ checks comes before; the last tests run the whole firmware through ``keyfob brok
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -379,3 +383,33 @@ def test_a_tap_goes_before_the_broker_of_a_provisioned_board(kind: str, keyfob: 
     assert hello["server_name"] == HOST
     assert any(one["what"] in ("application-data", "encrypted") for one in events)
     assert not any(one["what"] in ("alert", "malformed", "unread") for one in events)
+
+
+def test_an_end_that_one_side_alone_makes_is_told_and_not_waited_for() -> None:
+    """A MicroPython at its prompt keeps the socket of a program that an exception ended."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    engine = context.wrap_bio(incoming, outgoing, server_hostname=HOST)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        engine.do_handshake()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = ("127.0.0.1", server.getsockname()[1])
+        with Tap(target) as tap:
+            board = socket.create_connection(("127.0.0.1", tap.port), WAIT_S)
+            with board:
+                board.sendall(outgoing.read())
+                broker, _ = server.accept()
+                broker.recv(4096)
+                broker.close()
+                assert tap.wait(lambda ones: any(kinds(one)["half-open"] for one in ones), WAIT_S)
+                (one,) = tap.connections
+                assert one.alive
+                event = next(event for event in one.events if event.what == "half-open")
+                assert event.fields["ended_by"] == "broker"
+                assert "tcp.wrong-port" in event.fields["causes"]
+            assert tap.wait(lambda ones: not ones[0].alive, WAIT_S)
+        assert (kinds(one)["half-open"], kinds(one)["summary"]) == (1, 1)
+
+
+def kinds(one: TapConnection) -> Counter[str]:
+    return Counter(event.what for event in one.events)

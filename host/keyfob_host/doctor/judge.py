@@ -20,6 +20,7 @@ from keyfob_host.doctor.diagnosis import Confidence, Diagnosis, Evidence
 from keyfob_host.doctor.judge_board import board_itself, not_verified
 from keyfob_host.doctor.judge_broker import (
     CLOSED,
+    CLOUD,
     OF_ANYBODY,
     broker_down,
     closed_after_connect,
@@ -28,7 +29,7 @@ from keyfob_host.doctor.judge_broker import (
     refused_by_broker,
 )
 from keyfob_host.doctor.judge_certificates import own_certificate, server_certificate
-from keyfob_host.doctor.sightings import LogLine, Sightings
+from keyfob_host.doctor.sightings import Sightings
 
 _DAY_S = 86_400
 _TLS_PORT = 8883
@@ -90,7 +91,7 @@ def _connection(seen: Sightings) -> Diagnosis | None:
     )
     if found is not None:
         return found
-    return _by_code(error, code, seen.around(error.at))
+    return _by_code(seen, error, code)
 
 
 def _long_chain(seen: Sightings, error: Evidence, code: str) -> Diagnosis | None:
@@ -190,9 +191,12 @@ def _met(seen: Sightings) -> tuple[Evidence, ...]:
     return (Evidence("host", text, seen.now),)
 
 
-def _by_code(error: Evidence, code: str, lines: tuple[LogLine, ...]) -> Diagnosis:
+def _by_code(seen: Sightings, error: Evidence, code: str) -> Diagnosis:
     """By the board's word alone; the broker's log may put another of its causes first."""
-    causes = list(causes_of_device_code(code))
+    lines = seen.around(error.at)
+    known = causes_of_device_code(code)
+    # A cloud's refusal comes after CONNECT: that was looked for before.
+    causes = [one for one in known if one != CLOUD] or list(known)
     shown: tuple[Evidence, ...] = ()
     for pattern, cause in OF_ANYBODY:
         told = matching(lines, pattern)

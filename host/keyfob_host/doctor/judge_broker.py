@@ -46,6 +46,7 @@ CLOSED = (
     "tls.reset", "tls.closed", "tls.truncated", "tls.broken", "tls.no-answer",
     "mqtt.no-connack", "mqtt.closed-again",
 )  # fmt: skip
+CLOUD = "authorization.cloud-policy"
 _LAST_LINES = 12
 _STARTING = re.compile(r"mosquitto version \S+ starting")
 _DAY_S = 86_400
@@ -144,8 +145,7 @@ def closed_after_connect(seen: Sightings, error: Evidence, code: str) -> Diagnos
     A broker whose log is here says why in it; one whose log is not is most often a cloud.
     """
     events = [one for one in seen.board.events if one["ev"] in ("tls.up", "mqtt.up")]
-    has_log = seen.broker.is_up or (seen.broker.log_path and not seen.broker.is_ours)
-    if not events or events[-1]["ev"] != "tls.up" or has_log:
+    if not events or events[-1]["ev"] != "tls.up" or _has_log(seen):
         return None
     if code not in CLOSED and not (code in _SAID_AFTERWARDS and "1.2" in str(events[-1])):
         return None
@@ -154,9 +154,12 @@ def closed_after_connect(seen: Sightings, error: Evidence, code: str) -> Diagnos
     is_cloud = seen.host.endswith(_CLOUDS)
     others = () if is_cloud else ("tcp.closed-by-peer", "mqtt.same-client-id")
     told = (seen.board.evidence(events[-1]), error, *wire)
-    return Diagnosis(
-        "authorization.cloud-policy", "certain" if is_cloud else "likely", told, others
-    )
+    return Diagnosis(CLOUD, "certain" if is_cloud else "likely", told, others)
+
+
+def _has_log(seen: Sightings) -> bool:
+    """Whether the log of the broker that the board met is here."""
+    return seen.broker.is_up or bool(seen.broker.log_path and not seen.broker.is_ours)
 
 
 def broker_down(seen: Sightings, error: Evidence) -> Diagnosis:
