@@ -70,7 +70,10 @@ def refused_by_broker(seen: Sightings, error: Evidence, code: str) -> Diagnosis 
         wire = (Evidence("wire", tap["meaning"]),)
         if tap["alert"] and tap["alert"]["from"] == "broker":
             candidates = set(tap["causes"])
-    told = matching(lines, r"verify failed|alert|did not return|certificate")[-2:]
+    other = [pattern for pattern, cause in OF_ANYBODY if cause not in candidates]
+    fitting = [one for one in lines if not any(re.search(each, one.text) for each in other)]
+    said = matching(fitting, r"verify failed|alert|did not return|certificate")
+    told = tuple(dict.fromkeys(said))[-2:]
     clock = _broker_clock(seen, (error, *told, *wire))
     if clock is not None and clock.code in candidates:
         return clock

@@ -118,13 +118,14 @@ def _by_key(seen: Sightings, error: Evidence) -> Diagnosis | None:
         return None
     for path, form in seen.board.files.keys:
         if form.startswith(("PEM", "no key")):
-            told = Evidence("host", f"{path} on the board", seen.now, form, "a key in DER")
+            told = Evidence("host", f"the key {path}", seen.now, form, "a key in DER")
             return Diagnosis("store.wrong-form", "certain", (error, told))
     if seen.board.kind.tls.engine != "keyfob":
         return None
     for path, form in seen.board.files.keys:
         if form != "PKCS#1":
-            told = Evidence("host", f"{path} on the board", seen.now, form, "RSA in PKCS#1")
+            what = "an elliptic curve's (SEC 1)" if form == "SEC 1" else form
+            told = Evidence("host", f"the key {path}", seen.now, what, "RSA in PKCS#1")
             return Diagnosis("store.key-type", "certain", (error, told))
     return None
 
