@@ -94,7 +94,7 @@ def _pkcs8(bench: FaultBench) -> None:
     _program(bench, doctor_programs.WITH_PAIR, key_der=key, cert_der=device.cert_der())
 
 
-def _nobody_verified(bench: FaultBench) -> None:
+def _nobody_verified(bench: FaultBench, text: str = doctor_programs.NOBODY_VERIFIED) -> None:
     """A broker with somebody else's certificate, and a program that does not mind."""
     foreign = Authority.ephemeral("Somebody else's CA").issue_broker(BROKER, key_type="rsa2048")
     _serve_rsa(bench, foreign)
@@ -102,7 +102,7 @@ def _nobody_verified(bench: FaultBench) -> None:
     assert isinstance(device.key, rsa.RSAPrivateKey)
     key = _der(device.key, PrivateFormat.TraditionalOpenSSL)
     _program(
-        bench, doctor_programs.NOBODY_VERIFIED, "published", key_der=key,
+        bench, text, "connected" if text == doctor_programs.STAYS else "published", key_der=key,
         cert_der=device.cert_der(),
     )  # fmt: skip
 
@@ -127,6 +127,13 @@ FAULTS = (
     Fault("pkcs8-key-for-axtls", 21, ("store.key-type",), _pkcs8, kinds=(ESP8266,)),
     Fault("refused-by-a-cloud", 38, ("authorization.cloud-policy",), _refused_by_cloud),
     Fault("nobody-verified", 39, ("tls.not-verified",), _nobody_verified, kinds=(ESP8266,)),
+    Fault(
+        "nobody-verified-all-day",
+        39,
+        ("tls.not-verified",),
+        lambda bench: _nobody_verified(bench, doctor_programs.STAYS),
+        kinds=(ESP8266,),
+    ),
     Fault("program-of-its-own", None, ("firmware.program-error",), _own_error),
     Fault("program-takes-all-memory", None, ("firmware.out-of-memory",), _too_much),
     Fault("engine-of-the-port", 39, ("tls.not-verified",), _hand_written_engine, kinds=(ESP8266,)),

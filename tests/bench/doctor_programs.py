@@ -61,6 +61,15 @@ s.close()
 print("published")
 """
 )
+STAYS = (
+    WITH_PAIR
+    + r"""
+print("connected")
+while True:
+    s.write(b"\x30\x0d\x00\x0bdevices/s/t")
+    time.sleep(1)
+"""
+)
 
 
 class Cloud:

@@ -16,7 +16,7 @@ from keyfob_host.doctor.diagnosis import Confidence, Diagnosis, Evidence
 from keyfob_host.doctor.explain import explain
 from keyfob_host.doctor.judge_broker import OF_ANYBODY, matching
 from keyfob_host.doctor.judge_certificates import server_certificate
-from keyfob_host.doctor.sightings import Sightings
+from keyfob_host.doctor.sightings import LogLine, Sightings
 from keyfob_host.errors import KeyfobHostError
 
 _TRACEBACK = "Traceback (most recent call last):"
@@ -62,17 +62,37 @@ def ended_program(seen: Sightings) -> Diagnosis | None:
 
 def unverified_program(seen: Sightings) -> Diagnosis | None:
     """A program that is not Keyfob's, and TLS from a port whose own verifies nobody."""
-    kind, tap = seen.board.kind, seen.tap(None)
-    if seen.board.events or tap is None or not tap["is_well"]:
+    kind, tap = seen.board.kind, seen.tap(seen.now)
+    if seen.board.events or kind.tls.engine != "keyfob":
         return None
-    if kind.tls.engine != "keyfob":
-        return None
-    wire = Evidence("wire", tap["meaning"], None, "TLS of the port", "one that verifies")
+    if tap is not None and tap["is_well"]:
+        went = Evidence("wire", tap["meaning"], None, "TLS of the port", "one that verifies")
+    else:
+        line = _let_in(seen)
+        if line is None:
+            return None
+        went = line.evidence()
     told = Evidence(
         "host", f"the TLS in the firmware of {kind.name} verifies nobody, and no event of Keyfob's "
         "program is on the console", seen.now,
     )  # fmt: skip
-    return Diagnosis("tls.not-verified", "certain", (wire, told))
+    return Diagnosis("tls.not-verified", "certain", (went, told))
+
+
+def _let_in(seen: Sightings) -> LogLine | None:
+    """The broker's line on a client with the board's own name, which is still there."""
+    own = re.escape(str(seen.board.files.settings.get("device_id", "")))
+    if not own:
+        return None
+    came = re.compile(rf"New client connected from \S+ as (\S+) \(.*u'{own}'\)")
+    for index in range(len(seen.broker.log) - 1, -1, -1):
+        found = came.search(seen.broker.log[index].text)
+        if found is not None:
+            left = re.compile(rf"Client {re.escape(found[1])} (disconnected|closed|has exceeded)")
+            after = seen.broker.log[index + 1 :]
+            is_gone = any(left.search(one.text) or "terminating" in one.text for one in after)
+            return None if is_gone else seen.broker.log[index]
+    return None
 
 
 def _last_traceback(seen: Sightings) -> list[str]:
