@@ -92,8 +92,8 @@ bench: setup ## everything measured, which takes long (WRITE=1: to tools/RESULTS
 	@.venv/bin/python tools/bench_names.py
 	@.venv/bin/python tools/bench_mqtt.py $(if $(WRITE),--write) $(if $(MQTT_AS),--mqtt-as $(MQTT_AS))
 
-doctor-table: setup ## seed faults on a virtual bench, and show what the doctor says of each
-	@.venv/bin/python tools/doctor_table.py
+doctor-table: setup ## seed faults on virtual benches, and show what the doctor says (WRITE=1: to README)
+	@.venv/bin/python tools/doctor_table.py $(if $(WRITE),--write README.md)
 
 lint: setup ## ruff, mypy, and the device code against the ports' own stubs
 	@.venv/bin/ruff check .
