@@ -8,6 +8,7 @@ import doctor_programs
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from doctor_bench import BROKER, DEVICE, ESP32, ESP8266, USER, Fault, FaultBench, issued, no_tls_1_3
+from virtual_rig import SerialConsole
 
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
@@ -63,6 +64,13 @@ def _serve_rsa(bench: FaultBench, identity: Identity) -> None:
 def _own_error(bench: FaultBench) -> None:
     bench.run("import time\ntime.sleep_ms(100)\nprint(temperature)\n")
     bench.wait_console(">>> ", start="ets J")
+
+
+def _stopped_by_hand(bench: FaultBench) -> None:
+    bench.wait_console('"ev":"publish"')
+    with SerialConsole(bench.virtual) as console:
+        console.send(b"\x03")
+        console.read_until(b">>> ")
 
 
 def _too_much(bench: FaultBench) -> None:
@@ -135,6 +143,7 @@ FAULTS = (
         kinds=(ESP8266,),
     ),
     Fault("program-of-its-own", None, ("firmware.program-error",), _own_error),
+    Fault("stopped-by-hand", None, ("firmware.program-stopped",), _stopped_by_hand),
     Fault("program-takes-all-memory", None, ("firmware.out-of-memory",), _too_much),
     Fault("engine-of-the-port", 39, ("tls.not-verified",), _hand_written_engine, kinds=(ESP8266,)),
 )

@@ -61,10 +61,19 @@ def test_a_start_from_power_on_is_no_weak_supply() -> None:
     assert told(seen(*BANNER, *traceback(error), *PROMPT)) == ("tls.no-server-name", "certain")
 
 
-@pytest.mark.parametrize("ending", ["KeyboardInterrupt: ", "SystemExit: "])
-def test_a_program_that_was_ended_by_hand_has_no_error(ending: str) -> None:
-    code, _ = told(seen(*BANNER, *traceback(ending), *PROMPT))
+def test_a_program_that_was_ended_by_hand_has_no_error_and_does_not_run() -> None:
+    stopped = seen(*BANNER, *traceback("KeyboardInterrupt: "), *PROMPT)
+    assert told(stopped) == ("firmware.program-stopped", "certain")
+    code, _ = told(seen(*BANNER, *traceback("SystemExit: "), *PROMPT))
     assert code != "firmware.program-error"
+
+
+def test_a_board_at_its_prompt_is_not_well_however_it_was_connected() -> None:
+    up = {"t": 500, "ev": "mqtt.up", "client_id": "s1", "host": "b.test", "port": 8883}
+    stopped = events(*EVENTS, TLS_UP, up, {"t": 600, "ev": "publish", "topic": "t", "bytes": 3})
+    lines = (*traceback("KeyboardInterrupt: "), *PROMPT)
+    stopped = replace(stopped, board=replace(stopped.board, lines=lines))
+    assert told(stopped) == ("firmware.program-stopped", "certain")
 
 
 def test_an_exception_of_the_programs_own_is_told_as_such() -> None:

@@ -21,7 +21,6 @@ from keyfob_host.errors import KeyfobHostError
 
 _TRACEBACK = "Traceback (most recent call last):"
 _END = re.compile(r"^(MicroPython v?\S+ |>>> |kf \{)")
-_BY_HAND = ("KeyboardInterrupt", "SystemExit")
 _OTHERS = 2
 # The verdict of mbedTLS in words: the code under which Keyfob's firmware tells the same.
 _AS_KEYFOB = {
@@ -41,9 +40,11 @@ _IS_VAGUE = re.compile(
 def ended_program(seen: Sightings) -> Diagnosis | None:
     """The cause of the exception that the program ended with; None if it did not."""
     text = _last_traceback(seen)
-    if not text or text[0].startswith(_BY_HAND):
+    if not text or text[0].startswith("SystemExit"):
         return None
     error = Evidence("board", " ".join(" ".join(text).split()), seen.board.said_at)
+    if text[0].startswith("KeyboardInterrupt"):
+        return Diagnosis("firmware.program-stopped", "certain", (error,))
     causes = _causes(text)
     found = (
         _by_wire(seen, error)

@@ -206,7 +206,8 @@ def _check_engine(engine: Any, kind: BoardKind) -> None:
             f"the TLS in the firmware of {kind.name} verifies nobody, so Keyfob's own is the only "
             "engine there",
             evidence=f"seen: tls.engine={engine}; wanted: keyfob",
-            fix="keyfob provision --set tls.engine=keyfob", status=ExitStatus.USAGE,
+            fix=f"keyfob provision --board {kind.name} --set tls.engine=keyfob",
+            status=ExitStatus.USAGE,
         )  # fmt: skip
 
 
