@@ -33,22 +33,22 @@ def run(config: dict) -> None:
 
 def _mend_heap(client: BlockingClient, notes: dict) -> None:
     """Start again where memory is short because the heap has come to be in pieces, which it
-    stays. Where no attempt since the reset has come further, another may be no better, and
+    stays. Where no handshake since the reset came to its end, another may be no better, and
     the board is to be reached over its serial port: that waits for minutes. An identity on
     trial is not to be blamed for it, and its attempts are counted in flash."""
     gc.collect()
     if getattr(client.failure, "code", _NO_MEMORY) != _NO_MEMORY:
-        notes["was_enough"], notes["short"] = True, 0
+        notes["short"] = 0
         return
     notes["short"] = notes.get("short", 0) + 1
-    most = _SHORT_ATTEMPTS if notes.get("was_enough") else _SHORT_FROM_THE_START
+    most = _SHORT_ATTEMPTS if client.uplink.was_open else _SHORT_FROM_THE_START
     if client.uplink.on_trial or notes["short"] >= most:
         machine.reset()
 
 
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:
     """One connection's life. Errors: what ends it."""
-    notes["was_enough"], notes["short"] = True, 0
+    notes["short"] = 0
     client.subscribe(prefix + "/command")
     # Whoever sends more than one at a time would fill the heap; the host waits for answers.
     client.single = prefix + "/identity/set"

@@ -17,6 +17,7 @@ class Uplink:
     """
 
     on_trial = False
+    was_open = False  # since the reset: there is room for a handshake
 
     def __init__(self, config: dict) -> None:
         self._config = config
@@ -59,6 +60,7 @@ class Uplink:
 
     def tell(self, opened) -> None:
         """``opened`` is open and verified."""
+        self.was_open = True
         emit("tls.up", host=self._config["broker"]["host"], **opened.facts())
 
     def _resumable(self, identity):
