@@ -11,7 +11,25 @@ from keyfob.mqtt import connack
 async def resume(client) -> None:
     """After a CONNACK: ask again where the broker forgot, send what it has not acknowledged."""
     state = client.session
-    is_known = state.session_present
+    if client.inboxes or client.unwanted:
+        _ask(client, state.session_present)
+    for outgoing in list(state.inflight):
+        is_streamed = outgoing.size >= 0 and outgoing.payload
+        if is_streamed or _resend(client, outgoing):
+            await client.flush()
+            state.check_open()
+            outgoing.error = _resend(client, outgoing)
+            if outgoing.error:
+                # Not even into an empty buffer, or not to this broker.
+                state.inflight.remove(outgoing)
+                client.finish(outgoing)
+            elif is_streamed:
+                from keyfob.streamed import send_payload
+
+                await send_payload(client, outgoing)
+
+
+def _ask(client, is_known: bool) -> None:
     for inbox in client.inboxes:
         inbox.packet_id = 0
         inbox.is_granted = inbox.is_granted and is_known
@@ -26,42 +44,17 @@ async def resume(client) -> None:
         from keyfob.subscription import ask
 
         ask(client)
-    for outgoing in list(state.inflight):
-        await _resend(client, outgoing)
 
 
-async def _resend(client, outgoing) -> None:
-    state = client.session
-    is_streamed = outgoing.size >= 0 and outgoing.payload
-    if is_streamed:
-        from keyfob.streamed import rewind
-
-        await client.flush()
-        try:
-            rewind(outgoing)
-        except KeyfobError as error:
-            _give_up(client, outgoing, error)
-            return
+def _resend(client, outgoing):
+    """Put it again, with a payload that is read from its start; the error if that fails."""
     try:
-        is_out = connack.resend(state, now_ms(), outgoing)
-    except KeyfobError:
-        await client.flush()
-        state.check_open()
-        try:
-            is_out = connack.resend(state, now_ms(), outgoing)
-        except KeyfobError as error:
-            # Not even into an empty buffer, or not to this broker.
-            _give_up(client, outgoing, error)
-            return
-    if not is_out:
-        client.finish(outgoing)
-    elif is_streamed:
-        from keyfob.streamed import send_payload
+        if outgoing.size >= 0 and outgoing.payload:
+            from keyfob.streamed import rewind
 
-        await send_payload(client, outgoing)
-
-
-def _give_up(client, outgoing, error: KeyfobError) -> None:
-    client.session.inflight.remove(outgoing)
-    outgoing.error = error
-    client.finish(outgoing)
+            rewind(outgoing)
+        if not connack.resend(client.session, now_ms(), outgoing):
+            client.finish(outgoing)
+    except KeyfobError as error:
+        return error
+    return None

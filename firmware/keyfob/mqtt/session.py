@@ -42,8 +42,9 @@ class Session:
     connection. ``window``: how many messages may be unacknowledged at once. ``kept``: the
     state of the session so far.
 
-    All attributes are there from the beginning: another one would move the dictionary of
-    300 bytes that they are in.
+    All attributes are there from the beginning, because another one may move the dictionary
+    of 300 bytes that they are in; they are 30, because one of 29 has no place free, and
+    looking for what is not in it (each method) goes over all of it.
     """
 
     version = 4
@@ -54,6 +55,8 @@ class Session:
         self.kept = kept = kept or SessionState()
         self.inflight: list[Outgoing] = kept.inflight
         self.replies: list[int] = kept.replies
+        self.receipts: list[list] = kept.receipts
+        self.last_id = kept.last_id
         self.asked: list[Outgoing] = []  # SUBSCRIBE and UNSUBSCRIBE without an answer
         self.window = window
         self.keepalive_ms = 0
@@ -69,6 +72,7 @@ class Session:
 
     def reset(self, rx_bytes: int, tx_bytes: int) -> None:
         """Forget what belongs to one connection; buffers for the next one, if any."""
+        self.kept.last_id = self.last_id
         self.state = 0
         self.tx = bytearray(tx_bytes)
         self._rx = bytearray(rx_bytes)
@@ -132,8 +136,7 @@ class Session:
         if len(payload) != size or topic != same_topic or self.start != self._end or self.left:
             return 0
         self.start = self._end = 0
-        kept = self.kept
-        packet_id = kept.last_id = kept.last_id % _LAST_ID + 1
+        packet_id = self.last_id = self.last_id % _LAST_ID + 1
         tx, at = self.tx, end - size
         tx[at - 2] = packet_id >> 8
         tx[at - 1] = packet_id & 255
@@ -162,18 +165,17 @@ class Session:
 
     def take_id(self) -> int:
         """A packet identifier that is not in use. Errors: mqtt.no-identifier."""
-        kept = self.kept
         for _ in range(_LAST_ID):
-            kept.last_id = kept.last_id % _LAST_ID + 1
+            self.last_id = self.last_id % _LAST_ID + 1
             for each in (self.inflight, self.asked):
                 for waiting in each:
-                    if waiting.packet_id == kept.last_id:
+                    if waiting.packet_id == self.last_id:
                         break
                 else:
                     continue
                 break
             else:
-                return kept.last_id
+                return self.last_id
         raise KeyfobError("mqtt.no-identifier", "%d in use" % _LAST_ID)
 
     def check_open(self) -> None:
@@ -390,7 +392,7 @@ class Session:
     def _hold(self, packet_id: int, qos: int, is_dup: int) -> int:
         """Keep what is owed for a PUBLISH; it is no event if it came before."""
         is_known = False
-        for receipt in self.kept.receipts:
+        for receipt in self.receipts:
             if receipt[0] == packet_id and receipt[1] == qos and (is_dup or qos == 2):
                 is_known = True  # the application still has it
         if qos == 2 and not is_known:
@@ -401,5 +403,5 @@ class Session:
             # A duplicate that comes in pieces: they are events that nobody waits for.
             return _PART if self.left else -1
         self.receipt = [packet_id, qos, False]
-        self.kept.receipts.append(self.receipt)
+        self.receipts.append(self.receipt)
         return _PUBLISH
