@@ -4,11 +4,14 @@ The story: connect, subscribe, 50 QoS 1 publishes and 50 receptions; for the cli
 can, with the connection cut half-way, so with a reconnect and a redelivery. Keyfob has a
 second one: 1 MB streamed each way, the connection cut in the middle of what it gets. The
 code is either loaded from ``.mpy`` files, which takes heap, or run in place from a ROMFS
-image that is mapped beside the heap, as boards with a ROMFS partition do.
+image that is mapped beside the heap, as boards with a ROMFS partition do, or frozen into the
+interpreter (`frozen`). A heap is large enough in which the story ends well three times in a
+row: on the edge it is a matter of luck.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,12 +26,14 @@ from keyfob_host.mpy import BoardFile
 from keyfob_host.names import merge_names
 from keyfob_host.relay import Fault, TcpRelay
 
-from . import rig
+from . import frozen, rig
 from .measure import Subject
 
 _STORY_LIMIT_S = 12.0
 _STEP_BYTES = 128
-_LEAST_BYTES, _MOST_BYTES = 2048, 128 << 10
+_TIMES = 3
+_PLENTY_BYTES = 60 << 10  # with more, the firmware keeps what it would drop
+_LEAST_BYTES, _MOST_BYTES = 1024, 128 << 10
 # Maps the image, mounts it, and leaves nothing of itself behind.
 _ROM = """\
 import ffi, gc, os, sys, uctypes, vfs
@@ -53,11 +58,12 @@ gc.collect()
 @dataclass(frozen=True)
 class Story:
     """``program``: the module that plays it, after the library's name. ``is_cut``: whether
-    the client is one that comes back."""
+    the client is one that comes back. ``is_frozen``: in the subject's own interpreter."""
 
     program: str
     is_rom: bool
     is_cut: bool
+    is_frozen: bool = False
 
 
 def smallest(subject: Subject, story: Story) -> int | None:
@@ -80,6 +86,8 @@ def smallest(subject: Subject, story: Story) -> int | None:
                 high = middle
             else:
                 low = middle
+        while not all(_ends(there, story, high, relay, total // 2) for _ in range(_TIMES)):
+            high += _STEP_BYTES
     return high
 
 
@@ -120,13 +128,30 @@ def _ends(
         process.wait()
 
 
+def steps(subject: Subject, is_frozen: bool) -> dict[str, int]:
+    """What the collector holds after each step of `keyfob_steps`, in a heap with plenty."""
+    make_rom(subject.board)
+    story = Story("steps", is_rom=not is_frozen, is_cut=False, is_frozen=is_frozen)
+    done = subprocess.run(
+        command(subject, story, _PLENTY_BYTES), cwd=subject.board, capture_output=True,
+        text=True, timeout=_STORY_LIMIT_S, check=True,
+    )  # fmt: skip
+    found = re.findall(r"^step (\S+) (\d+)$", done.stdout, re.MULTILINE)
+    return {name: int(held) for name, held in found}
+
+
 def command(subject: Subject, story: Story, heap_bytes: int) -> list[str]:
     """The words that play ``story`` in the folder of the board; see `make_rom`."""
-    rom = "import bench_rom;" if story.is_rom else ""
+    words = micropython32.command()
+    before = "import bench_rom;" if story.is_rom else ""
     module = f"{subject.library}_{story.program}"
+    if story.is_frozen and subject.frozen:
+        words = frozen.command(subject.frozen)
+        before = "import sys;sys.path[:]=['.frozen'];"
+        module = frozen.PREFIX + module
     return [
-        *micropython32.command(), "-X", f"heapsize={heap_bytes}",
-        "-c", f"{rom}import {module}", str(subject.port), subject.transport,
+        *words, "-X", f"heapsize={heap_bytes}",
+        "-c", f"{before}import {module}", str(subject.port), subject.transport,
     ]  # fmt: skip
 
 
@@ -141,7 +166,7 @@ def make_rom(board: Path) -> None:
         BoardFile(f"/{path.relative_to(board).as_posix()}", path.read_bytes())
         for path in sorted(board.rglob("*.mpy"))
     ]
-    if rig.sources_of(board).exists():
+    if (board / "keyfob").exists():
         files = merge_names(rig.sources_of(board), files)
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "bench_rom.py")

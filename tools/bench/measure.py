@@ -46,12 +46,13 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """One library on one transport."""
+    """One library on one transport. ``frozen``: an interpreter with its modules, if any."""
 
     library: str
     transport: str
     board: Path
     port: int
+    frozen: Path | None = None
 
     def program(self, kind: str, *arguments: object) -> list[str]:
         """The words after the MicroPython that run it."""

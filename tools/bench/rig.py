@@ -30,20 +30,22 @@ FIRMWARE = ROOT / "firmware"
 SHIMS = ROOT / "tests" / "bench" / "shims"
 TRANSPORTS = ("tcp", "tls")
 TITLES = {"keyfob": "Keyfob", "umqtt": "umqtt.simple", "mqtt_as": "mqtt_as"}
-# What every connection in MQTT 3.1.1 needs all the time, and what is imported when it is used.
-CORE = tuple(
-    f"keyfob/{name}.py"
-    for name in ("client", "inbox", "events", "errors", "mqtt/publish", "mqtt/session")
-)
+# What every connection in MQTT 3.1.1 needs all the time, on asyncio and without it, and what
+# is imported when it is used.
+_ENGINE = ("events", "errors", "mqtt/state", "mqtt/publish", "mqtt/session")
+CORE = tuple(f"keyfob/{name}.py" for name in ("client", "inbox", *_ENGINE))
+CORE_BLOCKING = tuple(f"keyfob/{name}.py" for name in ("blocking", *_ENGINE))
 MORE = tuple(
     f"keyfob/{name}.py"
     for name in (
-        "backoff", "blocking", "connection", "outbox", "stored", "streamed", "subscription",
-        "mqtt/acks", "mqtt/connect", "mqtt/properties", "mqtt/reasons", "mqtt/session5",
-        "mqtt/subscribe", "mqtt/violations",
+        "backoff", "blocking", "connection", "outbox", "resuming", "stored", "streamed",
+        "subscription", "waiting", "mqtt/acks", "mqtt/connack", "mqtt/connect",
+        "mqtt/properties", "mqtt/reasons", "mqtt/session5", "mqtt/subscribe", "mqtt/violations",
     )
 )  # fmt: skip
-_PROGRAMS = tuple(f"keyfob_{name}" for name in ("rates", "story", "blocking", "large", "turns"))
+_PROGRAMS = tuple(
+    f"keyfob_{name}" for name in ("rates", "story", "blocking", "large", "turns", "steps")
+)
 _UMQTT = "micropython-umqtt.simple==1.3.4"
 _UMQTT_SHA256 = "b6a2520239e3992c63a7de9370ee9b3d9d27819a90359c521f1c0f7ccab8d12f"
 _UMQTT_FILE_SHA256 = "8555d2f654deb8eb0d724f79b0811a78cc94029d070f3d96bbd74288653d63a5"
@@ -181,24 +183,30 @@ def keyfob_board(folder: Path, transport: str, broker: Broker) -> Path:
 
 
 def sources_of(board: Path) -> Path:
-    """Where the sources of a board of Keyfob's are; there are none of another library's."""
+    """Where the sources are that the board was compiled from."""
     return board.with_name(f"{board.name}-source")
 
 
 def umqtt_board(folder: Path, broker: Broker) -> Path:
-    compile_file(umqtt_simple(), folder / "umqtt" / "simple.mpy")
+    source = sources_of(folder)
+    (source / "umqtt").mkdir(parents=True)
+    shutil.copy(umqtt_simple(), source / "umqtt" / "simple.py")
     for name in ("umqtt_rates", "umqtt_story", "ussl"):
-        compile_file(HERE / "device" / f"{name}.py", folder / f"{name}.mpy")
+        shutil.copy(HERE / "device" / f"{name}.py", source)
+    compile_tree(source, folder)
     write_identity(folder, broker)
     return folder
 
 
-def mqtt_as_board(folder: Path, broker: Broker, source: Path) -> Path:
-    compile_file(source, folder / "mqtt_as.mpy")
+def mqtt_as_board(folder: Path, broker: Broker, file: Path) -> Path:
+    source = sources_of(folder)
+    source.mkdir()
+    shutil.copy(file, source / "mqtt_as.py")
     for name in ("mqtt_as_rates", "mqtt_as_story", "mqtt_as_settings"):
-        compile_file(HERE / "device" / f"{name}.py", folder / f"{name}.mpy")
+        shutil.copy(HERE / "device" / f"{name}.py", source)
     for name in ("network", "machine"):
-        compile_file(SHIMS / f"{name}.py", folder / f"{name}.mpy")
+        shutil.copy(SHIMS / f"{name}.py", source)
+    compile_tree(source, folder)
     write_identity(folder, broker)
     return folder
 
