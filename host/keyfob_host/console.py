@@ -31,6 +31,7 @@ _SHOWN_LINES = 12
 _REOPEN_TIMEOUT_S = 8.0
 _CLOSE_TIMEOUT_S = 10.0  # opening a port that has just come back may take a while
 _MAX_LINE = 16_384
+_MAX_T_MS = 1 << 42  # of a board's time since its boot: 139 years
 
 
 def parse_event(line: str) -> Event | None:
@@ -41,9 +42,11 @@ def parse_event(line: str) -> Event | None:
         return None
     try:
         event = json.loads("{" + text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return event if isinstance(event.get("ev"), str) else None
+    t = event.get("t", 0)
+    is_time = type(t) is int and 0 <= t < _MAX_T_MS
+    return event if is_time and isinstance(event.get("ev"), str) else None
 
 
 class Console:
