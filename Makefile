@@ -17,10 +17,13 @@ PYTEST = .venv/bin/python -m pytest
 board-options = --board $(BOARD) $(if $(PORT),--port $(PORT))
 virtual = $(filter virtual-%,$(BOARD))
 wifi = $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID) $(if $(KEYFOB_WIFI_PASSWORD),--wifi-password-env KEYFOB_WIFI_PASSWORD))
+# Suites mostly wait, and have a board, a broker and ports of their own: two run side by
+# side where make can hold back the output of one (GNU make 4; macOS brings 3.81).
+beside = $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
 bench = $(if $(BENCH_ADDRESS),--bench-address $(BENCH_ADDRESS)) $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo certs broker board flash sync provision monitor hil hil-virtual down test test-all bench doctor-table lint clean
+.PHONY: help setup demo certs broker board flash sync provision monitor hil hil-virtual hil-virtual-esp32 hil-virtual-esp8266 down test test-all bench doctor-table lint clean
 
 help: ## this page
 	@echo "Keyfob gives a MicroPython board an identity, proves that it works, keeps it connected."
@@ -79,7 +82,13 @@ test-all: setup lint ## every test, long sweeps and fuzz runs included
 	@$(MAKE) --no-print-directory hil-virtual
 
 hil-virtual: setup ## the suite on a virtual ESP32, and on a virtual ESP8266 where one can be
+	@$(if $(beside),echo "both suites run side by side; each is shown when it has ended")
+	@$(MAKE) --no-print-directory --keep-going $(beside) hil-virtual-esp32 hil-virtual-esp8266
+
+hil-virtual-esp32: setup
 	@$(KEYFOB) hil run --board virtual-esp32
+
+hil-virtual-esp8266: setup
 	@if .venv/bin/python tools/micropython32.py >/dev/null; then $(KEYFOB) hil run --board virtual-esp8266; \
 	  else echo "without a 32-bit MicroPython there is no ESP8266 with its own heap: its suite is left out"; fi
 
