@@ -34,7 +34,7 @@ def list_(ui: Ui, kind: str | None, state: str | None) -> None:
 
     \b
     valid, expired, not-yet-valid   by this machine's clock
-    replaced                        another certificate took its place
+    replaced                        another took its place, or it is on its way to a board
     revoked                         on the CRL, with time and reason
     orphaned                        its issuer is no longer this bench's CA
     """

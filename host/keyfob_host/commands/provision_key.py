@@ -14,7 +14,7 @@ import rich_click as click
 
 from keyfob_host.commands.passphrase import passphrase_options, unlock
 from keyfob_host.files import write_atomic
-from keyfob_host.pki.inventory_disk import open_inventory, record_board
+from keyfob_host.pki.inventory_disk import open_inventory, record_board, record_signed
 from keyfob_host.pki.revocation import refuse_revoked_key
 from keyfob_host.provision.board_name import board_name
 from keyfob_host.provision.settings import Settings
@@ -146,7 +146,10 @@ def _sign(home: Home, authority: Authority, request: CertificateRequest) -> Issu
     inventory, _ = open_inventory(home)
     with inventory:
         refuse_revoked_key(inventory, request.name, request.public_key)
-    return authority.issue_from_request(request)
+    issued = authority.issue_from_request(request)
+    # Before the board has it: a run that is cut leaves none that no revocation reaches.
+    record_signed(home, issued.cert, "device")
+    return issued
 
 
 def _show_request(ui: Ui, key: BoardKey, path: Path, add_identity: bool) -> None:

@@ -16,7 +16,9 @@ from keyfob_host.pki import bench
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.ca_folder import trusted_certs
 from keyfob_host.pki.identity import Identity, Requested, load_certs, read_issued
+from keyfob_host.pki.inventory_disk import open_inventory, record_signed
 from keyfob_host.pki.renewal import renew
+from keyfob_host.pki.revocation import refuse_revoked, refuse_revoked_key
 from keyfob_host.rotation.delivery import Delivery
 from keyfob_host.rotation.keeping import keep
 from keyfob_host.rotation.offer import anchor_files, certificate_files, make_offer
@@ -94,6 +96,8 @@ def rotate(
             ui.result(f"{device_id}: would send {what}, {signed}", {**data, "committed": False})
             return
         ui.step(f"{device_id}: {what}")
+        if issued is not None and issued is not present:
+            record_signed(home, issued.cert, "")
         deliver(client, Delivery(offer), state, limit_s=limit_s, on_step=ui.step)
     if issued is not None and issued is not present:
         keep(home, device_id, issued)
@@ -129,6 +133,15 @@ def _certificate(
     ``authority``: None where another one only signs the offer.
     """
     has = present.cert.fingerprint(hashes.SHA256()).hex()[: len(state.cert)]
-    if authority is None or (state.cert and has != state.cert and not days):
-        return present
+    inventory, _ = open_inventory(home)
+    with inventory:
+        if authority is None or (state.cert and has != state.cert and not days):
+            refuse_revoked(inventory, present.cert, present.name)
+            return present
+        key = (
+            present.key.public_key()
+            if isinstance(present, Identity)
+            else present.request.public_key
+        )
+        refuse_revoked_key(inventory, present.name, key)
     return renew(authority, present, new_key=False, days=days)

@@ -118,6 +118,20 @@ def record_board(home: Home, fingerprint: str, board: str) -> None:
         inventory.set_board(fingerprint, board)
 
 
+def record_signed(home: Home, cert: x509.Certificate, profile: str) -> None:
+    """Note a device's certificate that leaves before it has a folder here.
+
+    Who revokes the name means this one too, whatever becomes of its delivery. It counts as
+    replaced until it is kept. Errors: ``cert.inventory-*``, ``cert.too-large``.
+    """
+    issuer = find_issuer(cert, _authorities(home))
+    row = certificate_row(cert, "device", profile=profile, issuer=issuer)
+    inventory, _ = open_inventory(home)
+    with inventory, inventory.writing():
+        inventory.add([row])
+        inventory.set_replaced(str(row[0]))
+
+
 def places(home: Home) -> Iterator[Place]:
     """Where this bench's certificates in use stand, authorities first."""
     yield from _authority_places(home)

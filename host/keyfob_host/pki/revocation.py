@@ -139,6 +139,21 @@ def refuse_revoked_key(inventory: Inventory, name: str, key: PublicKey) -> None:
             )
 
 
+def refuse_revoked(inventory: Inventory, cert: x509.Certificate, name: str) -> None:
+    """Raise ``cert.revoked`` where ``cert`` itself was revoked."""
+    number = f"{cert.serial_number:x}"
+    for one in inventory.with_key(key_id(cert)):
+        if one.serial == number and one.revoked_s is not None:
+            raise KeyfobHostError(
+                "cert.revoked",
+                "the certificate was revoked, and no broker here takes it",
+                evidence=f"{name}: serial {number}, revoked ({one.reason})",
+                fix=f"a new key, where it is on this machine: keyfob cert renew {name} --new-key; "
+                "elsewhere: have a new one made there, and its request signed",
+                status=ExitStatus.IDENTITY,
+            )
+
+
 def sign_crls(
     home: Home, inventory: Inventory, authorities: Iterable[Authority], lifetime: timedelta | None
 ) -> None:

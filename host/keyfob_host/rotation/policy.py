@@ -23,7 +23,7 @@ from keyfob_host.pki.identity import Identity, Requested, read_issued
 from keyfob_host.pki.inventory_disk import open_inventory
 from keyfob_host.pki.keys import public_der
 from keyfob_host.pki.request import CertificateRequest, check_request, read_request
-from keyfob_host.pki.revocation import refuse_revoked_key
+from keyfob_host.pki.revocation import refuse_revoked, refuse_revoked_key
 
 _DAY_S = 86_400
 _MOST_KEPT = 64
@@ -54,25 +54,16 @@ def judge(home: Home, policy: Policy, device_id: str, payload: bytes) -> Certifi
         request = read_request(payload, source=f"the request of {device_id}")
         check_request(request, device_id=device_id, keys=None, profile_keys=("p256", "rsa2048"))
         present = read_issued(folder)
-        _check_not_revoked(home, present, request)
+        inventory, _ = open_inventory(home)
+        with inventory:
+            refuse_revoked_key(inventory, present.name, request.public_key)
+            refuse_revoked(inventory, present.cert, present.name)
     except KeyfobHostError as error:
         raise Refused(f"{error.code}: {error.evidence or error.cause}") from error
     if public_der(present.cert.public_key()) == public_der(request.public_key):
         raise Refused("its certificate in use is for this key already")
     _check_is_due(policy, present)
     return request
-
-
-def _check_not_revoked(
-    home: Home, present: Identity | Requested, request: CertificateRequest
-) -> None:
-    inventory, _ = open_inventory(home)
-    with inventory:
-        refuse_revoked_key(inventory, present.name, request.public_key)
-        serial = f"{present.cert.serial_number:x}"
-        for record in inventory.named(present.name):
-            if record.serial == serial and record.revoked_s is not None:
-                raise Refused(f"its certificate is revoked ({record.reason})")
 
 
 def _check_is_due(policy: Policy, present: Identity | Requested) -> None:

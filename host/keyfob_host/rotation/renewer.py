@@ -3,6 +3,8 @@
 A request that was granted is kept in ``renewer/issued/<id>/`` until its board is connected with the
 certificate; only then it becomes that of ``certs/device/<id>/``. So a renewer that is
 restarted goes on, and a board that asks again for the same key gets the same certificate.
+The inventory knows it from the moment it is signed: a board that has it and does not say so
+loses it with the rest when its name is revoked.
 One connection serves all boards; each has at most one delivery under way.
 """
 
@@ -21,9 +23,11 @@ from keyfob_host.home import Home
 from keyfob_host.mqtt_host import HostClient, Message
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity, Requested, read_issued
+from keyfob_host.pki.inventory_disk import open_inventory, record_signed
 from keyfob_host.pki.keys import public_der
 from keyfob_host.pki.names import check_device_id
 from keyfob_host.pki.profiles import load_profile
+from keyfob_host.pki.revocation import refuse_revoked
 from keyfob_host.rotation.delivery import Delivery
 from keyfob_host.rotation.keeping import keep
 from keyfob_host.rotation.offer import certificate_files, make_offer
@@ -112,6 +116,7 @@ class Renewer:
                 request, device_id=device_id, days=self.policy.days,
                 profile=load_profile(self.policy.profile, kind="device"),
             )  # fmt: skip
+            record_signed(self.home, issued.cert, self.policy.profile)
             issued.write(self._folder(device_id), force=True)
             self._ledger.note(device_id)
         except Refused as why:
@@ -135,10 +140,13 @@ class Renewer:
         state, kept = self._states.get(device_id), self._kept(device_id)
         if state is None or kept is None:
             return
-        if state.cert == kept.cert.fingerprint(hashes.SHA256()).hex()[:16]:
+        delivery = self._deliveries.get(device_id)
+        is_there = state.cert == kept.cert.fingerprint(hashes.SHA256()).hex()[:16]
+        if (is_there or delivery is None) and not self._still_counts(device_id, kept):
+            return
+        if is_there:
             self._done(client, device_id, kept)
             return
-        delivery = self._deliveries.get(device_id)
         if delivery is None:
             created_s = max(int(time.time()), state.created_s + 1)
             files = certificate_files(kept)
@@ -155,6 +163,20 @@ class Renewer:
             self._drop(device_id)
             evidence = error.evidence.splitlines()[0] if error.evidence else error.cause
             self.on_decision(Decision(device_id, "failed", f"{error.code}: {evidence}"))
+
+    def _still_counts(self, device_id: str, kept: Identity | Requested) -> bool:
+        """Whether it was not revoked since it was issued; what was is dropped."""
+        inventory, _ = open_inventory(self.home)
+        with inventory:
+            try:
+                refuse_revoked(inventory, kept.cert, device_id)
+            except KeyfobHostError as error:
+                if error.code != "cert.revoked":
+                    raise
+                self._drop(device_id)
+                self.on_decision(Decision(device_id, "failed", f"{error.code}: {error.evidence}"))
+                return False
+        return True
 
     def _done(self, client: HostClient, device_id: str, kept: Identity | Requested) -> None:
         keep(self.home, device_id, kept, self.policy.profile)
