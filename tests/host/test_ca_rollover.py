@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from judges import needs_openssl, strict_verdict
@@ -153,6 +156,32 @@ def test_a_step_cut_short_is_completed_by_the_same_command(
     with_ca.json("ca", "rollover", step)
     assert anchors(with_ca, "sensor-01") == (1 if step == "finish" else 2)
     assert broker_takes(with_ca, "sensor-01")
+
+
+@pytest.mark.parametrize("step", ["switch", "finish"])
+def test_nothing_can_be_revoked_between_reading_the_folder_and_its_exchange(
+    with_ca: Keyfob, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    with_ca.json("cert", "device", "lost")
+    with_ca.json("cert", "revoke", "lost")
+    with_ca.json("ca", "rollover", "begin", "--no-passphrase")
+    if step == "finish":
+        with_ca.json("ca", "rollover", "switch")
+    write_folder = rollover.write_folder
+    seen: list[str] = []
+
+    def watched(*arguments: Any, **options: Any) -> None:
+        # A revocation signs the CRL within a transaction; one now would be left behind.
+        path = with_ca.home / "certs" / "inventory.sqlite"
+        locked = pytest.raises(sqlite3.OperationalError, match="locked")
+        with closing(sqlite3.connect(path, timeout=0)) as other, locked:
+            other.execute("BEGIN IMMEDIATE")
+        seen.append(step)
+        write_folder(*arguments, **options)
+
+    monkeypatch.setattr(rollover, "write_folder", watched)
+    with_ca.json("ca", "rollover", step)
+    assert seen == [step]
 
 
 def test_the_key_of_the_next_ca_is_as_private_as_any(with_ca: Keyfob) -> None:

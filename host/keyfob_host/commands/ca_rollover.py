@@ -152,11 +152,13 @@ def _switch(home: Home, passphrase_file: Path | None, passphrase_env: str | None
     ):
         folder = home.ca_dir / NEXT if phase == "begun" else home.ca_dir
         authority = unlock(folder, passphrase_file, passphrase_env)
-    switch(home)
     inventory, _ = open_inventory(home)
+    # A CRL that is signed between reading the folder and its exchange would be lost.
     with inventory, inventory.writing():
+        switch(home)
         if authority is not None:
             sign_crls(home, inventory, [authority], None)
+    _take_in(home)
 
 
 @click.command()
@@ -177,11 +179,12 @@ def finish_command(
         key_file = folder / KEY_FILE
         stays = key_file.exists() and is_in_token(key_file)
         uri = read_token_pem(read_bounded(key_file, "read the key"), str(key_file)) if stays else ""
-        finish(home, force=force)
         inventory, _ = open_inventory(home)
         with inventory, inventory.writing():
+            finish(home, force=force)
             for cert in former:
                 inventory.set_replaced(cert.fingerprint(hashes.SHA256()).hex())
+        _take_in(home)
         if stays:
             ui.step(f"note: the former CA's key is in its token still: {uri}")
         _show(ui, home, broker_rereads(home, end_sessions=True), _FORGET if former else "")
