@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -100,6 +101,27 @@ def test_all_that_end_soon_are_renewed_and_others_left_alone(bench: Keyfob) -> N
     assert [one["name"] for one in renewed] == ["soon-1", "soon-2"]
     assert (folder(bench, "late") / "cert.pem").read_bytes() == late
     assert bench.json("cert", "renew", "--expiring-within", "2w")["renewed"] == []
+    assert bench.run("cert", "expiring", "--within", "2w")[0] == 0
+
+
+def test_of_brokers_with_one_common_name_the_folder_tells_which(
+    bench: Keyfob, tmp_path: Path
+) -> None:
+    profile = tmp_path / "one-name.toml"
+    profile.write_text(
+        'kind = "broker"\nkey_type = "p256"\ndays = 9\nextended_key_usage = ["serverAuth"]\n'
+        '[subject]\ncommon_name = "one.test"\n'
+    )
+    for name in ("a.test", "b.test"):
+        bench.json("cert", "broker", name, "--profile", profile)
+    refused = bench.error("cert", "renew", "one.test")
+    assert refused["code"] == "cert.which"
+    assert refused["fix"] == "keyfob cert renew a.test b.test"
+    _, out, _ = bench.run("--json", "cert", "expiring", "--within", "2w")
+    fixes = [one["fix"] for one in json.loads(out)["expiring"]]
+    assert fixes == ["keyfob cert renew a.test", "keyfob cert renew b.test"]
+    for fix in fixes:
+        bench.json(*fix.split()[1:], "--days", "60")
     assert bench.run("cert", "expiring", "--within", "2w")[0] == 0
 
 

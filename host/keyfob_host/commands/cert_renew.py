@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from shlex import quote
 
 import rich_click as click
 
@@ -144,8 +145,18 @@ def _in_use(inventory: Inventory, name: str, kind: str | None) -> Record:
             "cert.unknown",
             f"this bench has no certificate {name!r} to renew",
             evidence=f"none of that name is in use{f' as a {kind}' if kind else ''}",
-            fix=f"keyfob cert list; for a new one: keyfob cert {kind or 'device'} {name}",
+            fix=f"keyfob cert list; for a new one: keyfob cert {kind or 'device'} {quote(name)}",
             status=ExitStatus.IDENTITY,
+        )
+    # Several brokers may have one common name, which a profile made; folders differ.
+    found = [one for one in found if Path(one.folder).name == name] or found
+    folders = sorted({Path(one.folder).name for one in found})
+    if len(folders) > 1:
+        raise KeyfobHostError(
+            "cert.which",
+            f"{name!r} is the common name of several certificates",
+            evidence=", ".join(folders),
+            fix=f"keyfob cert renew {' '.join(map(quote, folders))}",
         )
     return found[-1]
 

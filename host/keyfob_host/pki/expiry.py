@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from keyfob_host.home import Home
@@ -76,7 +78,8 @@ def _fix(record: Record) -> str:
         return f"keyfob ca rollover {'finish' if record.folder == 'ca/previous' else 'begin'}"
     if record.kind == "intermediate":
         return "keyfob ca intermediate --force"
-    return f"keyfob cert renew {record.name}"
+    # The folder's name is one certificate's; a common name may be several brokers'.
+    return f"keyfob cert renew {quote(Path(record.folder).name or record.name)}"
 
 
 def _utc(moment_s: int) -> datetime:
