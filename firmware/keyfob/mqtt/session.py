@@ -43,8 +43,8 @@ class Session:
     state of the session so far.
 
     All attributes are there from the beginning, because another one may move the dictionary
-    of 300 bytes that they are in; they are 30, because one of 29 has no place free, and
-    looking for what is not in it (each method) goes over all of it.
+    of 300 bytes that they are in. It has 37 places: with none of them free, looking for what
+    is not there (each method) would go over all of it.
     """
 
     version = 4
@@ -85,6 +85,9 @@ class Session:
         self.sent_ms = 0
         self._ping_ms: int | None = None  # when the PINGREQ without an answer was put
         self._name: bytearray | None = None  # topic of the last PUBLISH, its length in front
+        # What is between the fixed header and the payload of most messages of QoS 0: the
+        # topic of the one before, and in 5.0 no properties.
+        self._usual: bytes | bytearray | None = None
         self.again: tuple | None = None  # see `publish_again`
 
     # -- sending -------------------------------------------------------------------------
@@ -243,16 +246,12 @@ class Session:
     def next_usual(self):
         """The payload of the next packet if it is a PUBLISH of QoS 0, not retained, of
         `topic` as the one before, and all there; otherwise None, and see `next_event`."""
-        rx, start, name = self._rx, self.start, self._name
-        if name and self._end - start > 1 and rx[start] == 0x30:
+        rx, start, usual = self._rx, self.start, self._usual
+        if usual and self._end - start > 1 and rx[start] == 0x30:
             size = rx[start + 1]
             end = start + 2 + size
-            at = start + 2 + len(name)
-            if at <= end <= self._end and size < 128 and rx[start + 2 : at] == name:
-                if self.version > 4:
-                    at += 1
-                    if at > end or rx[at - 1]:  # there are properties
-                        return None
+            at = start + 2 + len(usual)
+            if at <= end <= self._end and size < 128 and rx[start + 2 : at] == usual:
                 self.start = end
                 return bytes(rx[at:end])
         return None
@@ -387,6 +386,7 @@ class Session:
             return False
         self.topic = topic
         self._name = name if topic else None
+        self._usual = None if not topic else name if self.version == 4 else name + b"\0"
         return True
 
     def _hold(self, packet_id: int, qos: int, is_dup: int) -> int:
