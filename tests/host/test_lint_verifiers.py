@@ -60,6 +60,8 @@ def test_a_version_1_ca_is_no_ca_and_has_no_common_name() -> None:
     found = findings(VECTORS / "broker-ca-v1.pem")
     assert [one.code for one in found] == ["lint.not-v3", "lint.not-ca", "lint.no-common-name"]
     assert "version 1" in found[0].evidence and "basic constraints: none" in found[1].evidence
+    # It is somebody else's: a fix that is pasted must not cost the bench its own CA.
+    assert {one.fix for one in found} == {"keyfob ca init"}
 
 
 def test_a_version_1_device_has_no_extension_at_all() -> None:

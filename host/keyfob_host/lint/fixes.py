@@ -16,7 +16,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 def reissue(cert: Certificate, role: Role | None, host: str | None = None) -> str:
     """``keyfob …``: with the certificate's own names, as far as they can be ones, and ``host``."""
     if role == "ca":
-        return "keyfob ca init --force"
+        # Without --force: the file may be anybody's, and the bench's own CA is not to go for it.
+        return "keyfob ca init"
     name = cert.subject.common_name
     names = [
         general_name_text(tag, content) for tag, content in cert.extensions.sans or ()
