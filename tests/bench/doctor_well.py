@@ -187,6 +187,7 @@ def _keyfobs_engine(bench: FaultBench) -> None:
     bench.wait_console('"ev":"mqtt.up"')
 
 
+# On an ESP8266 MQTT 5 leaves the heap nothing to spare: some handshakes fail there, and are told.
 _FIVE = {"broker.version": 5}
 WELL = (
     Well("as it is", lambda bench: None),
@@ -201,9 +202,9 @@ WELL = (
     Well("device's last two days", _device_with(days=2)),
     Well("issued this moment", _fresh),
     Well("two trust anchors", _two_anchors),
-    Well("MQTT 5", _settings(extra=_FIVE)),
+    Well("MQTT 5", _settings(extra=_FIVE), (ESP32,)),
     Well("MQTT 5 with session and will delay", _settings(
-        extra={**_FIVE, "broker.session_expiry_s": 600, "broker.will_delay_s": 30})),
+        extra={**_FIVE, "broker.session_expiry_s": 600, "broker.will_delay_s": 30}), (ESP32,)),
     Well("keep alive of 5 s", _settings(extra={"broker.keepalive_s": 5})),
     Well("large payloads", _large_payloads),
     Well("slow link", _slow_link),
