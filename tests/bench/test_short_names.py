@@ -23,6 +23,27 @@ UNIT = HERE.parent / "unit"
 # With what only the host has.
 ON_THE_HOST = set(re.findall(r'"(test_\w+\.py)"', (UNIT / "test_on_micropython.py").read_text()))
 TESTS = sorted(path.name for path in UNIT.glob("test_*.py") if path.name not in ON_THE_HOST)
+# A file of each part of the firmware; `make test-all` runs them all.
+EVERY_DAY = {
+    "test_board_clock.py",
+    "test_client_session.py",
+    "test_client_streamed.py",
+    "test_crypto_nist.py",
+    "test_events_lines.py",
+    "test_identity_store.py",
+    "test_key_maker.py",
+    "test_mqtt_session5.py",
+    "test_outbox.py",
+    "test_rotation_steps.py",
+    "test_sensor_app.py",
+    "test_stream_limits.py",
+    "test_tls13_late.py",
+    "test_tls_chain.py",
+    "test_tls_engine.py",
+    "test_unloading.py",
+    "test_wifi.py",
+    "test_x509_vectors.py",
+}
 HOST = "localhost"
 ENGINES = ("mbedtls", "keyfob")
 CA = make_ca()
@@ -43,7 +64,10 @@ def write(folder: Path, files: list[BoardFile]) -> None:
 # -- the device's own tests ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TESTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in EVERY_DAY else pytest.mark.slow) for name in TESTS],
+)
 def test_the_tests_of_the_device_pass(name: str, full: list[BoardFile], tmp_path: Path) -> None:
     """What a test names keeps its name, as with an application; all else is short."""
     source = tmp_path / "source"
@@ -78,6 +102,10 @@ def imported(path: Path, seen: set[Path]) -> set[Path]:
             elif isinstance(node, ast.ImportFrom):
                 imported(UNIT / f"{node.module}.py", seen)
     return seen
+
+
+def test_every_file_of_the_daily_sample_is_there() -> None:
+    assert set(TESTS) >= EVERY_DAY
 
 
 # -- the firmware as it is sent ------------------------------------------------------------

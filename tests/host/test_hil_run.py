@@ -204,7 +204,8 @@ def test_stories_run_and_a_failing_one_shows_its_evidence(home: Path, tmp_path: 
     assert wanted in (failed.find("failure").text or "")
     properties = properties_of(failed)
     assert '"ev":"mqtt.up"' in properties["board console"]
-    assert "New client connected" in properties["broker log"]
+    # Only its end is shown, and how far back that reaches depends on how long things took.
+    assert re.search(r"New client connected|CONNACK|PUBLISH", properties["broker log"])
     assert "mode ok" in properties["time servers"]
     assert "every rung from settings to traffic holds" in properties["doctor"]
     doctor = properties_of(diagnosed)["doctor"]
@@ -218,9 +219,9 @@ def test_stories_run_and_a_failing_one_shows_its_evidence(home: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("number", "once_runs", "later_s"),
     [
-        (signal.SIGINT, "supervisor", 0.0),
+        pytest.param(signal.SIGINT, "supervisor", 0.0, marks=pytest.mark.slow),
         (signal.SIGINT, "supervisor", 1.0),  # esptool is at work
-        (signal.SIGINT, "mosquitto", 1.0),
+        pytest.param(signal.SIGINT, "mosquitto", 1.0, marks=pytest.mark.slow),
         (signal.SIGTERM, "mosquitto", 1.0),
     ],
 )

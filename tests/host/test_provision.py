@@ -49,8 +49,15 @@ def identity(authority: Authority) -> Identity:
 
 
 @pytest.fixture
-def unix_board(tmp_path: Path) -> Iterator[UnixBoard]:
-    with UnixBoard(tmp_path, blocks=128) as board:
+def has_firmware() -> bool:
+    return False
+
+
+@pytest.fixture
+def unix_board(tmp_path: Path, has_firmware: bool) -> Iterator[UnixBoard]:
+    sent = board_files(FIRMWARE, without=left_out(FIRMWARE, "mbedtls")) if has_firmware else []
+    files = {file.path: file.data for file in sent}
+    with UnixBoard(tmp_path, blocks=256 if has_firmware else 128, files=files) as board:
         yield board
 
 
@@ -181,10 +188,14 @@ def test_a_damaged_active_byte_and_settings_are_replaced(
     assert unix_board.files()["/id/active"] == b"a"
 
 
+# In its flash from the start: over ampy a sync takes long.
+with_firmware = pytest.mark.parametrize("has_firmware", [True], ids=["there"])
+
+
+@with_firmware
 def test_settings_are_judged_by_the_boards_own_firmware(
     board: Transport, unix_board: UnixBoard, identity: Identity
 ) -> None:
-    sync_files(board, board_files(FIRMWARE, without=left_out(FIRMWARE, "mbedtls")))
     provision_files(board, KIND, identity, GIVEN)
     before = unix_board.files()
     refused = Settings(extra={"broker.keepalive_s": 2})
@@ -194,8 +205,14 @@ def test_settings_are_judged_by_the_boards_own_firmware(
     assert unix_board.files() == before
 
 
-def test_the_boards_store_accepts_what_was_written(board: Transport, identity: Identity) -> None:
-    sync_files(board, board_files(FIRMWARE, without=left_out(FIRMWARE, "mbedtls")))
+@pytest.mark.parametrize(
+    "has_firmware", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["there", "sent"]
+)
+def test_the_boards_store_accepts_what_was_written(
+    board: Transport, identity: Identity, has_firmware: bool
+) -> None:
+    if not has_firmware:
+        sync_files(board, board_files(FIRMWARE, without=left_out(FIRMWARE, "mbedtls")))
     provision_files(board, KIND, identity, GIVEN)
     output = board.exec(
         "from keyfob import store\ns=store.load('sensor-01')\nprint(s.slot, s.cert_sha256())"

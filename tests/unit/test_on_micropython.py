@@ -1,6 +1,7 @@
 """Every device unit test once more, under MicroPython itself, of 64 and of 32 bits.
 
-Those of MQTT also with the firmware compiled to ``.mpy``, unoptimized and as for a board.
+Those of MQTT also with the firmware compiled to ``.mpy``, as for a board and, in the long
+run, unoptimized, which is what the source run every day is too.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def test_passes_on_32_bit_micropython(name: str, micropython32: list[str]) -> No
     check_passes(micropython32, name)
 
 
-@pytest.fixture(scope="session", params=("-O0", "-O3"))
+@pytest.fixture(scope="session", params=(pytest.param("-O0", marks=pytest.mark.slow), "-O3"))
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree with these tests, and the firmware as ``.mpy``."""
     root = tmp_path_factory.mktemp("compiled")
