@@ -17,6 +17,9 @@ PYTEST = .venv/bin/python -m pytest
 board-options = --board $(BOARD) $(if $(PORT),--port $(PORT))
 virtual = $(filter virtual-%,$(BOARD))
 wifi = $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID) $(if $(KEYFOB_WIFI_PASSWORD),--wifi-password-env KEYFOB_WIFI_PASSWORD))
+# On two cores: tests wait for boards and brokers two fifths of their time, hence three. Each
+# worker begins in another part, so that they neither compute nor wait all at once.
+workers = -n 3 --dist worksteal
 # Suites mostly wait, and have a board, a broker and ports of their own: two run side by
 # side where make can hold back the output of one (GNU make 4; macOS brings 3.81).
 beside = $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
@@ -74,11 +77,11 @@ down: setup ## stop broker, time server and virtual boards
 	@$(KEYFOB) broker down
 
 test: setup lint ## every test (long sweeps as a sample)
-	@$(PYTEST) -n 2 -m "not slow"
+	@$(PYTEST) $(workers) -m "not slow"
 	@$(MAKE) --no-print-directory hil-virtual
 
 test-all: setup lint ## every test, long sweeps and fuzz runs included
-	@$(PYTEST) -n 2
+	@$(PYTEST) $(workers)
 	@$(MAKE) --no-print-directory hil-virtual
 
 hil-virtual: setup ## the suite on a virtual ESP32, and on a virtual ESP8266 where one can be

@@ -208,9 +208,12 @@ def test_all(target: str) -> None:
     fuzz(target, ALL if target != "ServerHello" else ALL // 8, 2)
 
 
-def test_broken_records_of_a_whole_connection() -> None:
+@pytest.mark.parametrize(
+    "count", [40, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_broken_records_of_a_whole_connection(count: int) -> None:
     chance = random.Random(3)
-    for _ in range(200):
+    for _ in range(count):
         server = Server13(BROKER, fragment=chance.choice((50, 300, 1000)))
         engine = make_engine()
         pump_until_hello(engine, server)
