@@ -14,7 +14,7 @@ from judges import needs_openssl, strict_verdict
 from keyfob_rig import Keyfob, on_a_terminal
 
 from keyfob_host.home import Home
-from keyfob_host.pki import rollover
+from keyfob_host.pki import folder, rollover
 from keyfob_host.pki.ca_folder import clients_ca_path
 
 pytestmark = needs_openssl
@@ -156,6 +156,25 @@ def test_a_step_cut_short_is_completed_by_the_same_command(
     with_ca.json("ca", "rollover", step)
     assert anchors(with_ca, "sensor-01") == (1 if step == "finish" else 2)
     assert broker_takes(with_ca, "sensor-01")
+
+
+@pytest.mark.parametrize("step", ["switch", "finish"])
+def test_a_step_killed_behind_its_exchange_leaves_no_keys_once_it_is_completed(
+    with_ca: Keyfob, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    with_ca.json("ca", "rollover", "begin", "--no-passphrase")
+    if step == "finish":
+        with_ca.json("ca", "rollover", "switch")
+    with monkeypatch.context() as killed:
+        killed.setattr(folder.shutil, "rmtree", lambda *_, **__: None)
+        with_ca.json("ca", "rollover", step)
+    (remains,) = with_ca.home.glob(".ca.*")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    remains = remains.rename(with_ca.home / f".ca.{ended.pid}-abcd1234")
+    assert list(remains.rglob("ca.key.pem"))
+    with_ca.json("ca", "rollover", step)
+    assert not list(with_ca.home.glob(".ca.*"))
 
 
 @pytest.mark.parametrize("step", ["switch", "finish"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -143,6 +145,11 @@ def test_serial_numbers_are_positive_short_and_distinct(authority: Authority) ->
     serials = {authority.issue_device(f"s{n}").cert.serial_number for n in range(50)}
     assert len(serials) == 50
     assert all(0 < serial < 1 << 159 for serial in serials)  # 20 bytes, sign bit clear
+    # Each of so many bits is 1 in some and 0 in others: nobody guesses the next one.
+    both = (1 << 158) - 1
+    ones = functools.reduce(operator.or_, serials) & both
+    zeros = functools.reduce(operator.or_, (~serial for serial in serials)) & both
+    assert ones == zeros == both
 
 
 def test_not_before_is_set_back_and_not_after_bounded_by_the_authority() -> None:

@@ -146,6 +146,14 @@ def test_numbers_and_dates_only_grow(bench: Keyfob) -> None:
     assert this_update_after(None, NOW) == NOW - BACKDATE
 
 
+def test_numbers_grow_also_behind_a_crl_that_was_lost(bench: Keyfob) -> None:
+    bench.json("cert", "revoke", "s-1")
+    bench.json("ca", "crl")
+    crl_file(bench).unlink()
+    (state,) = bench.json("ca", "crl")["crls"]
+    assert (state["number"], state["revoked"]) == (3, 1)
+
+
 def test_a_lost_inventory_takes_its_revocations_from_the_crl(bench: Keyfob) -> None:
     bench.json("cert", "revoke", "s-1", "--reason", "keyCompromise")
     bench.json("ca", "crl")

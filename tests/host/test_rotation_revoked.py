@@ -1,4 +1,5 @@
-"""What is revoked is renewed no more, and what was just signed is revoked with its name.
+"""What is revoked is renewed no more, what was just signed is revoked with its name, and
+nobody is signed for without end.
 
 The board here is a client with the device's own certificate that tells its state; the broker
 is mosquitto.
@@ -107,6 +108,19 @@ def test_what_a_renewer_issued_is_revoked_with_the_name_and_delivered_no_more(
     work.take(client, message("state", state(present(with_device).cert)))
     assert [one.what for one in decisions] == ["issued", "failed"]
     assert "cert.revoked" in decisions[-1].why and not waiting.exists()
+
+
+def test_a_device_that_asks_again_and_again_gets_two_a_day(with_device: Keyfob) -> None:
+    decisions: list[Decision] = []
+    work, client = renewer(with_device, decisions), unconnected(with_device)
+    first = request()
+    for payload in (first, first, request(), request(), request()):
+        work.take(client, message("request", payload))
+    assert [one.what for one in decisions] == ["issued", "issued", "refused", "refused"]
+    assert "within a day" in decisions[-1].why
+    again = renewer(with_device, decisions)
+    again.take(client, message("request", request()))
+    assert decisions[-1].what == "refused" and "within a day" in decisions[-1].why
 
 
 def test_a_board_that_says_it_has_what_was_revoked_does_not_make_it_the_one_in_use(

@@ -34,7 +34,7 @@ from keyfob_host.pki.ca_folder import (
     trusted_certs,
 )
 from keyfob_host.pki.crl import CRL_FILE, LAST_CRLS_FILE, crl_path, is_signed_by, read_crls
-from keyfob_host.pki.folder import write_folder
+from keyfob_host.pki.folder import remove_remains, write_folder
 from keyfob_host.pki.identity import certs_pem, leads_to, load_certs
 from keyfob_host.pki.keys import PrivateKey
 from keyfob_host.pki.profiles import Profile
@@ -143,6 +143,8 @@ def finish(home: Home, *, force: bool = False) -> None:
 
 def _hand_out(home: Home) -> None:
     """The anchors of today to every identity of the bench, and to the broker."""
+    # Of a step that was killed behind its exchange: the folder before, with its keys.
+    remove_remains(home.ca_dir)
     anchors = trusted_certs(home.ca_dir)
     if len(anchors) > 1:
         signers = [
