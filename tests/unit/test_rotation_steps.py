@@ -178,6 +178,14 @@ def test_a_key_that_may_not_sign_is_refused():
             assert not exists(board.root + "/b")
 
 
+def test_the_key_of_the_boards_own_certificate_may_not_sign():
+    # Who steals it could give the board trust anchors of his own.
+    with Board({"ca.der": "ca", "cert.der": "below", "key.der": "key"}) as board:
+        board.send(MADE.offer("below")[0])
+        assert board.code() == "rotate.bad-signature"
+        assert not exists(board.root + "/b")
+
+
 def test_any_other_byte_of_an_offer_is_refused_and_nothing_is_written():
     payload = MADE.offer("ca")[0]
     with Board() as board:
