@@ -169,6 +169,17 @@ def test_a_value_too_long_for_the_subject_is_refused(tmp_path: Path) -> None:
     assert refused.value.code == "cert.bad-subject" and "85 characters" in refused.value.evidence
 
 
+@pytest.mark.parametrize("escape", [r"\u0000", r"\n", r"\u001B[2J", r"\u202E", r"\u200B"])
+@pytest.mark.parametrize("field", ["Ferry & Sons", "Ferry & Sons {name}"])
+def test_a_subject_holds_nothing_that_is_not_seen(tmp_path: Path, field: str, escape: str) -> None:
+    assert GOOD.count("Ferry & Sons") == 1
+    text = GOOD.replace("Ferry & Sons", field.replace(" & ", escape))
+    with pytest.raises(KeyfobHostError) as refused:
+        Authority.ephemeral("CA").issue_device("s-1", profile=load_profile(profile(tmp_path, text)))
+    assert refused.value.code in ("cert.bad-subject", "toml.out-of-range")
+    assert refused.value.evidence.isprintable()
+
+
 def test_the_shipped_profile_for_aws_makes_a_client_without_sans() -> None:
     chosen = load_profile("aws-like", kind="device", variables={"organization": "Acme"})
     cert = Authority.ephemeral("CA").issue_device("thing-1", profile=chosen).cert

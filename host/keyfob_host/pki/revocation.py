@@ -133,8 +133,7 @@ def refuse_revoked_key(inventory: Inventory, name: str, key: PublicKey) -> None:
                 "a key whose certificate was revoked gets no other one",
                 evidence=f"{name}: the key of {one.name}, serial {one.serial}, revoked "
                 f"({one.reason})",
-                fix=f"a new key, where it is on this machine: keyfob cert renew {name} --new-key; "
-                "elsewhere: have a new one made there, and its request signed",
+                fix=_with_another_key(name),
                 status=ExitStatus.IDENTITY,
             )
 
@@ -148,10 +147,18 @@ def refuse_revoked(inventory: Inventory, cert: x509.Certificate, name: str) -> N
                 "cert.revoked",
                 "the certificate was revoked, and no broker here takes it",
                 evidence=f"{name}: serial {number}, revoked ({one.reason})",
-                fix=f"a new key, where it is on this machine: keyfob cert renew {name} --new-key; "
-                "elsewhere: have a new one made there, and its request signed",
+                fix=_with_another_key(name),
                 status=ExitStatus.IDENTITY,
             )
+
+
+def _with_another_key(name: str) -> str:
+    """For each of the places where the key may be."""
+    return (
+        f"keyfob cert renew {name} --new-key; where its key is on the board: "
+        f"keyfob provision --key-on-board --identity {name}; elsewhere, with the request of a new "
+        "key: keyfob cert device --csr FILE --force"
+    )
 
 
 def sign_crls(
