@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,15 @@ def test_no_ca_is_told_before_any_question(keyfob: Keyfob) -> None:
     for arguments in (("ca", "show"), ("cert", "device", "a"), ("cert", "broker", "b.test")):
         error = keyfob.error(*arguments)
         assert (error["code"], error["fix"]) == ("ca.missing", "keyfob ca init")
+
+
+def test_a_lost_certificate_of_the_ca_comes_back_by_its_fix(with_ca: Keyfob) -> None:
+    with_ca.json("cert", "device", "s-1")
+    (with_ca.home / "ca" / "ca.cert.pem").unlink()
+    lost = with_ca.error("cert", "device", "s-2")
+    assert lost["code"] == "ca.missing" and "gone" in lost["cause"]
+    subprocess.run(shlex.split(lost["fix"]), check=True)
+    with_ca.json("cert", "device", "s-2")
 
 
 def test_a_damaged_ca_is_told(with_ca: Keyfob) -> None:

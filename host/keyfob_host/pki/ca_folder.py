@@ -12,6 +12,7 @@ that of the other one, and ``clients.pem`` the certificates of both.
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from cryptography import x509
 
@@ -68,6 +69,16 @@ def load_ca_cert(folder: Path) -> x509.Certificate:
     path = folder / CERT_FILE
     with explain_os_error(path, "look for the CA"):
         there = path.exists()
+    if not there and (folder / KEY_FILE).exists():
+        copies = sorted(folder.parent.glob("certs/*/[!.]*/ca.pem"))
+        copy = str(copies[0]) if copies else "BACKUP"
+        raise KeyfobHostError(
+            "ca.missing",
+            "the CA's certificate is gone, and its key is here",
+            evidence=f"{path} is not there; each identity has a copy",
+            fix=f"cp {quote(copy)} {quote(str(path))}",
+            status=ExitStatus.IDENTITY,
+        )
     if not there:
         raise KeyfobHostError(
             "ca.missing",
