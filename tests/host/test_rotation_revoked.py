@@ -162,3 +162,13 @@ def test_a_certificate_sent_to_a_board_that_never_answered_is_revoked_with_the_n
     assert sorted(told.states(ID)) == ["replaced", "valid"]
     assert len(told.json("cert", "revoke", ID)["revoked"]) == 2
     assert told.states(ID) == ["revoked", "revoked"]
+
+
+def test_a_revoked_identity_is_not_provisioned(with_device: Keyfob) -> None:
+    with_device.json("cert", "revoke", ID)
+    serial = f"{present(with_device).cert.serial_number:x}"
+    for identity in (ID, with_device.home / "certs" / "device" / ID):
+        # Refused before the board is looked for: there is none.
+        board = ("--board", "esp32", "--port", "/dev/none")
+        refused = with_device.error("provision", *board, "--identity", identity)
+        assert refused["code"] == "cert.revoked" and serial in refused["evidence"]

@@ -14,8 +14,11 @@ from keyfob_host.boards import DEFAULT_KIND, open_board
 from keyfob_host.commands.provision_key import KeyOptions, key_options, provision_key
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
-from keyfob_host.home import find_home
-from keyfob_host.pki.inventory_disk import record_board
+from keyfob_host.home import Home, find_home
+from keyfob_host.pki.identity import load_certs
+from keyfob_host.pki.inventory import inventory_path
+from keyfob_host.pki.inventory_disk import open_inventory, record_board
+from keyfob_host.pki.revocation import refuse_revoked
 from keyfob_host.provision.board_name import board_name
 from keyfob_host.provision.provisioning import (
     Settings,
@@ -98,6 +101,7 @@ def provision(
         identity = which_identity(home, ref, via)
         ui.step(f"identity {identity}: none was named")
     folder, device_id = find_identity(home, identity)
+    _check_not_revoked(home, folder)
     names: list[str] = []
     report = provision_board(
         ref,
@@ -113,6 +117,16 @@ def provision(
     for written_to in names:
         record_board(home, report.digests["cert.der"], written_to)
     ui.result(report.summary(), report.as_dict())
+
+
+def _check_not_revoked(home: Home, folder: Path) -> None:
+    """Raise ``cert.revoked`` where the bench's brokers would refuse it."""
+    file = folder / "cert.pem"
+    if not inventory_path(home).exists() or not file.exists():
+        return  # from elsewhere, or none: that is told where it is read
+    inventory, _ = open_inventory(home)
+    with inventory:
+        refuse_revoked(inventory, load_certs(file, "the certificate")[0], folder.name)
 
 
 def _wifi_password(ssid: str | None, file: Path | None, variable: str | None) -> str | None:

@@ -29,10 +29,11 @@ from keyfob_host.pki.identity import (
     Requested,
     read_issued,
 )
-from keyfob_host.pki.inventory_disk import recording
+from keyfob_host.pki.inventory_disk import open_inventory, recording
 from keyfob_host.pki.keys import public_der
 from keyfob_host.pki.names import check_device_id
 from keyfob_host.pki.request import CertificateRequest
+from keyfob_host.pki.revocation import refuse_revoked
 from keyfob_host.provision import board_key
 from keyfob_host.provision.board_key import BoardKey
 from keyfob_host.provision.identity import (
@@ -235,6 +236,9 @@ def _is_current(issued: Issued, name: str, home: Home) -> bool:
     """Whether the bench's CA of today issued it, and it could connect."""
     try:
         check_identity(issued, device_id=name)
+        inventory, _ = open_inventory(home)
+        with inventory:
+            refuse_revoked(inventory, issued.cert, name)
         return load_ca_cert(home.ca_dir) in issued.anchors
     except KeyfobHostError:
         return False
