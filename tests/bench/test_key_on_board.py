@@ -438,6 +438,22 @@ def test_a_certificate_kept_here_goes_to_the_key_that_waits_for_it(
     assert cli.slot()["cert.der"] == der
 
 
+def test_a_certificate_revoked_while_it_waits_goes_to_no_board(cli: Bench, tmp_path: Path) -> None:
+    request = tmp_path / "request.pem"
+    assert on_board(cli, "--csr-out", request, "--identity", "sensor-11")[0] == 0
+    status, _, output = keyfob(cli, "cert", "device", "--csr", request)
+    assert status == 0, output
+    folder = cli.home.certs_dir / "device" / "sensor-11"
+    revoked = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
+    status, _, output = keyfob(cli, "cert", "revoke", "sensor-11")
+    assert status == 0, output
+    status, _, output = on_board(cli, "--identity", "sensor-11")
+    assert status == 0, output
+    made = x509.load_der_x509_certificate(cli.slot()["cert.der"])
+    assert made.public_key() != revoked.public_key()
+    (cli.home.ca_dir / "crl.pem").unlink()  # of this bench's other tests, which have none
+
+
 def test_a_renewed_certificate_goes_to_the_key_in_use(cli: Bench) -> None:
     assert on_board(cli, "--identity", "sensor-09")[0] == 0
     before = cli.slot()

@@ -20,10 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from judges import needs_mosquitto, needs_openssl, strict_verdict
 from keyfob_rig import Keyfob
 
+from keyfob_host.commands.provision_key import _sign
 from keyfob_host.home import Home
 from keyfob_host.mqtt_host import HostClient, Message
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
+from keyfob_host.pki.request import read_request
 from keyfob_host.rotation.policy import Policy
 from keyfob_host.rotation.renewer import Decision, Renewer
 
@@ -172,3 +174,12 @@ def test_a_revoked_identity_is_not_provisioned(with_device: Keyfob) -> None:
         board = ("--board", "esp32", "--port", "/dev/none")
         refused = with_device.error("provision", *board, "--identity", identity)
         assert refused["code"] == "cert.revoked" and serial in refused["evidence"]
+
+
+def test_a_boards_own_key_is_signed_for_in_the_inventory_first(with_ca: Keyfob) -> None:
+    """The link may be cut before the certificate has a folder here."""
+    wanted = read_request(request(), source="a test")
+    issued = _sign(Home(with_ca.home), Authority.load(with_ca.home / "ca"), wanted)
+    assert not (with_ca.home / "certs" / "device" / ID).exists()
+    (revoked,) = with_ca.json("cert", "revoke", ID)["revoked"]
+    assert revoked["serial"] == f"{issued.cert.serial_number:x}"
