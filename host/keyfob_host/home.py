@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyfob_host.errors import explain_os_error
+from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import write_atomic
 
 
@@ -63,9 +64,23 @@ class Home:
         return self
 
     def ensure_runtime(self) -> Path:
-        """Make `runtime_dir` (0700) and return it."""
+        """Make `runtime_dir` (0700) and return it. Its parent is in a place where everybody may
+        write; one that somebody else made is the error ``home.not-ours``."""
+        ours = self.runtime_dir.parent
         with explain_os_error(self.runtime_dir, "make the folder for control sockets"):
-            self.runtime_dir.parent.mkdir(mode=0o700, exist_ok=True)
+            ours.mkdir(mode=0o700, exist_ok=True)
+            found = ours.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                raise KeyfobHostError(
+                    "home.not-ours",
+                    "the folder for control sockets was made by somebody else, who could take "
+                    "the place of a virtual board",
+                    evidence=f"{ours}: owner {found.st_uid}, {stat.filemode(found.st_mode)}; "
+                    f"want a folder of user {os.getuid()}",
+                    fix=f"ls -ld {ours}; XDG_RUNTIME_DIR=$HOME keyfob …",
+                    status=ExitStatus.HOST,
+                )
+            ours.chmod(0o700)
             self.runtime_dir.mkdir(mode=0o700, exist_ok=True)
         return self.runtime_dir
 

@@ -21,6 +21,7 @@ from judges import needs_mosquitto, needs_openssl, strict_verdict
 from keyfob_rig import Keyfob
 
 from keyfob_host.commands.provision_key import _sign
+from keyfob_host.errors import KeyfobHostError
 from keyfob_host.home import Home
 from keyfob_host.mqtt_host import HostClient, Message
 from keyfob_host.pki.authority import Authority
@@ -93,6 +94,19 @@ def openssl_revoked(keyfob: Keyfob, cert: x509.Certificate, tmp_path: Path) -> b
     path.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
     crl = ("-crl_check", "-CRLfile", keyfob.home / "ca" / "crl.pem")
     return "revoked" in strict_verdict(keyfob.home / "ca" / "ca.cert.pem", path, *crl)
+
+
+def test_a_renewer_ends_when_the_bench_signs_with_another_ca(with_device: Keyfob) -> None:
+    decisions: list[Decision] = []
+    work, client = renewer(with_device, decisions), unconnected(with_device)
+    with_device.json("ca", "rollover", "begin", "--no-passphrase")
+    work.take(client, message("request", request()))
+    assert [one.what for one in decisions] == ["issued"]
+    with_device.json("ca", "rollover", "switch")
+    with pytest.raises(KeyfobHostError) as ended:
+        work.take(client, message("request", request()))
+    assert ended.value.code == "renewer.other-ca"
+    assert len(decisions) == 1
 
 
 def test_what_a_renewer_issued_is_revoked_with_the_name_and_delivered_no_more(

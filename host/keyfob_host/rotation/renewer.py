@@ -18,10 +18,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 
-from keyfob_host.errors import KeyfobHostError, explain_os_error
+from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.home import Home
 from keyfob_host.mqtt_host import HostClient, Message
 from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.ca_folder import load_ca_cert, load_issuing_cert
 from keyfob_host.pki.identity import Identity, Requested, read_issued
 from keyfob_host.pki.inventory_disk import open_inventory, record_signed
 from keyfob_host.pki.keys import public_der
@@ -67,7 +68,8 @@ class Renewer:
         self._ledger = Ledger(self.home)
 
     def run(self, client: HostClient) -> None:
-        """Over a connected client. Errors: ``broker.*`` when the connection ends."""
+        """Over a connected client. Errors: ``broker.*`` when the connection ends;
+        ``renewer.other-ca``."""
         for one in _FILTERS:
             client.subscribe(one)
         while not self.is_over():
@@ -105,6 +107,7 @@ class Renewer:
                 client.publish(topic(device_id, "set"), delivery.last)
 
     def _asked(self, device_id: str, payload: bytes) -> None:
+        self._check_signs_still()
         try:
             request = judge(self.home, self.policy, device_id, payload)
             kept = self._kept(device_id)
@@ -128,6 +131,22 @@ class Renewer:
         self._deliveries.pop(device_id, None)
         until = f"{issued.cert.not_valid_after_utc:%Y-%m-%d}"
         self.on_decision(Decision(device_id, "issued", f"valid until {until}, key of the board's"))
+
+    def _check_signs_still(self) -> None:
+        """A rollover may have gone by since the key was unlocked (``renewer.other-ca``)."""
+        folder = self.home.ca_dir
+        signing = load_issuing_cert(folder) or load_ca_cert(folder)
+        if signing == self.authority.cert:
+            return
+        raise KeyfobHostError(
+            "renewer.other-ca",
+            "this bench signs with another CA since the renewer was started",
+            evidence=f"started with {self.authority.cert.subject.rfc4514_string()}, serial "
+            f"{self.authority.cert.serial_number:x}; now {signing.subject.rfc4514_string()}, "
+            f"serial {signing.serial_number:x}",
+            fix="keyfob renewer",
+            status=ExitStatus.IDENTITY,
+        )
 
     def _refuse(self, device_id: str, payload: bytes, why: str) -> None:
         # Told once: a board asks again each day, and the broker keeps its request.
