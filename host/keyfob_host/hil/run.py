@@ -154,7 +154,9 @@ def _arguments(paths: Sequence[Path], expression: str | None) -> list[str]:
     # assertions to be rewritten.
     quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     picked = ["-k", expression] if expression else []
-    own = ["-c", str(data_path("hil") / "pytest.ini"), "-p", "no:xdist"]
+    # Hypothesis, which the suites don't use, takes longer to begin than all the rest.
+    without = ["-p", "no:xdist", "-p", "no:hypothesispytest"]
+    own = ["-c", str(data_path("hil") / "pytest.ini"), *without]
     return [*(str(path) for path in paths), *own, *quiet, *picked]
 
 
