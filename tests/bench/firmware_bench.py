@@ -151,8 +151,15 @@ class Board:
             self._process = None
 
     def interrupt(self) -> int:
-        """Ctrl-C; the exit status."""
+        """Ctrl-C while it waits; the exit status.
+
+        This MicroPython raises KeyboardInterrupt right out of the signal's handler, also in
+        the middle of collecting garbage, and then its heap stays locked.
+        """
         assert self._process
+        state = Path(f"/proc/{self._process.pid}/stat")
+        while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.001)
         self._process.send_signal(signal.SIGINT)
         status = self._process.wait(5)
         self._pump_thread.join(5)
