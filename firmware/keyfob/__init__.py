@@ -62,7 +62,7 @@ def _forget(name: str, empties: bool) -> None:
 def tidy_modules() -> None:
     """Let go of what imports that failed have left.
 
-    MicroPython (1.19 to 1.29, py/builtinimport.c) takes the name of a module whose import
+    MicroPython (py/builtinimport.c, met in 1.25 and 1.29) takes the name of a module whose import
     fails out of `sys.modules`, and leaves the module itself in that place of the table, where
     the collector finds it, with all that it had loaded: where memory was short, there is less
     the next time. A table that is made anew has no such places.

@@ -9,6 +9,7 @@ from device_support import Console, code_of, run
 
 from apps import sensor, sensor_small
 from apps.sensor_core import Sensor
+from keyfob.errors import KeyfobError
 from keyfob.inbox import Message
 
 PREFIX = "devices/dev"
@@ -234,3 +235,59 @@ def test_settings_of_the_app_are_checked():
     assert check(period=1) == "config.unknown-key"
     assert check(period_s=0) == "config.out-of-range"
     assert check(pixels="1") == "config.wrong-type"
+
+
+class Reset(Exception):
+    """The board starts again."""
+
+
+class Short:
+    """A blocking client whose last attempt ended with ``code``, or with a MemoryError."""
+
+    def __init__(self, code="tls.no-memory", was_open=False, on_trial=False):
+        self.failure = KeyfobError(code, "") if code else MemoryError()
+        self.uplink = self
+        self.was_open = was_open
+        self.on_trial = on_trial
+
+
+def failures_until_reset(client, most=20, notes=None):
+    """How many such failures in a row it takes; 0 if that many do not."""
+
+    class Machine:
+        @staticmethod
+        def reset():
+            raise Reset
+
+    notes = {} if notes is None else notes
+    before, sensor_small.machine = sensor_small.machine, Machine
+    try:
+        for count in range(1, most + 1):
+            try:
+                sensor_small._mend_heap(client, notes)
+            except Reset:
+                return count
+        return 0
+    finally:
+        sensor_small.machine = before
+
+
+def test_a_heap_in_pieces_is_mended_by_a_reset_behind_three_failures():
+    assert failures_until_reset(Short(was_open=True)) == 3
+    assert failures_until_reset(Short("", was_open=True)) == 3
+
+
+def test_a_heap_that_was_never_enough_is_tried_anew_only_now_and_then():
+    assert failures_until_reset(Short()) == 10
+
+
+def test_an_identity_on_trial_is_not_blamed_for_a_short_heap():
+    assert failures_until_reset(Short(on_trial=True)) == 1
+
+
+def test_other_failures_reset_nothing_and_are_no_part_of_the_row():
+    assert failures_until_reset(Short("tls.reset", was_open=True)) == 0
+    notes = {}
+    assert failures_until_reset(Short(was_open=True), most=2, notes=notes) == 0
+    assert failures_until_reset(Short("tls.refused", was_open=True), most=1, notes=notes) == 0
+    assert failures_until_reset(Short(was_open=True), notes=notes) == 3
