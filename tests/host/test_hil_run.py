@@ -93,7 +93,7 @@ def wait_for_program(name: str, folder: Path, run: subprocess.Popen[str]) -> Non
 def test_there_are_at_least_24_stories_and_none_asks_what_kind_the_board_is() -> None:
     listed = list_stories([data_path("hil")])
     assert len({(one.suite, re.sub(r"\[.*", "", one.name)) for one in listed}) >= 24
-    for path in data_path("hil").glob("*.py"):
+    for path in data_path("hil").rglob("*.py"):
         assert "virtual" not in path.read_text().lower(), path.name
 
 
@@ -165,7 +165,7 @@ def test_report_that_cannot_be_written_is_told_before_anything_starts(
 def test_board_in_use_is_told_with_its_holder(home: Path) -> None:
     with board_lock(home / "hil" / "boards" / "virtual-esp32.lock", "virtual-esp32"):
         done = run(*KEYFOB, "hil", "run", "boot")
-        plain = run(*PYTEST, str(data_path("hil") / "test_boot.py"), f"--keyfob-home={home}")
+        plain = run(*PYTEST, str(data_path("hil") / "keyfob" / "test_boot.py"), f"--keyfob-home={home}")
     assert done.returncode == plain.returncode == ExitStatus.HOST
     assert "error  board.in-use" in done.stderr
     assert f"pid {os.getpid()}: " in done.stderr

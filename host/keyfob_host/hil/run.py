@@ -25,6 +25,8 @@ from keyfob_host.hil.bench import BenchOptions
 from keyfob_host.hil.plugin import BENCH_ERROR, BENCH_OPTIONS, DIAGNOSIS
 
 _PREFIX, _SUFFIX = "test_", ".py"
+# Without a suite's name. Smoke is a part of these again, for every commit.
+DEFAULT_SUITES = ("keyfob",)
 
 
 @dataclass(frozen=True)
@@ -121,29 +123,33 @@ def run_stories(
 
 
 def find_suites(names: Sequence[str]) -> list[Path]:
-    """Files and folders for what a person wrote: a suite's name (``tls``) or a path; none: all.
+    """Files and folders for what a person wrote; none: `DEFAULT_SUITES`.
 
+    A suite (``smoke``), one of its files (``tls``, ``keyfob/tls``) or a path.
     Errors: ``hil.unknown-suite``.
     """
     folder = data_path("hil")
-    if not names:
-        return [folder]
-    return [_find_suite(folder, name) for name in names]
+    return [_find_suite(folder, name) for name in names or DEFAULT_SUITES]
 
 
 def _find_suite(folder: Path, name: str) -> Path:
-    path = folder / f"{_PREFIX}{name}{_SUFFIX}"
-    if path.is_file():
-        return path
+    parts = {
+        f"{path.parent.name}/{path.name[len(_PREFIX) : -len(_SUFFIX)]}": path
+        for path in sorted(folder.glob(f"*/{_PREFIX}*{_SUFFIX}"))
+    }
+    suites = {path.parent.name: path.parent for path in parts.values()}
+    for known in (suites, parts, {part.partition("/")[2]: path for part, path in parts.items()}):
+        if name in known:
+            return known[name]
     file, separator, story = name.partition("::")
     if Path(file).exists():
         return Path(f"{Path(file).resolve()}{separator}{story}")
-    suites = sorted(one.name[len(_PREFIX) : -len(_SUFFIX)] for one in folder.glob("test_*.py"))
-    near = difflib.get_close_matches(name, suites, 1)
+    short = {part.partition("/")[2] for part in parts}
+    near = difflib.get_close_matches(name, sorted({*suites, *parts, *short}), 1)
     raise KeyfobHostError(
         "hil.unknown-suite",
         f"there is no suite and no file {name!r}",
-        evidence=f"suites: {', '.join(suites)}",
+        evidence=f"suites: {', '.join(sorted(suites))}; parts of them: {', '.join(sorted(short))}",
         fix=f"keyfob hil run {near[0]}" if near else "keyfob hil run --list",
         status=ExitStatus.USAGE,
     )
