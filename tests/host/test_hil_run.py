@@ -165,7 +165,9 @@ def test_report_that_cannot_be_written_is_told_before_anything_starts(
 def test_board_in_use_is_told_with_its_holder(home: Path) -> None:
     with board_lock(home / "hil" / "boards" / "virtual-esp32.lock", "virtual-esp32"):
         done = run(*KEYFOB, "hil", "run", "boot")
-        plain = run(*PYTEST, str(data_path("hil") / "keyfob" / "test_boot.py"), f"--keyfob-home={home}")
+        plain = run(
+            *PYTEST, str(data_path("hil") / "keyfob" / "test_boot.py"), f"--keyfob-home={home}"
+        )
     assert done.returncode == plain.returncode == ExitStatus.HOST
     assert "error  board.in-use" in done.stderr
     assert f"pid {os.getpid()}: " in done.stderr
