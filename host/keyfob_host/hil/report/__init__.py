@@ -1,0 +1,1 @@
+"""The report of a run of the suites: its data, its files, and two of them compared."""
