@@ -29,11 +29,20 @@ class BenchBroker:
     """Start with `start`, end with `stop_all`; `restore` makes it as a story expects it.
 
     ``host`` is the name or address that boards verify, ``address`` this machine's one
-    that they connect to. ``evidence`` is what a failed wait shows.
+    that they connect to, at ``port`` (0: a free one, see `port`). ``evidence`` is what a
+    failed wait shows. ``acl``: each client keeps to the topics below ``devices/<its name>/``.
     """
 
     def __init__(
-        self, folder: Path, ca: BenchCa, host: str, address: str, evidence: Evidence
+        self,
+        folder: Path,
+        ca: BenchCa,
+        host: str,
+        address: str,
+        evidence: Evidence,
+        *,
+        port: int = 0,
+        acl: bool = True,
     ) -> None:
         self.host = host
         self.address = address
@@ -47,8 +56,9 @@ class BenchBroker:
             identity_dir=self._identity_dir,
             ca_pem_path=ca.ca_pem,
             host_identity_dir=ca.host_identity,
+            acl=acl,
         )
-        self.tap = Tap(("127.0.0.1", 0), address)
+        self.tap = Tap(("127.0.0.1", 0), address, port)
         self.relay = self.tap.relay
         self._mark = 0
 
