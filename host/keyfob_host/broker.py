@@ -66,6 +66,8 @@ class MosquittoBroker:
     ``host_identity_dir`` is a client identity that the broker trusts: with it `start`
     waits for a CONNACK; without it for the broker's certificate and its demand for the
     client's. A broker that a killed run left in the same folder is ended first.
+    ``options``: lines of mosquitto.conf by their first word, beside those written here or
+    in the place of the one that begins so; in force from the next start on.
     """
 
     LOG = "mosquitto.log"  # in the folder; kept when the broker has ended
@@ -93,6 +95,7 @@ class MosquittoBroker:
         self.persistence = persistence
         self.host_identity_dir = host_identity_dir.absolute() if host_identity_dir else None
         self.crl_path = crl_path.absolute() if crl_path else None
+        self.options: dict[str, str] = {}
         self._process: Detached | None = None
         self._log_start: int | None = None
 
@@ -297,6 +300,8 @@ class MosquittoBroker:
         if os.getuid() == 0:
             # Else it drops to a user of its own, who cannot read keys of mode 0600.
             lines.append("user root")
+        lines = [line for line in lines if line.partition(" ")[0] not in self.options]
+        lines += [f"{name} {value}" for name, value in self.options.items()]
         return "\n".join(lines) + "\n"
 
     def _end_leftover(self) -> None:

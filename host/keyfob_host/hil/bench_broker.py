@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from cryptography import x509
+
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.doctor.tap import Tap
+from keyfob_host.files import write_atomic
 from keyfob_host.hil.bench_ca import BenchCa
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.mqtt_host import HostClient
 from keyfob_host.pki.authority import Authority
+from keyfob_host.pki.crl import crls_pem
 from keyfob_host.pki.identity import Identity
 
 _POLL_S = 0.02
@@ -60,6 +64,8 @@ class BenchBroker:
         )
         self.tap = Tap(("127.0.0.1", 0), address, port)
         self.relay = self.tap.relay
+        self._crls_path = folder / "crls.pem"
+        self._is_configured = False
         self._mark = 0
 
     @property
@@ -84,8 +90,11 @@ class BenchBroker:
     def restore(self) -> None:
         """Running, with its own certificate and CA, and a link without faults; a new log begins."""
         self.relay.clear()
+        self.answer(self._mosquitto.port)
         if self._ca.is_widened:
             self.trust(self._ca.authority)
+        if self._is_configured:
+            self.configure()
         if self._mosquitto.pid is None:
             self._mosquitto.start()
         if self._shown is not self._own:
@@ -111,6 +120,27 @@ class BenchBroker:
         identity.write(self._identity_dir, force=True)
         self._shown = identity
         self._mosquitto.reload()
+
+    def configure(
+        self,
+        options: Mapping[str, str] | None = None,
+        crls: Sequence[x509.CertificateRevocationList] = (),
+    ) -> None:
+        """Run it with these lines of mosquitto.conf (``{"tls_version": "tlsv1.3"}``) and these
+        CRLs, instead of any that it had; it restarts."""
+        mosquitto = self._mosquitto
+        mosquitto.options = dict(options or {})
+        mosquitto.crl_path, mosquitto.host_identity_dir = None, self._ca.host_identity
+        if crls:
+            write_atomic(self._crls_path, crls_pem(crls))
+            # It may be meant to let in nobody, the host neither.
+            mosquitto.crl_path, mosquitto.host_identity_dir = self._crls_path.absolute(), None
+        self._is_configured = bool(options or crls)
+        self.restart()
+
+    def answer(self, port: int) -> None:
+        """Who takes the board's next connections: what listens on ``port`` of the loopback."""
+        self.relay.target = ("127.0.0.1", port)
 
     def trust(self, *authorities: Authority) -> None:
         """Take boards of these alone, and let the host take their brokers; it restarts."""
