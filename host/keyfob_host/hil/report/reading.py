@@ -86,7 +86,7 @@ def _table(data: object, schema: type[Any], place: str) -> Any:
 
 
 @functools.cache
-def _hints(schema: type[Any]) -> dict[str, Any]:
+def _hints(schema: Any) -> dict[str, Any]:
     return get_type_hints(schema)
 
 
