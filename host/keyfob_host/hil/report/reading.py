@@ -71,7 +71,7 @@ def from_data(schema: type[_Schema], data: object) -> _Schema:
 def _table(data: object, schema: type[Any], place: str) -> Any:
     if not isinstance(data, dict):
         raise _wrong(place or "it", data, "an object")
-    hints = _hints(schema)
+    hints = _hints(cast(abc.Hashable, schema))
     fields = {field.name: field for field in dataclasses.fields(schema)}
     unknown = [name for name in data if name not in fields]
     if unknown:
@@ -86,7 +86,7 @@ def _table(data: object, schema: type[Any], place: str) -> Any:
 
 
 @functools.cache
-def _hints(schema: Any) -> dict[str, Any]:
+def _hints(schema: type[Any]) -> dict[str, Any]:
     return get_type_hints(schema)
 
 
