@@ -1,0 +1,270 @@
+"""A bench for a device of any make that speaks MQTT over TLS: no board of Keyfob's on it.
+
+There is the broker, at the address and port that the device has in its settings, and the
+bench's own CA, which signs the broker's certificates because the device trusts it already.
+What is signed for a run is good for a day, except where a case wants other dates. There is
+no serial line, no power switch and no time server: cases that need those are skipped.
+Whether the device's certificate was revoked is not looked at.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from shlex import quote
+from typing import Any
+
+from keyfob_host.broker import DEFAULT_PORT, MosquittoBroker
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.hil.arrival import Arrival
+from keyfob_host.hil.bench_broker import BenchBroker
+from keyfob_host.hil.bench_ca import BenchCa
+from keyfob_host.hil.capabilities import BROKER
+from keyfob_host.hil.evidence import Evidence
+from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
+from keyfob_host.hil.lock import board_lock
+from keyfob_host.home import Home
+from keyfob_host.pki.authority import CERT_FILE, Authority
+from keyfob_host.pki.identity import Identity
+from keyfob_host.pki.keys import generate_key
+from keyfob_host.pki.names import HOST_ID, parse_san
+from keyfob_host.pki.profiles import Profile, load_profile
+from keyfob_host.pki.validity import Dates
+
+KIND = "external"
+DEFAULT_WAIT_S = 300
+_RUN = "keyfob hil run advisor --device external --bench-address {}"
+_DAYS = 1  # a run's certificates outlive it by no more
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - refused
+
+
+@dataclass(frozen=True)
+class ExternalOptions:
+    """What a run was asked for, complete. Make it with `resolve`.
+
+    ``address`` is what the device connects to and verifies, ``listen_host`` the same as an
+    address of this machine's. ``client_id``: the device's, None for whichever connects.
+    ``wait_s``: how long it may take to come at first.
+    """
+
+    home: Home
+    address: str
+    listen_host: str
+    port: int
+    client_id: str | None
+    wait_s: float
+    authority: Authority
+
+    kind = KIND
+    chip = None
+    is_own = False
+
+    @classmethod
+    def resolve(
+        cls,
+        home: Home,
+        unlock: Callable[[], Authority],
+        *,
+        address: str | None,
+        port: int = DEFAULT_PORT,
+        client_id: str | None = None,
+        wait_s: float = DEFAULT_WAIT_S,
+    ) -> ExternalOptions:
+        """``unlock`` gives the bench's CA, and is called when all else is good. Errors:
+        ``hil.no-address``, ``hil.bad-address``, and those of ``unlock``."""
+        if address is None:
+            raise KeyfobHostError(
+                "hil.no-address",
+                "the device must be told this machine's address, and the broker's certificate "
+                "is for that one",
+                fix=f"ip -brief address; {_RUN.format('192.0.2.10')}",
+                status=ExitStatus.USAGE,
+            )
+        return cls(home, address, _listen_host(address), port, client_id, wait_s, unlock())
+
+    @property
+    def name(self) -> str:
+        """What a report calls it, before it has said its own name."""
+        return self.client_id or KIND
+
+    def capabilities(self) -> frozenset[str]:
+        """What can be done to it, of `keyfob_host.hil.capabilities`."""
+        return frozenset({BROKER})
+
+    def told(self) -> dict[str, Any]:
+        """Of the device, for a report: a board of `keyfob_host.hil.report.data`."""
+        place = f"[{self.address}]" if ":" in self.address else self.address
+        return {
+            "name": self.name, "kind": KIND, "title": "a device of any make",
+            "place": f"at {place}:{self.port}", "chip": None,
+            "firmware": None, "micropython": None, "error": None,
+        }  # fmt: skip
+
+
+class ExternalBench:
+    """`start` brings it up, or raises `KeyfobHostError` and leaves nothing; `stop` ends it.
+
+    ``tell`` is given the lines that a person connects the device by.
+    """
+
+    ca: BenchCa
+    broker: BenchBroker
+
+    def __init__(self, options: ExternalOptions, tell: Callable[[str], None]) -> None:
+        self.options = options
+        self.evidence = Evidence()
+        self.client_id: str | None = None  # of the device that came
+        self._tell = tell
+        self._folder = options.home.root / "hil-bench" / KIND
+        self._stack = ExitStack()
+
+    def start(self) -> None:
+        """Returns when the device is connected. Errors: ``board.in-use``, ``hil.port-taken``,
+        ``hil.bad-address``, ``hil.no-device``, ``broker.*``."""
+        with ExitStack() as stack, interrupts_unwrapped():
+            self._start(stack)
+            self._stack = stack.pop_all()
+
+    def stop(self) -> None:
+        """End everything this run started, Ctrl-C or not; harmless twice."""
+        with interrupts_deferred():
+            self._stack.close()
+
+    def told(self) -> dict[str, Any]:
+        """Of the device, for a report."""
+        return {**self.options.told(), "name": self.client_id or self.options.name}
+
+    def events(self) -> Sequence[Mapping[str, Any]]:
+        """None: it has no console here."""
+        return ()
+
+    def diagnosis(self) -> tuple[str, dict[str, object]]:
+        """What the wire says of its last connection, in words and as data."""
+        for one in reversed(self.broker.tap.connections):
+            if one.verdict is not None:
+                return one.verdict.text, one.verdict.as_dict()
+        return "no connection of its has ended", {}
+
+    def _start(self, stack: ExitStack) -> None:
+        options = self.options
+        lock = options.home.runtime_dir.parent / f"broker-port-{options.port}.lock"
+        stack.enter_context(board_lock(lock, f"at port {options.port}"))
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = Home(self._folder).broker_dir
+        leftover = MosquittoBroker.attach(folder)  # of a run that was killed
+        if leftover is not None:
+            leftover.stop()
+        self.ca = BenchCa(self._folder, _OfADay.of(options.authority))
+        self.broker = BenchBroker(
+            folder, self.ca, options.address, options.listen_host, self.evidence,
+            port=options.port, acl=False,
+        )  # fmt: skip
+        stack.callback(self.broker.stop_all)
+        try:
+            self.broker.start_all()
+        except KeyfobHostError as error:
+            raise _cannot_listen(options, error) from error
+        self.evidence.add("broker log", self.broker.log)
+        self.evidence.add("TLS on the wire", self.broker.tap.report)
+        self.evidence.add("link", self.broker.relay.summary)
+        self.broker.mark()
+        for line in self._how():
+            self._tell(line)
+        arrival = Arrival(self.broker, options.client_id, self._tell)
+        self.client_id = arrival.wait(options.wait_s)
+        self._tell(f"{self.client_id} is connected")
+
+    def _how(self) -> list[str]:
+        options = self.options
+        if options.client_id:
+            who = f"{options.client_id}, and no other"
+        else:
+            who = "any (with --client-id NAME no other counts)"
+        return [
+            f"waiting up to {options.wait_s:g} s for the device; Ctrl-C ends",
+            f"  broker       {options.address}, port {options.port}: MQTT 3.1.1 or 5.0 over TLS",
+            f"  it trusts    {options.home.ca_dir / CERT_FILE}",
+            "  it shows     a certificate of that CA: keyfob cert device ID;",
+            "               keyfob cert export ID --format pem --with-key",
+            f"  client id    {who}",
+            "  it connects again by itself whenever it is cut off; publishing and subscribing",
+            "  with QoS 1, and a keep alive below a minute, lets all cases be run",
+        ]
+
+
+@dataclass(frozen=True)
+class _OfADay(Authority):
+    """The bench's CA, whose certificates for a run end soon after it."""
+
+    @classmethod
+    def of(cls, authority: Authority) -> _OfADay:
+        return cls(authority.cert, authority.key, authority.root, authority.others)
+
+    def issue_broker(
+        self,
+        name: str,
+        sans: Sequence[str] | None = None,
+        *,
+        profile: Profile | None = None,
+        key_type: str | None = None,
+        days: int | None = None,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        eku: Sequence[str] | None = None,
+    ) -> Identity:
+        chosen = profile or load_profile("broker", kind="broker")
+        return super().issue_broker(
+            name, sans, profile=replace(chosen, days=_DAYS), key_type=key_type, days=days,
+            not_before=not_before, not_after=not_after, eku=eku,
+        )  # fmt: skip
+
+    def issue_host(self) -> Identity:
+        profile = load_profile("device", kind="device")
+        key, entries = generate_key(profile.key_type), [parse_san(HOST_ID)]
+        return self._identity(HOST_ID, key, entries, profile, Dates(_DAYS), None)
+
+
+def _listen_host(address: str) -> str:
+    """The address of this machine's that ``address`` is, or that the name resolves to."""
+    why = "a certificate is for one address, and a device connects to one"
+    try:
+        if str(ipaddress.ip_address(address)) not in _ANY:
+            return address
+    except ValueError:
+        try:
+            return str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
+        except OSError as error:
+            why = f"as a name it resolves to nothing: {error.strerror or error}"
+    raise KeyfobHostError(
+        "hil.bad-address",
+        f"devices cannot connect to {address!r}",
+        evidence=why,
+        fix=f"ip -brief address; {_RUN.format('192.0.2.10')}",
+        status=ExitStatus.USAGE,
+    )
+
+
+def _cannot_listen(options: ExternalOptions, error: KeyfobHostError) -> KeyfobHostError:
+    """``error`` of the tap's, with the way out of this command's."""
+    again = f"{_RUN.format(quote(options.address))} --bench-port"
+    if error.code == "tap.bad-address":
+        return KeyfobHostError(
+            "hil.bad-address",
+            "the broker cannot listen on this address: it is not one of this machine's",
+            evidence=error.evidence,
+            fix=f"ip -brief address; {_RUN.format('192.0.2.10')}",
+            status=ExitStatus.HOST,
+        )
+    if error.code in ("tap.port-taken", "tap.port-privileged"):
+        return KeyfobHostError(
+            "hil.port-taken",
+            error.cause.replace("the tap", "the broker"),
+            evidence=error.evidence,
+            fix=f"keyfob broker down; or another port: {again} 8884",
+            status=ExitStatus.HOST,
+        )
+    return error
