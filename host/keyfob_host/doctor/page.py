@@ -1,16 +1,13 @@
 """The doctor's verdict and what it rests on, as one HTML file.
 
-It needs no network and says so to the browser (Content Security Policy: nothing is loaded,
-and only this very style and script are used), and it is read without the script, which
-copies the fix and no more. No key and no password is in what it is made of: see
+It needs no network (see `keyfob_host.page.document`), and it is read without the script,
+which copies the fix and no more. No key and no password is in what it is made of: see
 `sightings` and `timeline_gathering`.
 """
 
 from __future__ import annotations
 
-import base64
 import errno
-import hashlib
 import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -21,12 +18,13 @@ from keyfob_host import __version__
 from keyfob_host.doctor.catalogue import load_catalogue
 from keyfob_host.doctor.diagnosis import Confidence, Diagnosis
 from keyfob_host.doctor.ladder import TITLES, Ladder, Rung
-from keyfob_host.doctor.page_markup import Markup, element, together
 from keyfob_host.doctor.page_timeline import time_table
 from keyfob_host.doctor.sightings import Sightings
 from keyfob_host.doctor.timeline import Timeline
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import write_atomic
+from keyfob_host.page.document import document
+from keyfob_host.page.markup import Markup, element, together
 from keyfob_host.printable import EVIDENCE_CHARS, printable
 
 _CONFIDENCE: dict[Confidence, str] = {
@@ -48,28 +46,16 @@ class Page:
 
     def as_html(self) -> str:
         """The whole file."""
-        style, script = _beside("page.css"), _beside("page.js")
-        policy = (
-            f"default-src 'none'; style-src {_hash_of(style)}; script-src {_hash_of(script)}; "
-            "base-uri 'none'; form-action 'none'"
-        )
-        head = element(
-            "head",
-            element("meta", charset="utf-8"),
-            element("meta", http_equiv="Content-Security-Policy", content=policy),
-            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            element("meta", name="color-scheme", content="light dark"),
-            element("title", f"{self.seen.board.name}: {self._headline()[1]} - Keyfob doctor"),
-            element("style", Markup(style)),
-        )
         main = element(
             "main", self._verdict(), self._ladder(), self._time_line(), id="content"
         )  # fmt: skip
         skip = element("a", "Skip to the time line", href="#time-line", class_="skip")
-        body = element(
-            "body", skip, self._header(), main, self._footer(), element("script", Markup(script))
+        return document(
+            f"{self.seen.board.name}: {self._headline()[1]} - Keyfob doctor",
+            (skip, self._header(), main, self._footer()),
+            css=_beside("page.css"),
+            script=_beside("page.js"),
         )
-        return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
     # -- its parts
 
@@ -323,10 +309,5 @@ def _bounded(text: str) -> str:
     return printable(text, limit=EVIDENCE_CHARS)
 
 
-def _beside(name: str) -> str:
-    return Path(__file__).with_name(name).read_text("utf-8")
-
-
-def _hash_of(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+def _beside(name: str) -> Path:
+    return Path(__file__).with_name(name)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import groupby
 
-from keyfob_host.doctor.page_markup import Markup, element, together
 from keyfob_host.doctor.timeline import Entry, Timeline, between
+from keyfob_host.page.markup import Markup, element, together
 
 _COLUMNS = ("board", "wire", "broker")
 _EVENT = re.compile(r"([a-z0-9.-]{2,24})(?= \w+=|$)")
