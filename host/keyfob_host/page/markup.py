@@ -11,7 +11,7 @@ import html
 
 from keyfob_host.printable import printable
 
-_VOID = ("meta", "br", "wbr")
+_VOID = ("meta", "br", "wbr", "input")
 
 
 class Markup(str):

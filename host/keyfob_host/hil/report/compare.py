@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from keyfob_host.hil.report.data import BAD, GOOD, Board, Report, Result, Verdict
 
-# In the order in which they are told.
+# In the order in which they are told. Mended is also what was warned of, and new what was
+# skipped.
 Change = Literal["failing", "mended", "warned", "skipped", "slower", "new", "missing"]
 CHANGES: Mapping[Change, str] = {
     "failing": "newly failing",
@@ -183,9 +184,10 @@ def _change(was: Result | None, now: Result) -> Change | None:
     """Of the changes that it could be called, the first in their order."""
     if now.verdict in BAD and (was is None or was.verdict not in BAD):
         return "failing"
-    if was is None:
+    if was is None or (was.verdict == "skip" and now.verdict in GOOD):
         return "new"
-    if was.verdict in BAD and now.verdict in GOOD:
+    is_better = was.verdict == "warn" and now.verdict == "pass"
+    if is_better or (was.verdict in BAD and now.verdict in GOOD):
         return "mended"
     if was.verdict != now.verdict and now.verdict in ("warn", "skip"):
         return "warned" if now.verdict == "warn" else "skipped"
