@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.hil.bench import BenchOptions
+from keyfob_host.hil.bench_options import BenchOptions
 from keyfob_host.hil.event_log import EventLog
 from keyfob_host.hil.evidence import BenchFailure, Evidence, tail
 from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -14,6 +14,9 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import find_home
 from keyfob_host.ui import Ui
 
+_FILE = click.Path(path_type=Path, resolve_path=True)
+_RERUNS = "Try a case that failed so often again; each attempt is counted and shown."
+
 
 @click.group()
 def hil() -> None:
@@ -21,64 +24,66 @@ def hil() -> None:
 
 
 @hil.command()
-@click.argument("suites", nargs=-1, metavar="[SUITE|PATH]...")
+@click.argument("suites", nargs=-1, metavar="[SUITE|PART|PATH]...")
 @click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
 @click.option("--port", help="Serial port of a real board.")
 @click.option("--name", help="A virtual board of this bench, in place of the suites' own.")
+@click.option("--boards", metavar="N|NAMES", help="So many virtual ones, or names of bench.toml.")
+@click.option("--bench", "bench_file", type=_FILE, help="bench.toml, in place of the bench's.")
 @click.option("--bench-address", metavar="ADDRESS", help="This machine's, as a real board sees it.")
 @click.option("--wifi-ssid", metavar="SSID", help="Its password: KEYFOB_WIFI_PASSWORD.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Where the JUnit file goes.")
-@click.option("-k", "expression", metavar="EXPR", help="Only stories that match, as in pytest.")
+@click.option("--report", type=_FILE, metavar="FOLDER", help="Where the report goes.")
+@click.option("--junit", type=_FILE, metavar="FILE", help="Where its JUnit file goes as well.")
+@click.option("-k", "expression", metavar="EXPR", help="Only cases that match, as in pytest.")
+@click.option("--rung", "rungs", metavar="RUNG,…", help="Only cases about these of the ladder.")
+@click.option("--long", "is_long", is_flag=True, help="Cases that take long, too.")
+@click.option("--reruns", metavar="N", type=click.IntRange(0, 10), default=0, help=_RERUNS)
 @click.option("-x", "--exitfirst", "exit_first", is_flag=True, help="Stop at the first failure.")
-@click.option("--list", "only_list", is_flag=True, help="Show the stories, run none.")
+@click.option("--list", "only_list", is_flag=True, help="Show the cases, run none.")
 @click.pass_obj
 def run(
     ui: Ui,
+    /,
     suites: tuple[str, ...],
-    kind: str,
-    port: str | None,
-    name: str | None,
-    bench_address: str | None,
-    wifi_ssid: str | None,
+    report: Path | None,
     junit: Path | None,
     expression: str | None,
+    rungs: str | None,
+    is_long: bool,
+    reruns: int,
     exit_first: bool,
     only_list: bool,
+    **board: Any,
 ) -> int:
-    """Run suites (all, or those named: boot, tls, recovery …) on a board.
+    """Run suites (advisor and keyfob, or those named: smoke, keyfob/tls, boot …) on boards.
 
     Everything else is brought along: broker, certificate authority, time servers and
     a link that fails on command. A virtual board is started if it is not up, and
-    ended with the run. Another board is provisioned for the suite: give it its own
-    identity again afterwards.
+    ended with the run. Another board's own identity and settings are put aside on it
+    and come back with the run's end. Several boards run side by side, each every case.
     """
     with _packages():
-        from keyfob_host.hil.bench import BenchOptions
-        from keyfob_host.hil.run import find_suites, list_stories, run_stories, summary
+        from keyfob_host.commands.hil_report import finish, prepare
+        from keyfob_host.hil.lineup import Asked, line_up
+        from keyfob_host.hil.run import Choice, find_suites, list_cases, run_suites
     paths = find_suites(suites)
+    choice = Choice(expression, rungs, is_long, reruns, exit_first)
     if only_list:
-        stories = list_stories(paths, expression)
-        lines = [f"{story.suite:<10}{story.name}" for story in stories]
-        listed = [{"suite": story.suite, "name": story.name} for story in stories]
-        ui.result("\n".join(lines), {"stories": listed})
+        cases = list_cases(paths, choice)
+        lines = [f"{one.suite + '/' + one.part:<20}{one.name}" for one in cases]
+        ui.result("\n".join(lines), {"cases": [vars(one) for one in cases]})
         return 0
     # Resolved here, so that what is missing is told before pytest starts.
     home = find_home()
-    bench = BenchOptions.resolve(
-        kind=kind, port=port, name=name, home=home, address=bench_address,
-        wifi_ssid=wifi_ssid, wifi_password=os.environ.get("KEYFOB_WIFI_PASSWORD"),
+    asked = Asked(
+        kind=board["kind"], port=board["port"], name=board["name"], boards=board["boards"],
+        bench_file=board["bench_file"], home=home, address=board["bench_address"],
+        wifi_ssid=board["wifi_ssid"],
     )  # fmt: skip
-    home.ensure()
-    report = (junit or home.root / "reports" / f"hil-{name or kind}.xml").resolve()
-    outcome, seconds = run_stories(
-        paths, bench, report,
-        expression=expression, exit_first=exit_first, to_stderr=ui.as_json,
-    )  # fmt: skip
-    text, data = summary(outcome, seconds, report)
-    if not bench.is_own:
-        text += "\nthe board has the suite's identity now; give it its own again: keyfob provision"
-    ui.result(text, data)
-    return ExitStatus.TESTS if outcome.count("failed") else 0
+    boards = line_up(asked)
+    folder = prepare(home, report, junit)
+    found = run_suites(paths, asked, boards, choice, to_stderr=ui.as_json)
+    return finish(ui, home, found, folder, junit)
 
 
 @contextmanager

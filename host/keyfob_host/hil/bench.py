@@ -2,101 +2,40 @@
 
 The board is locked for the run. A virtual board that is not up is started, with a
 folder of its own below the bench's so that the user's boards go undisturbed, and is
-ended with the run. What is on a board already (MicroPython, Keyfob's files) stays.
+ended with the run. What is on a board already (MicroPython, Keyfob's files) stays; its own
+identity and settings are put aside and come back with the run's end.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
-from keyfob_host.boards import BoardRef, load_kind, open_board
+from keyfob_host.bench_file import resolve_port
+from keyfob_host.boards import BoardRef, open_board
 from keyfob_host.broker import MosquittoBroker
-from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.flash.flashing import flash_board
 from keyfob_host.flash.images import default_image
+from keyfob_host.hil.aside import bring_back, put_aside
 from keyfob_host.hil.bench_board import BenchBoard
 from keyfob_host.hil.bench_broker import BenchBroker
 from keyfob_host.hil.bench_ca import BenchCa
+from keyfob_host.hil.bench_options import BenchOptions
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
 from keyfob_host.hil.lock import board_lock, lock_path
-from keyfob_host.home import Home, find_home
+from keyfob_host.hil.supply import Supply
+from keyfob_host.home import Home
 from keyfob_host.ntp import Mode, NtpServer
-from keyfob_host.ports import port_not_given
+from keyfob_host.power import open_power
 from keyfob_host.provision.provisioning import Settings
-from keyfob_host.provision.settings import BENCH_PASSWORD, BENCH_SSID
 from keyfob_host.sync import sync_board
+from keyfob_host.transport import open_transport
 from keyfob_host.virtual import VirtualBoard
 
 DEVICE_ID = "hil-board"
-BROKER_NAME = "broker.keyfob.test"
-NTP_NAMES = ("ntp.keyfob.test", "ntp2.keyfob.test")
 # The least that the firmware takes: stories wait for its multiples.
 KEEPALIVE_S = 5
 _APP = {"period_s": 1, "dht_pin": 4, "pixel_pin": 5, "pixels": 1}
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """What a run was asked for, complete. Make it with `resolve`.
-
-    ``address`` is this machine's as boards reach it; ``broker_host`` and ``ntp_hosts``
-    are how boards call it, which for real ones is that address. ``is_own``: a virtual
-    board that exists for suites only.
-    """
-
-    kind: str
-    port: str | None
-    name: str
-    is_own: bool
-    home: Home
-    address: str
-    broker_host: str
-    ntp_hosts: tuple[str, str]
-    wifi_ssid: str
-    wifi_password: str
-
-    @classmethod
-    def resolve(
-        cls,
-        *,
-        kind: str,
-        port: str | None = None,
-        name: str | None = None,
-        home: Home | None = None,
-        address: str | None = None,
-        wifi_ssid: str | None = None,
-        wifi_password: str | None = None,
-    ) -> BenchOptions:
-        """Fill in what was not given.
-
-        A virtual board without a ``name`` is the suites' own. A real one needs
-        ``port``, ``address`` and Wi-Fi. Errors: those of `load_kind`,
-        ``board.port-missing``, ``hil.no-address``, ``hil.no-wifi``.
-        """
-        base = home or find_home()
-        if load_kind(kind).virtual:
-            own = Home(base.root / "hil")
-            return cls(
-                kind=kind, port=port, name=name or kind, is_own=not name,
-                home=base if name else own,
-                address=address or "127.0.0.1", broker_host=BROKER_NAME, ntp_hosts=NTP_NAMES,
-                wifi_ssid=wifi_ssid or BENCH_SSID, wifi_password=wifi_password or BENCH_PASSWORD,
-            )  # fmt: skip
-        if port is None:
-            raise port_not_given(kind)
-        if address is None:
-            raise _missing("address", "this machine's address", "--bench-address 192.0.2.10")
-        if wifi_ssid is None or wifi_password is None:
-            told = "KEYFOB_WIFI_PASSWORD=… keyfob hil run --wifi-ssid NAME"
-            raise _missing("wifi", "its access point", told)
-        return cls(
-            kind=kind, port=port, name=name or Path(port).name, is_own=False, home=base,
-            address=address, broker_host=address, ntp_hosts=(address, address),
-            wifi_ssid=wifi_ssid, wifi_password=wifi_password,
-        )  # fmt: skip
 
 
 class Bench:
@@ -112,6 +51,8 @@ class Bench:
         self._folder = options.home.root / "hil-bench" / options.name
         self._ntp: list[NtpServer] = []
         self._stack = ExitStack()
+        self._micropython: str | None = None
+        self._is_aside = False
 
     def start(self) -> None:
         with ExitStack() as stack, interrupts_unwrapped():
@@ -135,10 +76,21 @@ class Bench:
 
         return diagnosis(Home(self._folder), self.board, self.broker)
 
+    def told(self) -> dict[str, str | None]:
+        """What a report says of the board."""
+        boot = self.board.log.latest("boot")
+        return {
+            **self.options.told(),
+            "place": self.board.ref.port,
+            "firmware": str(boot["version"]) if boot else None,
+            "micropython": self._micropython,
+        }
+
     def _start(self, stack: ExitStack) -> None:
         options = self.options
-        path = lock_path(options.home, options.name, options.port)
-        stack.enter_context(board_lock(path, options.port or options.name))
+        port = self._port(stack)
+        path = lock_path(options.home, options.name, port)
+        stack.enter_context(board_lock(path, options.name if port is None else port))
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The folder is the same for each run on this board, so that what a killed run
         # left behind is found.
@@ -146,7 +98,7 @@ class Bench:
         leftover = MosquittoBroker.attach(own.broker_dir)
         if leftover is not None:
             leftover.stop()
-        ref = self._open_board(stack)
+        ref = self._open_board(stack, port)
         self.ca = BenchCa(self._folder)
         self.broker = BenchBroker(
             own.broker_dir,
@@ -164,29 +116,53 @@ class Bench:
             self._settings(),
             self.evidence,
             self.broker.wait_subscribed,
+            is_own=options.is_own,
+            supply=self._supply(),
         )
         stack.callback(self.board.close)
+        if self._is_aside:
+            stack.callback(self._bring_back)
         self.evidence.add("board console", self.board.log.tail)
         self.evidence.add("broker log", self.broker.log)
         self.evidence.add("TLS on the wire", self.broker.tap.report)
         self.evidence.add("link", self.broker.relay.summary)
         self.evidence.add("time servers", self._ntp_text)
 
-    def _open_board(self, stack: ExitStack) -> BoardRef:
+    def _port(self, stack: ExitStack) -> str | None:
+        """Where the board is today; None for a virtual one, which is found by its name."""
+        options = self.options
+        if options.entry is None or options.is_virtual:
+            return options.port
+        return resolve_port(options.entry, options.home)
+
+    def _supply(self) -> Supply | None:
+        """What switches the board's power, where ``bench.toml`` names something."""
+        entry, home = self.options.entry, self.options.home
+        if entry is None or entry.power is None:
+            return None
+        return Supply(open_power(entry.power), lambda: resolve_port(entry, home))
+
+    def _open_board(self, stack: ExitStack, port: str | None) -> BoardRef:
         """The board, with MicroPython and Keyfob's files on it."""
         options = self.options
-        if options.port is None:
+        if options.is_virtual:
             self._virtual_board(stack)
-        ref = open_board(
-            options.kind,
-            options.port,
-            name=options.name if options.port is None else None,
-            home=options.home,
-        )
+        ref = open_board(options.kind, port, name=options.name, home=options.home)
         if ref.virtual is not None and ref.virtual.info()["state"] != "running":
             flash_board(ref, default_image(ref.kind, options.home))
         sync_board(ref, reset=False)
+        with open_transport(ref) as prompt:
+            version = prompt.eval("__import__('sys').implementation.version")
+            if isinstance(version, tuple):
+                self._micropython = ".".join(str(one) for one in version[:3])
+            self._is_aside = not options.is_own and put_aside(prompt)
         return ref
+
+    def _bring_back(self) -> None:
+        self.board.undo()
+        with self.board.repl() as prompt:
+            bring_back(prompt)
+        self.board.reset()
 
     def _virtual_board(self, stack: ExitStack) -> None:
         options = self.options
@@ -217,12 +193,3 @@ class Bench:
             f"{server.requests} requests"
             for host, server in zip(self.options.ntp_hosts, self._ntp, strict=True)
         )
-
-
-def _missing(what: str, words: str, example: str) -> KeyfobHostError:
-    return KeyfobHostError(
-        f"hil.no-{what}",
-        f"a real board must be told {words}, so that it reaches the bench's broker",
-        fix=example,
-        status=ExitStatus.USAGE,
-    )

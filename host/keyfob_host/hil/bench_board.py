@@ -22,9 +22,11 @@ from keyfob_host.console import Console, Event
 from keyfob_host.flash.esptool_run import run_esptool
 from keyfob_host.flash.flashing import flash_board
 from keyfob_host.flash.images import default_image
+from keyfob_host.hil.capabilities import POWER, SENSOR, WIFI, why_not
 from keyfob_host.hil.event_log import EventLog, Predicate
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.hil.interrupts import interrupts_unwrapped
+from keyfob_host.hil.supply import Supply
 from keyfob_host.pki.identity import Identity
 from keyfob_host.provision.provisioning import Settings, provision_board
 from keyfob_host.sync import sync_board
@@ -34,6 +36,7 @@ from keyfob_host.virtual import VirtualBoard
 # Long enough for a real ESP32 that joins a real access point; a story that passes
 # does not wait for it.
 EVENT_TIMEOUT_S = 40.0
+_BOOT_S = 5.0  # from power to its first words
 _START_S = 10.0  # a board that booted and met no error is connected by then
 # On the board itself: what is read through the console is in every record of it.
 _SPOIL = """\
@@ -51,6 +54,8 @@ _ROOM_TEMPERATURE_C, _ROOM_HUMIDITY_PERCENT = 21.0, 40.0
 class BenchBoard:
     """One for the run. ``identity`` and ``settings`` are the bench's own, and `restore` gives
     each story a board that has them. ``wait_subscribed`` is `BenchBroker.wait_subscribed`.
+    ``is_own``: it exists for suites alone, and nobody misses what is on it. ``supply``: of a
+    board on a cable, if it can be switched.
     """
 
     def __init__(
@@ -60,8 +65,13 @@ class BenchBoard:
         settings: Settings,
         evidence: Evidence,
         wait_subscribed: Callable[[str], None],
+        *,
+        is_own: bool,
+        supply: Supply | None = None,
     ) -> None:
         self.ref = ref
+        self._supply = supply
+        self._is_own = is_own
         self.device_id = identity.name
         self.identity = identity
         self.log = EventLog(evidence)
@@ -81,8 +91,7 @@ class BenchBoard:
 
         Whether it is connected depends on how the last story ended: see `connected`.
         """
-        while self._undo:
-            self._undo.pop()()
+        self.undo()
         self._attach()
         if self._must_provision:
             self.provision()
@@ -91,10 +100,14 @@ class BenchBoard:
         else:
             self.log.begin()
 
-    def close(self) -> None:
-        """Undo what is left to undo, and let go of the port."""
+    def undo(self) -> None:
+        """Undo what was done to its surroundings: power, access point, sensor."""
         while self._undo:
             self._undo.pop()()
+
+    def close(self) -> None:
+        """Undo what is left to undo, and let go of the port."""
+        self.undo()
         self._detach()
 
     @contextmanager
@@ -241,23 +254,32 @@ class BenchBoard:
 
     def power(self, on: bool) -> None:
         """Cut its power, or give it back."""
-        virtual = self._virtual("its power cannot be switched from here")
         self.must_restart = not on
         self.log.begin(boot=True)
-        if not on:
-            self._undo.append(lambda: virtual.power(True))
-        virtual.power(on)
+        if self.ref.virtual is not None:
+            virtual = self.ref.virtual
+            if not on:
+                self._undo.append(lambda: virtual.power(True))
+            virtual.power(on)
+        elif self._supply is None:
+            pytest.skip(why_not(POWER))
+        elif on:
+            self._power_on(self._supply)
+        else:
+            self._undo.append(lambda: self.power(True))
+            self._detach()
+            self._supply.off()
 
     def wifi(self, up: bool) -> None:
         """Switch its access point off or on."""
-        virtual = self._virtual("the access point cannot be switched from here")
+        virtual = self._virtual(why_not(WIFI))
         if not up:
             self._undo.append(lambda: virtual.wifi(True))
         virtual.wifi(up)
 
     def dht(self, temperature_c: float | None, humidity_percent: float | None = 40.0) -> None:
         """What its sensor measures; None: the sensor does not answer."""
-        virtual = self._virtual("what its sensor measures cannot be set from here")
+        virtual = self._virtual(why_not(SENSOR))
         self._undo.append(lambda: virtual.dht(_ROOM_TEMPERATURE_C, _ROOM_HUMIDITY_PERCENT))
         virtual.dht(temperature_c, humidity_percent)
 
@@ -268,6 +290,8 @@ class BenchBoard:
     def erase(self) -> None:
         """Erase its whole flash with stock esptool, and start it."""
         virtual = self._virtual("erasing and flashing a real board again takes minutes")
+        if not self._is_own:
+            pytest.skip("the board's own identity, put aside on it, would be erased too")
         self._must_provision = True
         with self._port_to_others():
             virtual.download_mode()
@@ -286,10 +310,21 @@ class BenchBoard:
 
     # -- inside
 
-    def _virtual(self, why_not: str) -> VirtualBoard:
+    def _virtual(self, reason: str) -> VirtualBoard:
         if self.ref.virtual is None:
-            pytest.skip(f"on a real board {why_not}")
+            pytest.skip(reason)
         return self.ref.virtual
+
+    def _power_on(self, supply: Supply) -> None:
+        self.ref = replace(self.ref, port=supply.on())
+        self._attach()
+        end = time.monotonic() + _BOOT_S
+        while not self.events("boot"):
+            if time.monotonic() > end:
+                # It booted before its port was there to be read.
+                self.reset()
+                return
+            time.sleep(0.05)
 
     def _attach(self) -> Console:
         if self._console is None:

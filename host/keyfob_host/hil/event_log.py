@@ -73,6 +73,11 @@ class EventLog:
                 return []
             return [one for one in self._events[self._begin :] if not name or matches(one, name)]
 
+    def latest(self, name: str) -> Event | None:
+        """The last event ``name`` of the run."""
+        with self._changed:
+            return next((one for one in reversed(self._events) if one["ev"] == name), None)
+
     @property
     def last_at(self) -> datetime | None:
         """When the last event came, by this host's clock."""

@@ -26,9 +26,9 @@ class Evidence:
         """Ask ``source`` from now on; one of the same name is replaced."""
         self._sources[name] = source
 
-    def sections(self) -> list[tuple[str, str]]:
-        """(title, text) of every source, the last lines of each."""
-        return [(name, tail(_ask(source))) for name, source in self._sources.items()]
+    def sections(self, lines: int = _TAIL_LINES) -> list[tuple[str, str]]:
+        """(title, text) of every source, the last ``lines`` lines of each."""
+        return [(name, tail(_ask(source), lines)) for name, source in self._sources.items()]
 
     def failure(self, what: str) -> BenchFailure:
         """The exception for ``what``, which says what was waited for and how long."""

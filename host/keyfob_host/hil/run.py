@@ -1,8 +1,8 @@
-"""Run a suite with pytest, in this process: the work behind ``keyfob hil run``.
+"""Run suites with pytest, in this process: the work behind ``keyfob hil run``.
 
-pytest's own output is what a person sees; a JUnit file is always written. What is
-returned, or raised, says how it went, so that the command has an exit status that
-tells a failed story from a bench that did not come up.
+pytest's own output is what a person sees. What is returned, or raised, says how it went, so
+that the command has an exit status that tells a failed case from a bench that did not come
+up. Several boards have a worker process each (pytest-xdist), all of which run every case.
 """
 
 from __future__ import annotations
@@ -10,116 +10,106 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from keyfob_host.data import data_path
-from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
-from keyfob_host.hil.bench import BenchOptions
-from keyfob_host.hil.plugin import BENCH_ERROR, BENCH_OPTIONS, DIAGNOSIS
+from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.hil.bench_options import BenchOptions
+from keyfob_host.hil.lineup import Asked
+from keyfob_host.hil.report.data import Case, Report, Run, Status
+from keyfob_host.hil.report.versions import versions
+from keyfob_host.hil.results import PREFIX, SUFFIX, Results, case_of
 
-_PREFIX, _SUFFIX = "test_", ".py"
 # Without a suite's name. Smoke is a part of these again, for every commit.
 DEFAULT_SUITES = ("keyfob",)
 
 
 @dataclass(frozen=True)
-class Story:
-    """One story: its suite, its name as a sentence, and how it ended ("" before it ran).
+class Choice:
+    """Which cases are run and how; the fields are the command's options.
 
-    ``diagnosis``: the doctor's of board and broker where it failed, in its ``--json`` shape.
+    ``rungs``: names with commas between them. ``reruns``: how often a case that failed is
+    tried again, each attempt being counted and shown.
     """
 
-    suite: str
-    name: str
-    outcome: str = ""
-    seconds: float = 0.0
-    diagnosis: dict[str, object] | None = None
-
-
-@dataclass
-class Outcome:
-    """What a run came to; also the pytest plugin that hands over ``options`` and watches."""
-
-    options: BenchOptions
-    stories: list[Story] = field(default_factory=list)
-    bench_error: Exception | None = None
-
-    def count(self, outcome: str) -> int:
-        """How many stories ended as ``passed``, ``failed`` or ``skipped``."""
-        return sum(story.outcome == outcome for story in self.stories)
-
-    def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[BENCH_OPTIONS] = self.options
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # A story's report is its call's; one that never got there, or that could not
-        # be cleaned up after, has failed or was skipped.
-        if report.when == "call" or report.outcome != "passed":
-            told = getattr(report, DIAGNOSIS, None)
-            self.stories.append(_story(report.nodeid, report.outcome, report.duration, told))
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        self.bench_error = session.config.stash.get(BENCH_ERROR, None)
+    expression: str | None = None
+    rungs: str | None = None
+    is_long: bool = False
+    reruns: int = 0
+    exit_first: bool = False
 
 
 class _Collected:
-    """The pytest plugin that only notes which stories there are."""
+    """The pytest plugin that only notes which cases there are."""
 
     def __init__(self) -> None:
-        self.stories: list[Story] = []
+        self.cases: list[Case] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.stories = [_story(item.nodeid) for item in session.items]
+        self.cases = [case_of(item.nodeid) for item in session.items]
 
 
-def list_stories(paths: Sequence[Path], expression: str | None = None) -> list[Story]:
-    """The stories in ``paths`` that ``expression`` (as pytest's ``-k``) picks; runs none."""
+def list_cases(paths: Sequence[Path], choice: Choice = Choice()) -> list[Case]:
+    """The cases in ``paths`` that ``choice`` picks; runs none."""
     collected, said = _Collected(), io.StringIO()
-    arguments = [*_arguments(paths, expression), "--collect-only", "--quiet"]
+    arguments = [*_arguments(paths, choice), "-p", "no:xdist", "--collect-only", "--quiet"]
     with contextlib.redirect_stdout(said):
         status = pytest.main(arguments, plugins=[collected])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         sys.stderr.write(said.getvalue())
-    _judge(status, paths, expression)
-    return collected.stories
+    _judge(status, paths, choice)
+    return collected.cases
 
 
-def run_stories(
+def run_suites(
     paths: Sequence[Path],
-    options: BenchOptions,
-    junit: Path,
+    asked: Asked,
+    boards: Sequence[BenchOptions],
+    choice: Choice,
     *,
-    expression: str | None = None,
-    exit_first: bool = False,
     to_stderr: bool = False,
-) -> tuple[Outcome, float]:
-    """Run the stories in ``paths``; the outcome and how many seconds it took.
+) -> Report:
+    """Run the cases in ``paths`` on ``boards``, which are those of ``asked``.
 
-    ``junit`` is the report's file. Errors: ``hil.no-stories``, ``hil.bad-suite``,
-    ``file.*`` for the report, those of the bench; `KeyboardInterrupt` after everything
-    was taken down.
+    Interrupted, it returns what there is, with the status ``interrupted``, after everything
+    was taken down. Errors: ``hil.no-cases``, ``hil.bad-suite``, those of the only board's
+    bench.
     """
-    with explain_os_error(junit, "write the report"):
-        junit.parent.mkdir(parents=True, exist_ok=True)
-        junit.touch()
-    arguments = [*_arguments(paths, expression), "--verbose", "--no-header"]
-    arguments += [f"--junitxml={junit}", "-o", "junit_suite_name=keyfob-hil"]
-    arguments += ["-x"] if exit_first else []
-    outcome = Outcome(options)
-    began = time.monotonic()
+    began, started = time.monotonic(), datetime.now(timezone.utc)
+    arguments = [*_arguments(paths, choice), *_board_arguments(asked, boards)]
+    arguments += ["--verbose", "--no-header"]
+    results = Results()
+    plugins = [_Named("keyfob-results", results)]
     with contextlib.redirect_stdout(sys.stderr) if to_stderr else contextlib.nullcontext():
-        status = pytest.main(arguments, plugins=[outcome])
-    if outcome.bench_error is not None:
-        raise outcome.bench_error
-    _judge(status, paths, expression)
-    return outcome, time.monotonic() - began
+        status = pytest.main(arguments, plugins=plugins)
+    if results.bench_error is not None:
+        raise results.bench_error
+    if status != pytest.ExitCode.INTERRUPTED:
+        _judge(status, paths, choice)
+    suites = dict.fromkeys(case.suite for case in results.cases.values())
+    run = Run(
+        id=started.strftime("%Y%m%dT%H%M%SZ"),
+        started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=time.monotonic() - began,
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        suites=tuple(suites),
+        status=_status(status, results),
+    )
+    return Report(
+        run=run,
+        versions=versions(),
+        boards=tuple(results.boards.values()),
+        cases=tuple(results.cases.values()),
+        results=tuple(results.results.values()),
+    )
 
 
 def find_suites(names: Sequence[str]) -> list[Path]:
@@ -134,8 +124,8 @@ def find_suites(names: Sequence[str]) -> list[Path]:
 
 def _find_suite(folder: Path, name: str) -> Path:
     parts = {
-        f"{path.parent.name}/{path.name[len(_PREFIX) : -len(_SUFFIX)]}": path
-        for path in sorted(folder.glob(f"*/{_PREFIX}*{_SUFFIX}"))
+        f"{path.parent.name}/{path.name[len(PREFIX) : -len(SUFFIX)]}": path
+        for path in sorted(folder.glob(f"*/{PREFIX}*{SUFFIX}"))
     }
     suites = {path.parent.name: path.parent for path in parts.values()}
     for known in (suites, parts, {part.partition("/")[2]: path for part, path in parts.items()}):
@@ -155,29 +145,67 @@ def _find_suite(folder: Path, name: str) -> Path:
     )
 
 
-def _arguments(paths: Sequence[Path], expression: str | None) -> list[str]:
+def _arguments(paths: Sequence[Path], choice: Choice) -> list[str]:
     # keyfob itself is imported already, which pytest warns about in vain: it has no
     # assertions to be rewritten.
     quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    picked = ["-k", expression] if expression else []
     # Hypothesis, which the suites don't use, takes longer to begin than all the rest.
-    without = ["-p", "no:xdist", "-p", "no:hypothesispytest"]
-    own = ["-c", str(data_path("hil") / "pytest.ini"), *without]
+    own = ["-c", str(data_path("hil") / "pytest.ini"), "-p", "no:hypothesispytest"]
+    picked = ["-k", choice.expression] if choice.expression else []
+    picked += [f"--keyfob-rungs={choice.rungs}"] if choice.rungs else []
+    picked += ["--keyfob-long"] if choice.is_long else []
+    picked += [f"--reruns={choice.reruns}"] if choice.reruns else ["-p", "no:rerunfailures"]
+    picked += ["-x"] if choice.exit_first else []
     return [*(str(path) for path in paths), *own, *quiet, *picked]
 
 
-def _judge(status: int, paths: Sequence[Path], expression: str | None) -> None:
-    """Raise what pytest's exit status means, unless stories simply passed or failed."""
+def _board_arguments(asked: Asked, boards: Sequence[BenchOptions]) -> list[str]:
+    """What the plugin, here or in the workers, needs to find the same boards."""
+    given = {
+        "board": asked.kind, "port": asked.port, "name": asked.name, "boards": asked.boards,
+        "bench": asked.bench_file, "home": asked.home.root if asked.home else None,
+        "address": asked.address, "wifi-ssid": asked.wifi_ssid,
+    }  # fmt: skip
+    told = [f"--keyfob-{name}={value}" for name, value in given.items() if value is not None]
+    if asked.boards is None:
+        return [*told, "-p", "no:xdist"]
+    # One worker a board, called as the board is; each runs every case.
+    workers = [part for one in boards for part in ("--tx", f"popen//id={one.name}")]
+    return [*told, *workers, "--dist", "each"]
+
+
+class _Named:
+    """A pytest plugin under a name by which the other one can tell that it is there."""
+
+    def __init__(self, name: str, plugin: object) -> None:
+        self._name, self._plugin = name, plugin
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.pluginmanager.register(self._plugin, self._name)
+
+
+def _status(status: int, results: Results) -> Status:
+    if status == pytest.ExitCode.INTERRUPTED:
+        return "interrupted"
+    if results.count("error"):
+        return "error"
+    return "failed" if results.count("fail") else "passed"
+
+
+def _judge(status: int, paths: Sequence[Path], choice: Choice) -> None:
+    """Raise what pytest's exit status means, unless cases simply passed or failed."""
     if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         where = ", ".join(path.name for path in paths)
+        picked = [f"with -k {choice.expression!r}"] if choice.expression else []
+        picked += [f"about {choice.rungs}"] if choice.rungs else []
         raise KeyfobHostError(
-            "hil.no-stories",
-            "no story was picked, so nothing was tested",
-            evidence=f"in {where}" + (f", with -k {expression!r}" if expression else ""),
+            "hil.no-cases",
+            "no case was picked, so nothing was tested",
+            evidence=", ".join([f"in {where}", *picked]),
             fix="keyfob hil run --list",
             status=ExitStatus.USAGE,
         )
@@ -188,23 +216,3 @@ def _judge(status: int, paths: Sequence[Path], expression: str | None) -> None:
         fix="keyfob hil run --list",
         status=ExitStatus.USAGE,
     )
-
-
-def _story(
-    nodeid: str,
-    outcome: str = "",
-    seconds: float = 0.0,
-    diagnosis: dict[str, object] | None = None,
-) -> Story:
-    file, _, name = nodeid.partition("::")
-    suite = Path(file).name[len(_PREFIX) : -len(_SUFFIX)]
-    return Story(suite, name.removeprefix(_PREFIX).replace("_", " "), outcome, seconds, diagnosis)
-
-
-def summary(outcome: Outcome, seconds: float, junit: Path) -> tuple[str, dict[str, Any]]:
-    """The result for a person and as data."""
-    counts = {name: outcome.count(name) for name in ("passed", "failed", "skipped")}
-    text = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    stories = [vars(story) for story in outcome.stories]
-    data = {**counts, "seconds": round(seconds, 1), "junit": str(junit), "stories": stories}
-    return f"{text} in {seconds:.0f} s; report: {junit}", data

@@ -1,0 +1,102 @@
+"""What ``keyfob hil run`` leaves and says when the cases have been run: report, result, status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from keyfob_host.errors import ExitStatus, explain_os_error
+from keyfob_host.files import write_atomic
+from keyfob_host.hil.report.data import Report, Result
+from keyfob_host.hil.report.history import previous_report, reports_dir
+from keyfob_host.hil.report.writing import JUNIT_XML, write_report
+from keyfob_host.home import Home
+from keyfob_host.ui import Ui
+
+_SHOWN = 20  # results of one kind, by name
+
+
+def prepare(home: Home, report: Path | None, junit: Path | None) -> Path:
+    """The folder for the report, which can be made there. Errors: ``file.*``, ``host.*``."""
+    home.ensure()
+    folder = report or _unused(reports_dir(home))
+    for path in (folder, *([junit] if junit else [])):
+        with explain_os_error(path, "write the report"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    if junit:
+        with explain_os_error(junit, "write the report"):
+            junit.touch()
+    return folder
+
+
+def finish(ui: Ui, home: Home, report: Report, folder: Path, junit: Path | None) -> int:
+    """Write the report, say what the run came to; the command's exit status.
+
+    `KeyboardInterrupt` for a run that was interrupted, once what there is was written.
+    """
+    write_report(folder, report, previous_report(reports_dir(home), report))
+    if junit:
+        write_atomic(junit, (folder / JUNIT_XML).read_bytes())
+    if report.run.status == "interrupted":
+        ui.step(f"interrupted; what there is: {folder}")
+        raise KeyboardInterrupt
+    counts = report.counts()
+    data = {
+        **counts, "seconds": round(report.run.seconds, 1), "report": str(folder),
+        "results": [_row(one) for one in report.results],
+    }  # fmt: skip
+    ui.result("\n".join(_lines(report, counts, folder)), data)
+    return ExitStatus.TESTS if counts["fail"] or counts["error"] else 0
+
+
+def _lines(report: Report, counts: dict[str, int], folder: Path) -> list[str]:
+    several = len(report.boards) > 1
+    names = {one.id: f"{one.suite}/{one.part}: {one.name}" for one in report.cases}
+
+    def called(one: Result) -> str:
+        return (f"{one.board}  " if several else "") + names[one.case]
+
+    lines = _named("flaky", report, lambda one: one.is_flaky, lambda one: _tried(one, called))
+    lines += _named(
+        "warned",
+        report,
+        lambda one: one.verdict == "warn",
+        lambda one: f"{called(one)}: {one.warnings[0]}",
+    )
+    lines += [f"no bench  {one.name}: {one.error}" for one in report.boards if one.error]
+    words = {"pass": "passed", "warn": "warned", "fail": "failed", "skip": "skipped"}
+    told = [f"{count} {words.get(name, name)}" for name, count in counts.items() if count]
+    on = f" on {len(report.boards)} boards" if several else ""
+    lines.append(f"{', '.join(told)}{on} in {report.run.seconds:.0f} s")
+    return [*lines, f"report: {folder / 'report.html'}"]
+
+
+def _named(
+    word: str, report: Report, which: Callable[[Result], bool], words: Callable[[Result], str]
+) -> list[str]:
+    found = [words(one) for one in report.results if which(one)]
+    more = [f"{word}  … {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return [f"{word}  {one}" for one in found[:_SHOWN]] + more
+
+
+def _tried(one: Result, called: Callable[[Result], str]) -> str:
+    reasons: Iterable[str] = (tried.reason or "" for tried in one.attempts[:-1])
+    return f"{called(one)}: passed at attempt {len(one.attempts)}; before: {'; '.join(reasons)}"
+
+
+def _row(one: Result) -> dict[str, object]:
+    return {
+        "board": one.board, "case": one.case, "verdict": one.verdict,
+        "seconds": round(one.seconds, 3), "reason": one.reason, "attempts": len(one.attempts),
+        "warnings": list(one.warnings), "diagnosis": one.diagnosis,
+    }  # fmt: skip
+
+
+def _unused(folder: Path) -> Path:
+    """A run's own folder; of two that begin in the same second the second has a number."""
+    name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    number = 1
+    while (folder / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder / (name if number == 1 else f"{name}-{number}")
