@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from serial.tools import list_ports
+
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.home import Home
 from keyfob_host.ports import is_url
@@ -78,7 +80,7 @@ def lock_path(home: Home, name: str, port: str | None) -> Path:
     virtual = _virtual_lock(home, port)
     if virtual is not None:
         return virtual
-    real = _server(port) if is_url(port) else os.path.realpath(port)
+    real = _server(port) if is_url(port) else _plug(os.path.realpath(port))
     slug = re.sub(r"[^A-Za-z0-9]+", "-", real).strip("-")
     return _shared_folder() / f"keyfob-{slug}.lock"
 
@@ -222,6 +224,12 @@ def _virtual_lock(home: Home, port: str) -> Path | None:
             if (_server(port) if is_url(port) else os.path.realpath(port)) in ways:
                 return lock_path(place, board.name, None)
     return None
+
+
+def _plug(device: str) -> str:
+    """Where a USB port is plugged in, which stays when it is numbered anew; else ``device``."""
+    ports = (port for port in list_ports.comports() if port.device == device)
+    return next((f"usb {port.location}" for port in ports if port.location), device)
 
 
 def _server(url: str) -> str:
