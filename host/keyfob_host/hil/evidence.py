@@ -13,7 +13,14 @@ _TAIL_LINES = 25
 
 
 class BenchFailure(AssertionError):
-    """A story's expectation that did not come true, with the bench's evidence."""
+    """A story's expectation that did not come true, with the bench's evidence.
+
+    ``what``: the expectation alone.
+    """
+
+    def __init__(self, what: str, evidence: str) -> None:
+        super().__init__(f"{what}\n{evidence}")
+        self.what = what
 
 
 class Evidence:
@@ -26,17 +33,21 @@ class Evidence:
         """Ask ``source`` from now on; one of the same name is replaced."""
         self._sources[name] = source
 
+    def remove(self, name: str) -> None:
+        """Ask it no more; harmless where it is not asked."""
+        self._sources.pop(name, None)
+
     def sections(self, lines: int = _TAIL_LINES) -> list[tuple[str, str]]:
         """(title, text) of every source, the last ``lines`` lines of each."""
         return [(name, tail(_ask(source), lines)) for name, source in self._sources.items()]
 
     def failure(self, what: str) -> BenchFailure:
         """The exception for ``what``, which says what was waited for and how long."""
-        parts = [what]
+        parts = []
         for name, text in self.sections():
             indented = text.replace("\n", "\n    ")
             parts.append(f"  {name}:\n    {indented}")
-        return BenchFailure("\n".join(parts))
+        return BenchFailure(what, "\n".join(parts))
 
 
 def tail(text: str, lines: int = _TAIL_LINES) -> str:

@@ -1,8 +1,7 @@
 """The boards of a run, and which of them a worker has.
 
 One board: named by kind, port and name. Several: so many virtual ones of the suites' own,
-or those that ``bench.toml`` knows by name. With pytest-xdist each worker has one board; one
-that takes the place of a worker that died has the first that nobody holds.
+or those that ``bench.toml`` knows by name. With pytest-xdist each worker has one board.
 """
 
 from __future__ import annotations
@@ -19,11 +18,13 @@ from keyfob_host.bench_file import bench_path, load_bench
 from keyfob_host.boards import load_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.hil.bench_options import BenchOptions, Network
-from keyfob_host.hil.lock import is_locked, lock_path
+from keyfob_host.hil.external import ExternalOptions
 from keyfob_host.home import Home, find_home
 
 MOST_BOARDS = 100
-_OWN = pytest.StashKey[BenchOptions]()
+HEIR_OF = "keyfob_board"  # told to a worker that takes the place of one that died
+Options = BenchOptions | ExternalOptions
+_OWN = pytest.StashKey[Options]()
 _NUMBERED = re.compile(r"gw(\d+)")  # as pytest-xdist names workers
 
 
@@ -69,7 +70,20 @@ def line_up(asked: Asked) -> tuple[BenchOptions, ...]:
     return tuple(BenchOptions.of_entry(one, bench, home, network) for one in bench.pick(names))
 
 
-def own_board(config: pytest.Config) -> BenchOptions:
+def handed_over(boards: Sequence[Options]) -> list[object]:
+    """pytest plugins that hand over what no option of pytest's describes: such devices."""
+    return [_Given(one) for one in boards if isinstance(one, ExternalOptions)]
+
+
+class _Given:
+    def __init__(self, device: ExternalOptions) -> None:
+        self._device = device
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[_OWN] = self._device
+
+
+def own_board(config: pytest.Config) -> Options:
     """The board of this process: the run's only one, or this worker's."""
     known = config.stash.get(_OWN, None)
     if known is None:
@@ -98,7 +112,8 @@ def _asked(config: pytest.Config) -> Asked:
 
 
 def _of_worker(config: pytest.Config, boards: Sequence[BenchOptions]) -> BenchOptions:
-    worker = getattr(config, "workerinput", {}).get("workerid")
+    told = getattr(config, "workerinput", {})
+    worker = told.get(HEIR_OF) or told.get("workerid")
     if worker is None:
         if len(boards) > 1:
             raise KeyfobHostError(
@@ -114,9 +129,6 @@ def _of_worker(config: pytest.Config, boards: Sequence[BenchOptions]) -> BenchOp
         return by_name[worker]
     if numbered and int(numbered[1]) < len(boards):
         return boards[int(numbered[1])]
-    free = [one for one in boards if not is_locked(lock_path(one.home, one.name, one.port))]
-    if free:
-        return free[0]
     raise KeyfobHostError(
         "hil.no-board-left",
         f"there are more workers than boards: none is left for {worker}",

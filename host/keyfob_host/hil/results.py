@@ -7,14 +7,16 @@ that a worker died of is an error of that board, and of no other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
+from keyfob_host.hil.lineup import HEIR_OF
 from keyfob_host.hil.plugin import BENCH_ERROR, TOLD
+from keyfob_host.hil.progress import Progress
 from keyfob_host.hil.report.data import (
     VERDICTS,
     Attempt,
@@ -30,13 +32,19 @@ PREFIX, SUFFIX = "test_", ".py"
 
 
 class Results:
-    """Registered as ``keyfob-results``; `cases`, `boards` and `results` when pytest has ended."""
+    """Registered as ``keyfob-results``; `cases`, `boards` and `results` when pytest has ended.
 
-    def __init__(self) -> None:
+    ``progress`` shows them as they come; None: pytest itself does.
+    """
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
         self.boards: dict[str, Board] = {}
         self.cases: dict[str, Case] = {}
         self.results: dict[tuple[str, str], Result] = {}
         self.bench_error: Exception | None = None
+        self._orphaned: list[str] = []  # boards whose worker died
+        self._heirs: dict[str, str] = {}  # the board of a worker that has another's place
         self._again: set[tuple[str, str]] = set()  # its next report is of another attempt
 
     def count(self, verdict: Verdict) -> int:
@@ -52,13 +60,25 @@ class Results:
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         self._know(ids)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        if error:
+            self._orphaned.append(self._board_of(node))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        # Workers are called as their boards; one in place of another goes on with its board.
+        if self._orphaned:
+            self._heirs[node.gateway.id] = self._orphaned.pop(0)
+            node.workerinput[HEIR_OF] = self._board_of(node)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         told = getattr(report, TOLD, None)
         if told is not None:
             self._add(case_of(report.nodeid), told, report)
         elif report.when not in ("setup", "call", "teardown"):
             # pytest-xdist's own, of a worker that is gone.
-            board = str(getattr(report, "node").gateway.id)  # noqa: B009 (xdist's addition)
+            board = self._board_of(getattr(report, "node"))  # noqa: B009 (xdist's addition)
             reason = "the process that ran it died"
             known = self.boards.get(board, Board(board, "", board))
             self._add(case_of(report.nodeid), _nothing_told(known, reason), report)
@@ -68,10 +88,16 @@ class Results:
 
     # -- inside
 
-    def _know(self, ids: Any) -> None:
+    def _board_of(self, node: Any) -> str:
+        worker = str(node.gateway.id)
+        return self._heirs.get(worker, worker)
+
+    def _know(self, ids: Iterable[str]) -> None:
         for nodeid in ids:
             case = case_of(nodeid)
             self.cases.setdefault(case.id, case)
+        if self._progress:
+            self._progress.begin(len(self.cases))
 
     def _add(self, case: Case, told: dict[str, Any], report: pytest.TestReport) -> None:
         board = Board(**told["board"])
@@ -108,6 +134,9 @@ class Results:
             ),
             diagnosis=told["diagnosis"],
         )
+        if self._progress:
+            is_last = key not in self._again
+            self._progress.show(self.cases[case.id], self.results[key], is_last=is_last)
 
 
 def case_of(nodeid: str) -> Case:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import os
 import shlex
 import sys
 import time
@@ -22,8 +23,8 @@ import pytest
 
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.hil.bench_options import BenchOptions
-from keyfob_host.hil.lineup import Asked
+from keyfob_host.hil.lineup import Asked, Options, handed_over
+from keyfob_host.hil.progress import Progress
 from keyfob_host.hil.report.data import Case, Report, Run, Status
 from keyfob_host.hil.report.versions import versions
 from keyfob_host.hil.results import PREFIX, SUFFIX, Results, case_of
@@ -72,7 +73,7 @@ def list_cases(paths: Sequence[Path], choice: Choice = Choice()) -> list[Case]:
 def run_suites(
     paths: Sequence[Path],
     asked: Asked,
-    boards: Sequence[BenchOptions],
+    boards: Sequence[Options],
     choice: Choice,
     *,
     to_stderr: bool = False,
@@ -85,11 +86,15 @@ def run_suites(
     """
     began, started = time.monotonic(), datetime.now(timezone.utc)
     arguments = [*_arguments(paths, choice), *_board_arguments(asked, boards)]
-    arguments += ["--verbose", "--no-header"]
-    results = Results()
-    plugins = [_Named("keyfob-results", results)]
     with contextlib.redirect_stdout(sys.stderr) if to_stderr else contextlib.nullcontext():
+        progress = None if asked.boards is None else Progress([one.name for one in boards])
+        results = Results(progress)
+        plugins = [_Named("keyfob-results", results), *([progress] if progress else [])]
+        plugins += handed_over(boards)
         status = pytest.main(arguments, plugins=plugins)
+        if progress:
+            cells = results.results.values()
+            progress.show_failures([(results.cases[one.case], one) for one in cells])
     if results.bench_error is not None:
         raise results.bench_error
     if status != pytest.ExitCode.INTERRUPTED:
@@ -151,6 +156,7 @@ def _arguments(paths: Sequence[Path], choice: Choice) -> list[str]:
     quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     # Hypothesis, which the suites don't use, takes longer to begin than all the rest.
     own = ["-c", str(data_path("hil") / "pytest.ini"), "-p", "no:hypothesispytest"]
+    own += [f"--rootdir={_root(paths)}"]
     picked = ["-k", choice.expression] if choice.expression else []
     picked += [f"--keyfob-rungs={choice.rungs}"] if choice.rungs else []
     picked += ["--keyfob-long"] if choice.is_long else []
@@ -159,7 +165,17 @@ def _arguments(paths: Sequence[Path], choice: Choice) -> list[str]:
     return [*(str(path) for path in paths), *own, *quiet, *picked]
 
 
-def _board_arguments(asked: Asked, boards: Sequence[BenchOptions]) -> list[str]:
+def _root(paths: Sequence[Path]) -> Path:
+    """Below which a file's folder is its suite."""
+    files = [Path(str(path).partition("::")[0]) for path in paths]
+    folder = data_path("hil")
+    if all(file.is_relative_to(folder) for file in files):
+        return folder
+    parents = [file.parent.parent if file.is_file() else file.parent for file in files]
+    return Path(os.path.commonpath(parents))
+
+
+def _board_arguments(asked: Asked, boards: Sequence[Options]) -> list[str]:
     """What the plugin, here or in the workers, needs to find the same boards."""
     given = {
         "board": asked.kind, "port": asked.port, "name": asked.name, "boards": asked.boards,
@@ -168,10 +184,12 @@ def _board_arguments(asked: Asked, boards: Sequence[BenchOptions]) -> list[str]:
     }  # fmt: skip
     told = [f"--keyfob-{name}={value}" for name, value in given.items() if value is not None]
     if asked.boards is None:
-        return [*told, "-p", "no:xdist"]
+        return [*told, "--verbose", "--no-header", "-p", "no:xdist"]
     # One worker a board, called as the board is; each runs every case.
     workers = [part for one in boards for part in ("--tx", f"popen//id={one.name}")]
-    return [*told, *workers, "--dist", "each"]
+    # Without pytest's own reporter its options, of which the suites' settings use one, are gone.
+    silent = ["-o", "addopts=--strict-markers --strict-config -p no:cacheprovider"]
+    return [*told, *workers, "--dist", "each", *silent, "-p", "no:terminal"]
 
 
 class _Named:

@@ -18,7 +18,7 @@ from keyfob_host.hil.evidence import BenchFailure
 from keyfob_host.hil.lineup import own_board
 
 if TYPE_CHECKING:
-    from keyfob_host.hil.bench import Bench
+    from keyfob_host.hil.opening import AnyBench
 
 _EVENTS = 200
 _LINES = 200  # of each piece of evidence
@@ -29,7 +29,7 @@ def tell(
     report: pytest.TestReport,
     error: BaseException | None,
     case: Case,
-    bench: Bench | None,
+    bench: AnyBench | None,
 ) -> dict[str, Any]:
     """Of ``item``'s ``report``; ``error``: what it ended with; ``bench``: None, it is down."""
     is_bench_down = bench is None and report.failed
@@ -53,12 +53,13 @@ def tell(
     else:
         found["board"] = bench.told()
         if not report.skipped:
-            found["events"] = bench.board.events()[-_EVENTS:]
+            found["events"] = list(bench.events())[-_EVENTS:]
             found["evidence"] += [
                 {"title": title, "text": bounded(text)}
                 for title, text in bench.evidence.sections(_LINES)
             ]
         if report.failed:
+            found["evidence"].insert(0, {"title": "assertion", "text": _assertion(report, error)})
             text, found["diagnosis"] = bench.diagnosis()
             found["evidence"].insert(0, {"title": "doctor", "text": text})
     # Through JSON: a tuple or an enumeration would not travel from a worker.
@@ -76,7 +77,7 @@ def reason(report: pytest.TestReport, error: BaseException | None) -> str | None
     if isinstance(error, KeyfobHostError):
         return f"{error.code}: {error.cause}"
     if isinstance(error, BenchFailure):
-        return str(error).partition("\n")[0]
+        return error.what.partition("\n")[0].removesuffix("; its last events:")
     said = str(error).strip().partition("\n")[0] if error else ""
     name = type(error).__name__ if error else "failed"
     return said if said and isinstance(error, AssertionError) else f"{name}: {said}".rstrip(": ")
@@ -87,6 +88,13 @@ def in_words(error: KeyfobHostError) -> str:
     lines = [f"{error.code}: {error.cause}"]
     lines += [f"  seen  {error.evidence}"] if error.evidence else []
     return "\n".join([*lines, f"  fix   {error.fix}"])
+
+
+def _assertion(report: pytest.TestReport, error: BaseException | None) -> str:
+    """pytest's own words; the evidence in those of a `BenchFailure` is told apart from them."""
+    if isinstance(error, BenchFailure):
+        return f"{error.what}\n\n{report.longreprtext.rstrip().rpartition(chr(10))[2]}"
+    return report.longreprtext
 
 
 def _verdict(report: pytest.TestReport, case: Case) -> str:

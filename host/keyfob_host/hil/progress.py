@@ -1,0 +1,71 @@
+"""What a person sees of a run on several boards: a line for each result, as it comes.
+
+pytest's own output is made for one process that runs one test after the other; here it is
+switched off. What failed is told at the end with its evidence, a few cases of it: all of
+them are in the report.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from keyfob_host.hil.report.data import BAD, Case, Result
+from keyfob_host.printable import printable
+
+_DETAILED = 3
+_MARKS = {"pass": "passed", "warn": "WARNED", "fail": "FAILED", "skip": "skipped", "error": "ERROR"}
+
+
+class Progress:
+    """``boards``: their names, in the order of the columns of the report."""
+
+    def __init__(self, boards: list[str], write: Callable[[str], object] | None = None) -> None:
+        self._boards = boards
+        self._width = max(len(name) for name in boards)
+        # Looked up now: standard output may stand for standard error during the run.
+        self._write = write or sys.stdout.write
+        self._cases = 0
+        self._done = 0
+
+    def begin(self, cases: int) -> None:
+        """``cases`` were found; said once."""
+        if not self._cases:
+            self._cases = cases
+            self._say(f"{cases} cases on {len(self._boards)} boards")
+
+    def show(self, case: Case, result: Result, *, is_last: bool) -> None:
+        """A result; ``is_last``: the case is not tried again on that board."""
+        self._done += is_last
+        total = self._cases * len(self._boards)
+        why = result.warnings[0] if result.verdict == "warn" else result.reason or ""
+        self._say(
+            f"[{self._done:>{len(str(total))}}/{total}] {result.board:<{self._width}}  "
+            f"{_MARKS[result.verdict]:<8}{result.seconds:5.1f} s  "
+            f"{case.suite}/{case.part}: {case.name}"
+            + (f": {why}" if why else "")
+            + ("" if is_last else "; once more")
+        )
+
+    def show_failures(self, results: list[tuple[Case, Result]]) -> None:
+        """The evidence of the first of those that failed."""
+        failed = [(case, result) for case, result in results if result.verdict in BAD]
+        for case, result in failed[:_DETAILED]:
+            self._say(f"\n== {result.board}  {case.suite}/{case.part}: {case.name}")
+            self._say(f"   {result.reason}")
+            for text in result.evidence:
+                lines = text.text.splitlines()
+                self._say(f"-- {text.title}")
+                self._say("\n".join(f"   {line}" for line in lines[-25:]))
+        if len(failed) > _DETAILED:
+            self._say(f"\n{len(failed) - _DETAILED} more failed; the report has them all")
+
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._say(report.longreprtext)
+
+    def _say(self, text: str) -> None:
+        self._write(printable(text, keep="\n\t") + "\n")
