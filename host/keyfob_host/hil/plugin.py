@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from keyfob_host.hil.device_fixtures import device, scripted  # noqa: F401 (fixtures)
+
 if TYPE_CHECKING:
     from keyfob_host.hil.bench import Bench
     from keyfob_host.hil.bench_board import BenchBoard
