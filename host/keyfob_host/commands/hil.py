@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 
 from keyfob_host.boards import DEFAULT_KIND
+from keyfob_host.commands.hil_device import DEFAULT_SUITES, chosen_device, device_options
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import find_home
 from keyfob_host.ui import Ui
@@ -32,6 +33,7 @@ def hil() -> None:
 @click.option("--bench", "bench_file", type=_FILE, help="bench.toml, in place of the bench's.")
 @click.option("--bench-address", metavar="ADDRESS", help="This machine's, as a real board sees it.")
 @click.option("--wifi-ssid", metavar="SSID", help="Its password: KEYFOB_WIFI_PASSWORD.")
+@device_options
 @click.option("--report", type=_FILE, metavar="FOLDER", help="Where the report goes.")
 @click.option("--junit", type=_FILE, metavar="FILE", help="Where its JUnit file goes as well.")
 @click.option("-k", "expression", metavar="EXPR", help="Only cases that match, as in pytest.")
@@ -61,12 +63,14 @@ def run(
     a link that fails on command. A virtual board is started if it is not up, and
     ended with the run. Another board's own identity and settings are put aside on it
     and come back with the run's end. Several boards run side by side, each every case.
+    With --device external it is any device that connects to the broker, whose
+    certificate is of this bench's CA: how to connect it is told before the first case.
     """
     with _packages():
         from keyfob_host.commands.hil_report import finish, prepare
         from keyfob_host.hil.lineup import Asked, line_up
         from keyfob_host.hil.run import Choice, find_suites, list_cases, run_suites
-    paths = find_suites(suites)
+    paths = find_suites(suites or (DEFAULT_SUITES if board["device"] else ()))
     choice = Choice(expression, rungs, is_long, reruns, exit_first)
     if only_list:
         cases = list_cases(paths, choice)
@@ -80,7 +84,8 @@ def run(
         bench_file=board["bench_file"], home=home, address=board["bench_address"],
         wifi_ssid=board["wifi_ssid"],
     )  # fmt: skip
-    boards = line_up(asked)
+    device = chosen_device(home, board)
+    boards = (device,) if device else line_up(asked)
     folder = prepare(home, report, junit)
     found = run_suites(paths, asked, boards, choice, to_stderr=ui.as_json)
     return finish(ui, home, found, folder, junit)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from keyfob_host.hil.bench_broker import BenchBroker
     from keyfob_host.hil.bench_ca import BenchCa
     from keyfob_host.hil.case import Case
+    from keyfob_host.hil.opening import AnyBench
     from keyfob_host.mqtt_host import HostClient
     from keyfob_host.ntp import NtpServer
 
-_BENCH = pytest.StashKey["Bench"]()
+_BENCH = pytest.StashKey["AnyBench"]()
 _CASE = pytest.StashKey["tuple[int, Case]"]()
 # For `keyfob_host.hil.run`, which tells the error itself.
 BENCH_ERROR = pytest.StashKey[Exception]()
@@ -91,15 +92,14 @@ def _is_ours(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def keyfob_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+def keyfob_bench(request: pytest.FixtureRequest) -> Iterator[AnyBench]:
     """All parts of the bench, the board locked; what the other fixtures hand out."""
     from keyfob_host.errors import KeyfobHostError
-    from keyfob_host.hil.bench import Bench
-    from keyfob_host.hil.lineup import own_board
+    from keyfob_host.hil.opening import open_bench
 
     config = request.config
     try:
-        bench = Bench(own_board(config))
+        bench = open_bench(config)
         bench.start()
     except KeyfobHostError as error:
         config.stash[BENCH_ERROR] = error
@@ -120,37 +120,38 @@ def keyfob_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 
 @pytest.fixture(scope="session")
-def ca(keyfob_bench: Bench) -> BenchCa:
+def ca(keyfob_bench: AnyBench) -> BenchCa:
     """The run's own CA (`.authority`), and a foreign one (`.foreign`)."""
     return keyfob_bench.ca
 
 
 @pytest.fixture
-def broker(keyfob_bench: Bench) -> BenchBroker:
+def broker(keyfob_bench: AnyBench) -> BenchBroker:
     """Real mosquitto with mutual TLS behind a relay: certificate, restarts, link faults, log."""
     keyfob_bench.broker.restore()
     return keyfob_bench.broker
 
 
 @pytest.fixture
-def ntp(keyfob_bench: Bench) -> NtpServer:
+def ntp(keyfob_bench: AnyBench) -> NtpServer:
     """The time server that the board asks first; set its `mode` or `offset_s` to have it lie."""
-    return keyfob_bench.fresh_ntp(0)
+    return _board_bench(keyfob_bench).fresh_ntp(0)
 
 
 @pytest.fixture
-def ntp_second(keyfob_bench: Bench) -> NtpServer:
+def ntp_second(keyfob_bench: AnyBench) -> NtpServer:
     """The time server that the board asks when the first was of no use."""
-    return keyfob_bench.fresh_ntp(1)
+    return _board_bench(keyfob_bench).fresh_ntp(1)
 
 
 @pytest.fixture
 def board(
-    keyfob_bench: Bench, broker: BenchBroker, ntp: NtpServer, ntp_second: NtpServer
+    keyfob_bench: AnyBench, broker: BenchBroker, ntp: NtpServer, ntp_second: NtpServer
 ) -> BenchBoard:
     """The board: provisioned, running, its console read; see `keyfob_host.hil.bench_board`."""
-    keyfob_bench.board.restore()
-    return keyfob_bench.board
+    board = _board_bench(keyfob_bench).board
+    board.restore()
+    return board
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def host_client(board: BenchBoard, broker: BenchBroker) -> Iterator[HostClient]:
 
 
 @pytest.fixture
-def case(request: pytest.FixtureRequest, keyfob_bench: Bench) -> Case:
+def case(request: pytest.FixtureRequest, keyfob_bench: AnyBench) -> Case:
     """What the case tells of itself for the report: its criterion, measurements, warnings."""
     return _case(request.node)
 
@@ -215,6 +216,12 @@ def pytest_report_teststatus(
         return "warned", "W", f"WARNED {report.duration:5.1f} s: {told['warnings'][0]}"
     letter = "." if report.passed else "F"
     return report.outcome, letter, f"{report.outcome.upper()} {report.duration:5.1f} s"
+
+
+def _board_bench(bench: AnyBench) -> Bench:
+    from keyfob_host.hil.opening import board_bench
+
+    return board_bench(bench)
 
 
 def _case(item: pytest.Item) -> Case:

@@ -1,0 +1,38 @@
+"""The bench of this process: before a board, or before a device of any make."""
+
+from __future__ import annotations
+
+import pytest
+
+from keyfob_host.hil.bench import Bench
+from keyfob_host.hil.capabilities import SERIAL, why_not
+from keyfob_host.hil.external import ExternalBench, ExternalOptions
+from keyfob_host.hil.lineup import own_board
+
+AnyBench = Bench | ExternalBench
+
+
+def open_bench(config: pytest.Config) -> AnyBench:
+    """The one that was asked for, not yet started. Errors: those of `own_board`."""
+    options = own_board(config)
+    if isinstance(options, ExternalOptions):
+        return ExternalBench(options, lambda text: _say(config, text))
+    return Bench(options)
+
+
+def board_bench(bench: AnyBench) -> Bench:
+    """``bench``, which has to be before a board: skips the case where it is not."""
+    if isinstance(bench, Bench):
+        return bench
+    pytest.skip(f"{why_not(SERIAL)} (the case is about a board of Keyfob's)")
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    """Show a person ``line`` now, whatever of the output is captured."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if capture is not None and terminal is not None:
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(line)
+            terminal.flush()
