@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from keyfob_host.boards import BoardRef
+from keyfob_host.boards import BoardKind, BoardRef, Engine
 from keyfob_host.console import Console, Event
 from keyfob_host.flash.esptool_run import run_esptool
 from keyfob_host.flash.flashing import flash_board
 from keyfob_host.flash.images import default_image
-from keyfob_host.hil.capabilities import POWER, SENSOR, WIFI, why_not
+from keyfob_host.hil.capabilities import POWER, POWER_AT_WRITE, SENSOR, WIFI, why_not
+from keyfob_host.hil.cut_short import provision_until
 from keyfob_host.hil.event_log import EventLog, Predicate
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.hil.interrupts import interrupts_unwrapped
@@ -77,7 +78,7 @@ class BenchBoard:
         self.log = EventLog(evidence)
         self.must_restart = True  # its program is not in the state it boots with
         self._own_identity = identity
-        self._own_settings = settings
+        self._own_settings = _with_tls(settings, ref.kind)
         self._evidence = evidence
         self._wait_subscribed = wait_subscribed
         self._console: Console | None = None
@@ -119,19 +120,34 @@ class BenchBoard:
 
     # -- what a story does to it
 
-    def provision(self, identity: Identity | None = None, **settings: Any) -> None:
+    def provision(
+        self,
+        identity: Identity | None = None,
+        more: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
         """Give it ``identity`` and settings, and reset it; what is not given is the bench's own.
 
         ``settings`` are fields of `keyfob_host.provision.settings.Settings`:
-        ``broker="host:8883"``, ``wifi_password="wrong"``. The next story starts with the
-        bench's own again. Nothing is checked: a board is given here what a broker must refuse.
+        ``broker="host:8883"``, ``wifi_password="wrong"``; ``more`` are settings by dotted key
+        beside the bench's own. The next story starts with the bench's own again. Nothing is
+        checked: a board is given here what a broker must refuse.
         """
         given = replace(self._own_settings, **settings)
+        given = replace(given, extra={**given.extra, **(more or {})})
         self.identity = identity or self._own_identity
         self._must_provision = identity is not None or given != self._own_settings
         with self._port_to_others():
             provision_board(self.ref, self.identity, given, checked=False, reset=False)
         self.reset()
+
+    def use_engine(self, engine: Engine, **tls: Any) -> None:
+        """Bring it that TLS engine, Keyfob's own or mbedTLS, and give it the settings ``tls`` of
+        it; for this story."""
+        if engine != self.ref.kind.tls.engine:
+            self._undo.append(lambda: self._sync(self.ref.kind.tls.engine))
+            self._sync(engine)
+        self.provision(more={"tls.engine": engine, **{f"tls.{key}": tls[key] for key in tls}})
 
     def fingerprint(self) -> str:
         """Its certificate as ``store.loaded`` tells it: 16 hex digits of the SHA-256."""
@@ -308,7 +324,36 @@ class BenchBoard:
             flash_board(self.ref, default_image(self.ref.kind), erase=False)
             sync_board(self.ref, reset=False)
 
+    def set_clock(self, unix_s: float) -> None:
+        """Make it ``unix_s`` by its clock while its program runs."""
+        virtual = self._virtual("nothing sets its clock while its program runs")
+        self.must_restart = True
+        virtual.set_clock(unix_s)
+
+    def cut_power_at_write(self, number: int) -> None:
+        """Cut its power in the middle of its ``number``-th write to flash, or erase, from now."""
+        virtual = self._virtual(why_not(POWER_AT_WRITE))
+        self.must_restart = True
+        self._undo.append(lambda: virtual.power(True))
+        self._undo.append(lambda: virtual.flash_fault(None))
+        virtual.flash_fault(number)
+
+    def has_lost_power(self) -> bool:
+        """Whether the write came for which `cut_power_at_write` waited."""
+        return bool(self._virtual(why_not(POWER_AT_WRITE)).info()["state"] == "off")
+
+    def provision_until_cut(self, identity: Identity) -> bool:
+        """Give it ``identity`` over a `cut_power_at_write`; whether that came in between."""
+        self._must_provision = True
+        with self._port_to_others():
+            provision_until(self.ref, identity, self._own_settings, self.has_lost_power)
+        return self.has_lost_power()
+
     # -- inside
+
+    def _sync(self, engine: Engine) -> None:
+        with self._port_to_others():
+            sync_board(self.ref, engine=engine, prune=True, reset=False)
 
     def _virtual(self, reason: str) -> VirtualBoard:
         if self.ref.virtual is None:
@@ -347,3 +392,11 @@ class BenchBoard:
                 yield
         finally:
             self._attach()
+
+
+def _with_tls(settings: Settings, kind: BoardKind) -> Settings:
+    """``settings`` with the kind's own of TLS: what is not given stays as a board has it."""
+    tls: dict[str, Any] = {"tls.engine": kind.tls.engine}
+    if kind.tls.engine == "keyfob":
+        tls["tls.versions"] = list(kind.tls.versions)
+    return replace(settings, extra={**tls, **settings.extra})
