@@ -94,7 +94,7 @@ def _verdict(report: Report, state: str, mark: str, title: str, sentence: str) -
     counts = report.counts()
     told = [
         element("div", element("dt", element("span", MARKS[name], class_="mark"), WORDS[name]),
-                element("dd", str(counts[name])), class_=name)
+                element("dd", str(counts[name])), class_=WORDS[name])
         for name in VERDICTS
     ]  # fmt: skip
     tried = "passed, but not at once" if counts["flaky"] else "passed only when tried again"
@@ -132,7 +132,7 @@ def _failed(report: Report) -> Markup | None:
             rows.append(element("li", where, element("b", case.name), " ", _links(bad), reason))
     if not rows:
         return None
-    return together(element("h2", "What failed"), element("ul", *rows, class_="failed"))
+    return together(element("h2", "What failed"), element("ul", *rows, class_="failures"))
 
 
 def _links(results: Sequence[Result]) -> Markup:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from keyfob_host.hil.report.compare import CHANGES, Comparison, Difference
+from keyfob_host.hil.report.data import Result
 from keyfob_host.hil.report.page_matrix import MARKS, WORDS, place
 from keyfob_host.page.markup import Markup, element, together
 
-_SHOWN = 12  # of one kind; the others are counted
+_SHOWN = 12  # cases of one kind; the others are counted
+_LINKS = 4  # boards of one case
 
 
 def comparison_section(comparison: Comparison | None) -> Markup:
@@ -31,31 +33,47 @@ def _card(title: str, *content: Markup) -> Markup:
 
 
 def _group(comparison: Comparison, ones: list[Difference], words: str) -> Markup | None:
+    """What changed in one way, a line for each case that did so."""
     if not ones:
         return None
     names = {one.id: one.name for one in (*comparison.before.cases, *comparison.after.cases)}
-    rows = [element("li", *_line(one, names[one.case])) for one in ones[:_SHOWN]]
-    if len(ones) > _SHOWN:
-        rows.append(element("li", f"and {len(ones) - _SHOWN} more", class_="soft"))
-    change = ones[0].change
+    alike: dict[tuple[object, ...], list[Difference]] = {}
+    for one in ones:
+        times = one.board if one.change == "slower" else ""
+        alike.setdefault((one.case, one.verdicts, times), []).append(one)
+    lines = [_line(same, names[same[0].case]) for same in alike.values()]
+    rows = [element("li", line) for line in lines[:_SHOWN]]
+    if len(lines) > _SHOWN:
+        rows.append(element("li", f"and {len(lines) - _SHOWN} more", class_="soft"))
     head = element("h3", words[:1].upper() + words[1:], " ", element("b", str(len(ones))))
-    return element("div", head, element("ul", *rows), class_=f"change {change}")
+    return element("div", head, element("ul", *rows), class_=f"change {ones[0].change}")
 
 
-def _line(one: Difference, name: str) -> tuple[Markup, ...]:
-    was, now = one.before, one.after
-    verdicts = together(
-        element("span", MARKS[was.verdict] if was else "·", class_="mark",
-                title=WORDS[was.verdict] if was else "not run"),
-        " → ",
-        element("span", MARKS[now.verdict] if now else "·", class_="mark",
-                title=WORDS[now.verdict] if now else "not run"),
-    )  # fmt: skip
-    shown = element("a", name, href=place(one.board, one.case)) if now else element("span", name)
-    board = element("span", f" {one.board}", class_="soft")
-    if one.change == "slower" and was and now:
-        verdicts = element("span", f"{was.seconds:.1f} → {now.seconds:.1f} s", class_="seconds")
-    return verdicts, together(" ", shown), board
+def _line(ones: list[Difference], name: str) -> Markup:
+    """A case, how it ended before and now, and the boards."""
+    was, now = ones[0].before, ones[0].after
+    if ones[0].change == "slower" and was and now:
+        change = element("span", f"{was.seconds:.1f} → {now.seconds:.1f} s", class_="seconds")
+    else:
+        change = together(_mark(was), " → ", _mark(now))
+    boards = [
+        together(
+            " ",
+            element("a", one.board, href=place(one.board, one.case)) if one.after else one.board,
+        )
+        for one in ones[:_LINKS]
+    ]
+    more = f" and {len(ones) - _LINKS} more" if len(ones) > _LINKS else None
+    return together(change, " ", name, element("span", *boards, more, class_="soft"))
+
+
+def _mark(one: Result | None) -> Markup:
+    """The sign alone, its meaning for those who do not see it."""
+    words = WORDS[one.verdict] if one else "not run"
+    sign = MARKS[one.verdict] if one else "·"
+    hidden = element("span", sign, aria_hidden="true")
+    told = element("span", words, class_="unseen")
+    return element("span", hidden, told, class_=f"{words.replace(' ', '-')} mark", title=words)
 
 
 def _versions(comparison: Comparison) -> Markup | None:

@@ -173,7 +173,7 @@ def _cell(
         aria_label=f"{case.name} on {board.name}: {', '.join(told)}",
         title=f"{board.name}: {', '.join(told)}" + (f"\n{result.reason}" if result.reason else ""),
     )  # fmt: skip
-    return element("td", link, class_=result.verdict, data_is=" ".join(kinds) or None)
+    return element("td", link, class_=WORDS[result.verdict], data_is=" ".join(kinds) or None)
 
 
 def _seconds(seconds: float) -> str:
