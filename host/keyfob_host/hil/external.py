@@ -24,7 +24,6 @@ from keyfob_host.hil.arrival import Arrival
 from keyfob_host.hil.bench_broker import BenchBroker
 from keyfob_host.hil.bench_ca import BenchCa
 from keyfob_host.hil.capabilities import BROKER
-from keyfob_host.hil.device import Topics
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
 from keyfob_host.hil.lock import board_lock
@@ -195,27 +194,6 @@ class ExternalBench:
             "  it connects again by itself whenever it is cut off; publishing and subscribing",
             "  with QoS 1, and a keep alive below a minute, lets all cases be run",
         ]
-
-
-class ExternalDevice:
-    """The device as a `keyfob_host.hil.device.Device`."""
-
-    # Whatever it subscribes and publishes to, which a scripted broker sees.
-    topics = Topics(None, "#")
-
-    def __init__(self, bench: ExternalBench) -> None:
-        self._bench = bench
-
-    @property
-    def name(self) -> str | None:
-        return self._bench.client_id
-
-    def restart(self) -> None:
-        """Cut it off: it connects again by itself."""
-        self._bench.broker.relay.cut()
-
-    def knows(self, capability: str) -> bool:
-        return capability in self._bench.options.capabilities()
 
 
 @dataclass(frozen=True)
