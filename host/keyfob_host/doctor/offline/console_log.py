@@ -53,6 +53,7 @@ _CLOSED = (
 _LOST = re.compile(r"OSError: (?:\[Errno )?(?:104|32|103)\b|CONN_LOST|-29312|-30592")
 # One that was not a person's hand, and whose words are in the same line.
 _EXCEPTION = re.compile(r"(?!KeyboardInterrupt|SystemExit)[A-Za-z_]\w*(: \S|$)")
+_BY_HAND = "KeyboardInterrupt"
 _TRACEBACK = "Traceback (most recent call last):"
 # Lost so again and again, the board is not well although it came back.
 _TAKEN = ("mqtt.closed-again", "mqtt.taken-over")
@@ -77,7 +78,9 @@ def read_console_log(
             sign = _of_text(place, line, stamp)
             is_last = is_traceback and not line.startswith(" ")
             if is_last and sign is None and _EXCEPTION.match(line):
-                sign = _of_program(place, line, stamp)
+                sign = _of_program(place, line, stamp, "firmware.program-error")
+            elif is_last and line.startswith(_BY_HAND):
+                sign = _of_program(place, line, stamp, "firmware.program-stopped")
             is_traceback = line.strip() == _TRACEBACK or (is_traceback and not is_last)
         else:
             at = clock.at(event, stamp, read)
@@ -189,7 +192,7 @@ def _of_text(where: str, line: str, at: datetime | None) -> Sign | None:
     )
 
 
-def _of_program(where: str, line: str, at: datetime | None) -> Sign:
+def _of_program(where: str, line: str, at: datetime | None, cause: str) -> Sign:
     """The last line of a traceback that says nothing of Keyfob's way to the broker."""
     text = printable(line, limit=_MOST_TEXT)
-    return Sign("board", text, text, where, ("firmware.program-error",), at)
+    return Sign("board", text, text, where, (cause,), at)
