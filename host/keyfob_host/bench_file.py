@@ -185,11 +185,22 @@ def load_bench(path: Path) -> BenchFile:
 
 
 def find_entry(home: Home, name: str) -> BenchEntry | None:
-    """The board ``name`` of the bench file of ``home``; None without such a file or board."""
+    """The board ``name`` of the bench file of ``home``; None without such a file or board.
+
+    Errors: those of `load_bench`, and ``bench.kind-missing``.
+    """
     path = bench_path(home)
-    if not path.exists():
-        return None
-    return next((one for one in load_bench(path).boards if one.name == name), None)
+    boards = load_bench(path).boards if path.exists() else ()
+    entry = next((one for one in boards if one.name == name), None)
+    if entry is not None:
+        check_kind(entry, path)
+    return entry
+
+
+def entry_names(home: Home) -> list[str]:
+    """The names in the bench file of ``home``, none without one."""
+    path = bench_path(home)
+    return [one.name for one in load_bench(path).boards] if path.exists() else []
 
 
 def check_kind(entry: BenchEntry, path: Path) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,6 +22,7 @@ from keyfob_host.ports import check_port, holders, port_busy, port_not_given, so
 from keyfob_host.strict_toml import Pattern, Range, read_strict, refuse_field
 
 if TYPE_CHECKING:
+    from keyfob_host.bench_file import BenchEntry
     from keyfob_host.virtual import VirtualBoard
 
 DEFAULT_KIND = "virtual-esp32"
@@ -144,13 +146,15 @@ class BoardRef:
     """The board a command works on: a kind, and where it is.
 
     ``port`` is what serial tools open: the device of a real board, the PTY of a
-    virtual one. ``name`` tells boards of one kind apart.
+    virtual one. ``name`` tells boards of one kind apart. ``entry`` is its table in
+    ``bench.toml``, where it was named by that.
     """
 
     kind: BoardKind
     port: str
     name: str
     virtual: VirtualBoard | None = None
+    entry: BenchEntry | None = None
 
     @property
     def stream_url(self) -> str:
@@ -160,18 +164,29 @@ class BoardRef:
     @property
     def options(self) -> str:
         """What names it in a command, with a space before; "" for the default board."""
+        if self.entry is not None:
+            return f" --board {self.entry.name}"
         if self.virtual is None:
             return f" --board {self.kind.name} --port {quote(self.port)}"
         if self.name != self.kind.name:
             return f" --board {self.kind.name} --name {quote(self.name)}"
         return "" if self.kind.name == DEFAULT_KIND else f" --board {self.kind.name}"
 
+    def check_not_held(self) -> None:
+        """Refuse the board while another run of a suite has it: ``port.busy``, with its holder."""
+        from keyfob_host.hil.lock import check_not_held, lock_path
+
+        home = find_home() if self.virtual is None else self.virtual.home
+        path = lock_path(home, self.name, self.port if self.virtual is None else None)
+        check_not_held(path, self.name)
+
     def check_free(self) -> None:
-        """Refuse the board while another program has its serial port open.
+        """Refuse the board while a suite has it, or another program its serial port.
 
         Opens nothing. Errors: those of `keyfob_host.ports.check_port`. A virtual
         board notices with a little delay that a client has left.
         """
+        self.check_not_held()
         if self.virtual is None:
             check_port(self.port)
             return
@@ -198,17 +213,23 @@ def load_kind(name: str) -> BoardKind:
     """
     if name.endswith(".toml"):
         return load_kind_file(Path(name))
-    names = kind_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 1, 0.4)
-        raise KeyfobHostError(
-            "board.unknown-kind",
-            f"there is no board kind {name!r}",
-            evidence=f"kinds: {', '.join(names)}",
-            fix=f"run it again with --board {near[0] if near else DEFAULT_KIND}",
-            status=ExitStatus.USAGE,
-        )
+    if name not in kind_names():
+        raise _unknown(name)
     return load_kind_file(data_path("boards") / f"{name}.toml")
+
+
+def _unknown(name: str, of_bench: Sequence[str] = ()) -> KeyfobHostError:
+    """``board.unknown-kind`` with the nearest; ``of_bench``: boards that bench.toml names."""
+    kinds = kind_names()
+    near = difflib.get_close_matches(name, [*of_bench, *kinds], 1, 0.4)
+    boards = f"; boards in bench.toml: {', '.join(of_bench)}" if of_bench else ""
+    return KeyfobHostError(
+        "board.unknown-kind",
+        f"there is no board kind {name!r}" + (", and no such board" if of_bench else ""),
+        evidence=f"kinds: {', '.join(kinds)}{boards}",
+        fix=f"run it again with --board {near[0] if near else DEFAULT_KIND}",
+        status=ExitStatus.USAGE,
+    )
 
 
 def load_kind_file(path: Path) -> BoardKind:
@@ -260,9 +281,14 @@ def open_board(
 
     A virtual kind means the running virtual board ``name`` (by default named like
     its kind) of ``home``; a real kind means the board on ``port``, which is opened
-    by nobody here. Errors: those of `load_kind`, ``board.port-missing`` when a real
-    kind is given no port, ``board.not-up``/``board.*`` from the virtual board.
+    by nobody here. In place of a kind a board of the bench file has its kind and port.
+    Errors: those of `load_kind`, ``board.port-missing`` when a real kind is given no
+    port, ``board.not-up``/``board.*`` from the virtual board, those of
+    `keyfob_host.bench_file.resolve_port`.
     """
+    entry = None if port and kind_name in kind_names() else _entry(kind_name, home)
+    if entry is not None:
+        return _open_entry(entry, port, home or find_home())
     kind = load_kind(kind_name)
     if not kind.virtual:
         if port is None:
@@ -281,3 +307,33 @@ def open_board(
     board_name = name or kind.name
     virtual = VirtualBoard.attach(home or find_home(), board_name)
     return BoardRef(kind, str(virtual.info()["pty"]), board_name, virtual)
+
+
+def _entry(name: str, home: Home | None) -> BenchEntry | None:
+    """The board that the bench file calls ``name``, None for a kind."""
+    is_kind = name in kind_names()
+    if name.endswith(".toml") or (is_kind and load_kind(name).virtual):
+        return None
+    from keyfob_host.bench_file import entry_names, find_entry
+
+    place = home or find_home()
+    entry = find_entry(place, name)
+    if entry is None and not is_kind:
+        raise _unknown(name, entry_names(place))
+    return entry
+
+
+def _open_entry(entry: BenchEntry, port: str | None, home: Home) -> BoardRef:
+    """The board of a bench file; a ``port`` that was given too is where it is."""
+    kind = load_kind(entry.kind)
+    if not kind.virtual:
+        from keyfob_host.bench_file import resolve_port
+
+        return BoardRef(kind, port or resolve_port(entry, home), entry.name, entry=entry)
+    try:
+        ref = open_board(kind.name, port, name=entry.name, home=home)
+    except KeyfobHostError as error:
+        if error.code == "board.not-up":
+            error.fix = f"keyfob board up {kind.name} --name {entry.name}"
+        raise
+    return replace(ref, entry=entry)

@@ -1,7 +1,8 @@
 """Which board ``keyfob doctor`` is to look at: as other commands say it, or in one word, or none.
 
-One word is the name of a virtual board that is up, or a kind, as ``--board`` takes it. With
-none it is the one board that is up. A serial port names no kind, so it is never enough.
+One word is the name of a virtual board that is up, one of ``bench.toml``, or a kind, as
+``--board`` takes them. With none it is the one board that is up. A serial port names no
+kind, so it is never enough.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import difflib
 from shlex import quote
 
+from keyfob_host.bench_file import entry_names, find_entry
 from keyfob_host.boards import DEFAULT_KIND, BoardRef, kind_names, load_kind, open_board
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home
@@ -35,6 +37,8 @@ def choose_board(
         word, name = name or _only_one(home, up), None
     if word in up and name in (None, word) and port is None:
         return open_board(up[word], name=word, home=home)
+    if name is None and find_entry(home, word) is not None:
+        return open_board(word, port, home=home)
     if word in kind_names() or word.endswith(".toml"):
         return _of_kind(home, word, port, name, up)
     if word in known(home) and name is None and port is None:
@@ -88,7 +92,7 @@ def _which_kind(port: str) -> KeyfobHostError:
 def _unknown(home: Home, word: str, up: dict[str, str]) -> KeyfobHostError:
     if word.startswith(_PORT_BEGINS):
         return _which_kind(word)
-    names = dict.fromkeys([*up, *known(home), *kind_names()])
+    names = dict.fromkeys([*up, *known(home), *entry_names(home), *kind_names()])
     near = difflib.get_close_matches(word, names, 1, 0.5)
     kinds = ", ".join(kind_names())
     if not near and not up:

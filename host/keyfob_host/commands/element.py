@@ -26,7 +26,11 @@ def _board_options(command: _Command) -> _Command:
         click.option("--name", help="Name of the virtual board, if not that of its kind."),
         click.option("--port", help="Serial port of a real board."),
         click.option(
-            "--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind."
+            "--board",
+            "kind",
+            default=DEFAULT_KIND,
+            show_default=True,
+            help="Board kind, or name in bench.toml.",
         ),
     ):
         command = option(command)

@@ -22,7 +22,13 @@ _WORDS = {
 
 
 @click.command()
-@click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
+@click.option(
+    "--board",
+    "kind",
+    default=DEFAULT_KIND,
+    show_default=True,
+    help="Board kind, or name in bench.toml.",
+)
 @click.option("--port", help="Serial port of a real board.")
 @click.option("--name", help="Name of a virtual board, if not its kind.")
 @click.option(
@@ -52,7 +58,8 @@ def flash(
     """
     home = find_home()
     ref = open_board(kind, port, name=name, home=home)
-    image = firmware or default_image(ref.kind, home, on_step=ui.step)
+    named = ref.entry.firmware if ref.entry else None
+    image = firmware or named or default_image(ref.kind, home, on_step=ui.step)
     ui.step(f"checking {image.name}, then flashing {ref.name} on {ref.port}")
     with _Bar(ui) as bar:
         flashed = flash_board(

@@ -23,7 +23,13 @@ from keyfob_host.ui import Ui
 
 
 @click.command()
-@click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
+@click.option(
+    "--board",
+    "kind",
+    default=DEFAULT_KIND,
+    show_default=True,
+    help="Board kind, or name in bench.toml.",
+)
 @click.option("--port", help="Serial port of a real board.")
 @click.option("--name", help="Name of a virtual board, if not its kind.")
 @click.option("--reset", is_flag=True, help="Restart the board first.")

@@ -33,7 +33,13 @@ from keyfob_host.ui import Ui
 
 
 @click.command()
-@click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
+@click.option(
+    "--board",
+    "kind",
+    default=DEFAULT_KIND,
+    show_default=True,
+    help="Board kind, or name in bench.toml.",
+)
 @click.option("--port", help="Serial port of a real board.")
 @click.option("--name", help="Name of the virtual board, if not that of its kind.")
 @click.option("--identity", metavar="ID|DIR", help="A device of this bench, or a folder.")

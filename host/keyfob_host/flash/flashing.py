@@ -98,11 +98,7 @@ def identify(ref: BoardRef, command: str) -> Chip:
 
 def again(ref: BoardRef, path: Path, *, erase: bool = True, baud: int | None = None) -> str:
     """The command that does the same once more, for a person to paste."""
-    words = ["keyfob", "flash", "--board", ref.kind.name]
-    if ref.virtual is None:
-        words += ["--port", ref.port]
-    elif ref.name != ref.kind.name:
-        words += ["--name", ref.name]
+    words = ["keyfob", "flash", *shlex.split(ref.options or f"--board {ref.kind.name}")]
     words += ["--firmware", str(path)]
     if not erase:
         words.append("--no-erase")

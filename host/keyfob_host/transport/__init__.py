@@ -31,6 +31,7 @@ def open_transport(ref: BoardRef, via: Via = "mpremote", *, soft_reset: bool = T
     empty heap: the board runs ``boot.py`` again, but not ``main.py``. Errors: ``port.*``
     and ``board.*`` as in `keyfob_host.transport.failures`, ``board.not-running``.
     """
+    ref.check_not_held()
     if ref.virtual is None:
         check_port(ref.port)  # pyserial would share a port with a program that takes no lock
     else:
