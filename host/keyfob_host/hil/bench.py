@@ -189,7 +189,8 @@ class Bench:
             wifi_ssid=options.wifi_ssid,
             wifi_password=options.wifi_password,
             app=_APP,
-            extra={"broker.keepalive_s": KEEPALIVE_S},
+            # Both given, because what is on the board already stays where nothing is said.
+            extra={"broker.keepalive_s": KEEPALIVE_S, "broker.version": 4},
         )
 
     def _ntp_text(self) -> str:
