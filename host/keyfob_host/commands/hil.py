@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 
 from keyfob_host.boards import DEFAULT_KIND
+from keyfob_host.commands.hil_compare import compare
 from keyfob_host.commands.hil_device import DEFAULT_SUITES, chosen_device, device_options
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import find_home
@@ -22,6 +23,9 @@ _RERUNS = "Try a case that failed so often again; each attempt is counted and sh
 @click.group()
 def hil() -> None:
     """Prove a board on the bench: it alone, with its broker, its time and its link failing."""
+
+
+hil.add_command(compare)
 
 
 @hil.command()

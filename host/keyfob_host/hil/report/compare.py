@@ -89,9 +89,28 @@ class Comparison:
         """Whether something fails now that did not fail before."""
         return bool(self.lost or self.of("failing"))
 
+    @property
+    def boards(self) -> tuple[list[str], list[str]]:
+        """Those that were not there before, and those that are not there now."""
+        new = [one.name for one in self.after.boards if one.name not in self.pairs]
+        known = set(self.pairs.values())
+        return new, [one.name for one in self.before.boards if one.name not in known]
+
     def of(self, change: Change) -> list[Difference]:
         """The differences of one kind."""
         return [one for one in self.differences if one.change == change]
+
+    def groups(self, change: Change) -> list[list[Difference]]:
+        """As `of`, the boards together on which a case changed in the same way."""
+        found: dict[tuple[object, ...], list[Difference]] = {}
+        for one in self.of(change):
+            apart = one.board if change == "slower" else None
+            found.setdefault((one.case, one.verdicts, apart), []).append(one)
+        return list(found.values())
+
+    def case_names(self) -> dict[str, str]:
+        """What the cases of both are called, by their ids."""
+        return {one.id: one.name for one in (*self.before.cases, *self.after.cases)}
 
     def counts(self) -> dict[str, int]:
         """How many of each kind."""
@@ -106,6 +125,7 @@ class Comparison:
             "counts": self.counts(),
             "differences": [one.as_dict() for one in self.differences],
             "versions": [vars(one) for one in self.versions],
+            "boards": dict(zip(("new", "missing"), self.boards, strict=True)),
             "not_tested": [{"board": one.name, "reason": one.error} for one in self.lost],
         }
 
@@ -174,7 +194,8 @@ def _differences(before: Report, after: Report, pairs: Mapping[str, str]) -> Ite
     for was, now in matched(before, after, pairs):
         if now is not None:
             change = _change(was, now)
-            if change:
+            # All of a new board's cases are new; it is told once, as a board.
+            if change and (change != "new" or now.board in pairs):
                 yield Difference(change, now.board, now.case, was, now)
         elif was is not None and was.board in names and parts[was.case] in asked:
             yield Difference("missing", names[was.board], was.case, was, None)

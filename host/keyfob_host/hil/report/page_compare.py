@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyfob_host.hil.report.compare import CHANGES, Comparison, Difference
+from keyfob_host.hil.report.compare import CHANGES, Change, Comparison, Difference
 from keyfob_host.hil.report.data import Result
 from keyfob_host.hil.report.page_matrix import MARKS, WORDS, place
 from keyfob_host.page.markup import Markup, element, together
@@ -18,11 +18,10 @@ def comparison_section(comparison: Comparison | None) -> Markup:
         return _card("Compared with the run before", told)
     run = comparison.before.run
     title = together("Compared with ", element("time", run.started, datetime=run.started))
-    groups = [
-        _group(comparison, [one for one in comparison.differences if one.change == name], words)
-        for name, words in CHANGES.items()
+    groups = [_group(comparison, change, words) for change, words in CHANGES.items()]
+    shown = [
+        one for one in (*groups, _boards(comparison), _versions(comparison)) if one is not None
     ]
-    shown = [one for one in (*groups, _versions(comparison)) if one is not None]
     nothing = element("p", "Every case ended as before, and no version changed.")
     return _card(title, *(shown or [nothing]))
 
@@ -32,21 +31,20 @@ def _card(title: str, *content: Markup) -> Markup:
     return element("section", head, *content, class_="card compared", aria_labelledby="compared")
 
 
-def _group(comparison: Comparison, ones: list[Difference], words: str) -> Markup | None:
+def _group(comparison: Comparison, change: Change, words: str) -> Markup | None:
     """What changed in one way, a line for each case that did so."""
-    if not ones:
+    groups = comparison.groups(change)
+    if not groups:
         return None
-    names = {one.id: one.name for one in (*comparison.before.cases, *comparison.after.cases)}
-    alike: dict[tuple[object, ...], list[Difference]] = {}
-    for one in ones:
-        times = one.board if one.change == "slower" else ""
-        alike.setdefault((one.case, one.verdicts, times), []).append(one)
-    lines = [_line(same, names[same[0].case]) for same in alike.values()]
+    names = comparison.case_names()
+    lines = [_line(same, names[same[0].case]) for same in groups]
     rows = [element("li", line) for line in lines[:_SHOWN]]
     if len(lines) > _SHOWN:
         rows.append(element("li", f"and {len(lines) - _SHOWN} more", class_="soft"))
-    head = element("h3", words[:1].upper() + words[1:], " ", element("b", str(len(ones))))
-    return element("div", head, element("ul", *rows), class_=f"change {ones[0].change}")
+    head = element(
+        "h3", words[:1].upper() + words[1:], " ", element("b", str(sum(map(len, groups))))
+    )
+    return element("div", head, element("ul", *rows), class_=f"change {change}")
 
 
 def _line(ones: list[Difference], name: str) -> Markup:
@@ -74,6 +72,18 @@ def _mark(one: Result | None) -> Markup:
     hidden = element("span", sign, aria_hidden="true")
     told = element("span", words, class_="unseen")
     return element("span", hidden, told, class_=f"{words.replace(' ', '-')} mark", title=words)
+
+
+def _boards(comparison: Comparison) -> Markup | None:
+    rows = [
+        element("li", element("b", words), f" {', '.join(names[:_SHOWN])}",
+                f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else None)
+        for words, names in zip(("new", "missing"), comparison.boards, strict=True)
+        if names
+    ]  # fmt: skip
+    if not rows:
+        return None
+    return element("div", element("h3", "Boards"), element("ul", *rows), class_="change")
 
 
 def _versions(comparison: Comparison) -> Markup | None:

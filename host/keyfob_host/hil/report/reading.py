@@ -56,7 +56,7 @@ def read_report(path: Path) -> Report:
             "hil.bad-report",
             f"{file.name} is no report of the suites",
             evidence=printable(f"{file}: {error}", limit=bounds.LINE_CHARS),
-            fix=f"ls -l {quote(str(file.parent))}; keyfob hil run, and compare what it wrote",
+            fix=f"ls -l {quote(str(file.parent))}  # of a report, {REPORT_JSON} is the one to read",
         ) from error
 
 
