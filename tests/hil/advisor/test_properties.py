@@ -1,0 +1,43 @@
+"""Properties of MQTT 5.0: those that a device sends, and those that come to it."""
+
+from __future__ import annotations
+
+import pytest
+from traffic import LIMIT_S, command_topic, first_publish, harmless
+
+pytestmark = pytest.mark.rung("traffic")
+_WATCHED_S = 10.0
+
+
+def test_user_property_is_published(version_5, scripted, case) -> None:
+    case.criterion("The device publishes a message with a user property (MQTT 5.0, 3.3.2.3.7).")
+    first_publish(scripted)
+    seen = scripted.find_packet(
+        "PUBLISH", lambda packet: "user-property" in packet.properties, _WATCHED_S
+    )
+    if seen is None:
+        pytest.skip(f"it published no user property within {_WATCHED_S:g} s")
+    case.evidence("message with a user property", str(seen))
+
+
+def test_message_with_properties_is_acknowledged(device, version_5, scripted, case) -> None:
+    case.criterion(
+        "A QoS 1 message with properties, two user properties of one name among them, is "
+        "acknowledged, and the connection stands (MQTT 5.0, 3.3.2.3)."
+    )
+    topic = command_topic(device, scripted)
+    session = scripted.live()
+    properties = {
+        "payload-format-indicator": 1,
+        "message-expiry-interval": 3600,
+        "content-type": "application/json",
+        "response-topic": "keyfob/answers",
+        "correlation-data": bytes(range(16)),
+        "user-property": [("unit", "°C"), ("unit", "K")],
+    }
+    packet_id = scripted.publish(topic, harmless(64), qos=1, properties=properties)
+    scripted.wait_packet("PUBACK", lambda packet: packet.packet_id == packet_id, LIMIT_S)
+    # What it makes of them comes behind: a further message has to be taken too.
+    packet_id = scripted.publish(topic, harmless(64), qos=1)
+    scripted.wait_packet("PUBACK", lambda packet: packet.packet_id == packet_id, LIMIT_S)
+    assert session.is_open, f"the connection ended: {session.end}"
