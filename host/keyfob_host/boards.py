@@ -19,6 +19,7 @@ from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home, find_home
 from keyfob_host.ports import check_port, holders, port_busy, port_not_given, socket_clients
+from keyfob_host.remote_ports import port_name
 from keyfob_host.strict_toml import Pattern, Range, read_strict, refuse_field
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def open_board(
     if not kind.virtual:
         if port is None:
             raise port_not_given(kind.name)
-        return BoardRef(kind, port, name or Path(port).name)
+        return BoardRef(kind, port, name or port_name(port))
     if port is not None:
         raise KeyfobHostError(
             "board.port-unused",

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.remote_ports import how_to_bring_back
 from keyfob_host.serial_stream import ByteStream, open_stream
 
 Event = dict[str, Any]
@@ -227,7 +228,8 @@ class Console:
     def _unplugged(self, why: str) -> KeyfobHostError:
         return KeyfobHostError(
             "port.unplugged", f"the port {self.port} went away and did not come back",
-            evidence=why, fix="plug the board in again; for a virtual board: keyfob board list",
+            evidence=why,
+            fix=f"{how_to_bring_back(self.port)}; for a virtual board: keyfob board list",
             status=ExitStatus.BOARD,
         )  # fmt: skip
 

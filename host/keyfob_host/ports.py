@@ -10,7 +10,9 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import socket
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from serial.tools import list_ports
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 
 _PROC = Path("/proc")
+_ESTABLISHED = "01"  # in /proc/net/tcp
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,14 @@ def port_not_given(kind_name: str) -> KeyfobHostError:
 def check_port(port: str, *, alone: bool = True) -> None:
     """Refuse a port that is not there, not permitted or (``alone``) open elsewhere.
 
+    Of a URL only this machine's own clients are known; some servers let in several.
+
     Errors: ``port.missing``, ``port.no-permission``, ``port.busy``, ``port.not-a-port``.
     """
     if is_url(port):
+        clients = socket_clients(port) if alone else []
+        if clients:
+            raise port_busy(port, clients)
         return
     try:
         status = Path(port).stat()
@@ -164,15 +172,16 @@ def _holds(process: Path, device: int) -> bool:
 
 
 def socket_clients(url: str) -> list[Holder]:
-    """The processes of this machine connected to the local ``socket://`` or ``rfc2217://`` URL."""
-    port = urlsplit(url).port or 0
-    remote = f":{port:04X}"
+    """The processes of this machine connected to the ``socket://`` or ``rfc2217://`` URL."""
     try:
+        remotes = _peers(url)
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    except OSError:
+    except (OSError, ValueError):
         return []
-    links = {f"socket:[{row[9]}]" for row in rows if row[2].endswith(remote)}
-    found = []
+    links = {f"socket:[{row[9]}]" for row in rows if row[2] in remotes and row[3] == _ESTABLISHED}
+    found: list[Holder] = []
+    if not links:
+        return found
     for process in _PROC.glob("[0-9]*"):
         for descriptor in _descriptors(process):
             try:
@@ -182,6 +191,14 @@ def socket_clients(url: str) -> list[Holder]:
             except OSError:
                 continue
     return found
+
+
+def _peers(url: str) -> set[str]:
+    """IPv4 addresses of ``url``, as ``/proc/net/tcp`` has them (in this machine's byte order)."""
+    parts = urlsplit(url)
+    known = socket.getaddrinfo(parts.hostname, None, socket.AF_INET, socket.SOCK_STREAM)
+    hosts = {socket.inet_aton(str(address[0])) for *_, address in known}
+    return {f"{int.from_bytes(host, sys.byteorder):08X}:{parts.port or 0:04X}" for host in hosts}
 
 
 def _is_behind(process: Path, port: Path) -> bool:

@@ -14,10 +14,10 @@ import termios
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import serial
-
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.ports import check_port, is_url, port_busy, port_not_permitted
+from keyfob_host.remote_ports import port_not_served
+from keyfob_host.rfc2217_port import NotServed, serial_for_url
 
 _CHUNK = 4096
 _CONNECT_TIMEOUT_S = 5.0
@@ -77,7 +77,7 @@ class _Socket:
 class _Serial:
     def __init__(self, port: str, baud: int) -> None:
         try:
-            self._port: Any = serial.serial_for_url(
+            self._port: Any = serial_for_url(
                 port, baudrate=baud, timeout=0, exclusive=None if is_url(port) else True
             )
         except (OSError, ValueError) as error:  # pyserial's own exception is an OSError
@@ -105,6 +105,8 @@ class _Serial:
 
 def _not_opened(port: str, error: Exception) -> KeyfobHostError:
     text = str(error)
+    if isinstance(error, NotServed):
+        return port_not_served(port, error)
     if is_url(port):
         return _refused(port, error)
     if "Permission denied" in text:

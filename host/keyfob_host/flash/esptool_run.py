@@ -53,11 +53,15 @@ def run_esptool(
 ) -> EsptoolRun:
     """Run ``esptool ARGUMENTS`` to its end; it is ended when it stays silent too long.
 
+    On a port behind an RFC 2217 server `keyfob_host.flash.esptool_remote` runs it.
+
     Whatever exception ends this function (Ctrl-C above all) ends esptool first.
     """
     environment = dict(os.environ, PYTHONUNBUFFERED="1", NO_COLOR="1", COLUMNS="160")
+    remote = any(argument.startswith("rfc2217:") for argument in arguments)
+    program = "keyfob_host.flash.esptool_remote" if remote else "esptool"
     process = subprocess.Popen(
-        [sys.executable, "-m", "esptool", *arguments],
+        [sys.executable, "-m", program, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -11,12 +11,19 @@ from dataclasses import dataclass
 
 from keyfob_host.boards import BoardRef
 from keyfob_host.errors import ExitStatus, KeyfobHostError
+from keyfob_host.flash.esptool_remote import UNCONFIRMED, read_not_served
 from keyfob_host.flash.esptool_run import EsptoolRun
 from keyfob_host.ports import port_busy, port_missing, port_not_permitted
+from keyfob_host.remote_ports import how_to_bring_back, port_not_served
 
 _SLOW_BAUD = 115200
 # While connecting, these words mean that a program answers (MicroPython's prompt echoes).
 _NOT_THE_ROM = r"Invalid head of packet|Invalid SLIP|content transfer stopped|doesn't match request"
+_NO_LINES = (
+    "the port's server confirmed no change of DTR and RTS: either the port has no such lines, so "
+    "that nothing over there can put the board into download mode but its buttons, or the server "
+    "moves them without a word (esp_rfc2217_server)"
+)
 _FATAL = re.compile(r"(?:A fatal error occurred|ERROR|error): (?!A fatal)(.*?)(?:\n\n|\Z)", re.S)
 
 
@@ -25,7 +32,9 @@ class _Fault:
     pattern: str
     code: str
     cause: str
-    fix: str  # {again}: the same command; {slow}: the same at a low baud rate; {button}
+    # {again}: the same command; {slow}: the same at a low baud rate; {button}; {back}: to
+    # bring back the port
+    fix: str
 
 
 _WRONG_MODE = _Fault(
@@ -50,6 +59,9 @@ _FAULTS = (
     _Fault(r"[Ss]ecure [Bb]oot|[Ss]ecure [Dd]ownload|[Ff]lash encryption|security features",
            "flash.locked", "this chip is locked: secure boot or flash encryption is in force",
            "use another board; the fuses of this one cannot be set back"),
+    _Fault(r"the server closed the connection|connection failed", "port.server-gone",
+           "the server of the board's port went away during the work",
+           "{back}; then: {again}"),
     _Fault(r"disconnected|returned no data|Input/output error|No such device|not configured",
            "port.unplugged", "the port went away during the work: the cable or the board's "
            "power was lost", "plug the board in again, another cable if it repeats; then: {again}"),
@@ -71,6 +83,11 @@ def explain_run(run: EsptoolRun, ref: BoardRef, command: str, state: str) -> Key
     ``command`` is the person's own command, to be pasted again; ``state`` says in a
     sentence what is in the board's flash now.
     """
+    not_served = read_not_served(run.output)
+    if not_served is not None:
+        error = port_not_served(ref.port, not_served)
+        error.evidence += f"\n{state}"
+        return error
     words = last_words(run.output)
     for pattern, port_error in (
         (r"No such file or directory|FileNotFound", port_missing),
@@ -80,6 +97,8 @@ def explain_run(run: EsptoolRun, ref: BoardRef, command: str, state: str) -> Key
         if re.search(pattern, words) and ref.virtual is None:
             return port_error(ref.port)
     evidence = f"esptool: {words}\n{state}"
+    if run.stage == "connect" and UNCONFIRMED in run.output:
+        evidence += f"\n{_NO_LINES}"
     if run.timed_out:
         return KeyfobHostError(
             "flash.stuck", "esptool fell silent and was ended", evidence=evidence,
@@ -101,7 +120,9 @@ def explain_run(run: EsptoolRun, ref: BoardRef, command: str, state: str) -> Key
 
 def _error(fault: _Fault, ref: BoardRef, command: str, evidence: str) -> KeyfobHostError:
     button = ref.kind.serial.download_mode
-    fix = fault.fix.format(again=command, slow=slower(command), button=button)
+    fix = fault.fix.format(
+        again=command, slow=slower(command), button=button, back=how_to_bring_back(ref.port)
+    )
     return KeyfobHostError(
         fault.code, fault.cause, evidence=evidence, fix=fix, status=ExitStatus.BOARD
     )

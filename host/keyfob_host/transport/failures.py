@@ -14,6 +14,8 @@ import re
 from keyfob_host import ports
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.printable import EVIDENCE_CHARS, printable
+from keyfob_host.remote_ports import how_to_bring_back, port_not_served
+from keyfob_host.rfc2217_port import NotServed
 
 # "Traceback", its File lines, and "SomeError: text" with a text of sane length:
 # MicroPython's tracebacks carry no source lines, so nothing sent can be in them.
@@ -67,7 +69,8 @@ def connection_lost(url: str, doing: str, why: str) -> KeyfobHostError:
     return KeyfobHostError(
         "board.connection-lost", f"the connection to the board was lost, while {doing}",
         evidence=f"{url}: {why}",
-        fix="check cable and power, then run the same command again: it goes on where it stopped",
+        fix=f"{how_to_bring_back(url)}, then run the same command again: it goes on where it "
+        "stopped",
         status=ExitStatus.BOARD,
     )  # fmt: skip
 
@@ -138,6 +141,8 @@ def no_prompt(url: str, board: str, seen: bytes, timeout_s: float) -> KeyfobHost
 
 def port_not_opened(url: str, error: Exception) -> KeyfobHostError:
     """The port could not be opened: missing, busy, not ours to open, nobody listening."""
+    if isinstance(error, NotServed):
+        return port_not_served(url, error)
     if ports.is_url(url):
         return KeyfobHostError(
             "port.unreachable", "nobody serves the board's port at this address",

@@ -16,8 +16,7 @@ import termios
 import time
 from typing import Any
 
-import serial
-
+from keyfob_host.rfc2217_port import serial_for_url
 from keyfob_host.transport import failures
 
 _BANNER = b"raw REPL; CTRL-B to exit\r\n>"
@@ -33,7 +32,7 @@ READ_TIMEOUT_S = 10.0
 def open_port(url: str, baud: int) -> Any:
     """The port, open and ours alone. Errors: ``port.*``."""
     try:
-        return serial.serial_for_url(
+        return serial_for_url(
             url, baudrate=baud, timeout=READ_TIMEOUT_S, inter_byte_timeout=1, exclusive=True
         )
     except (OSError, ValueError) as error:  # pyserial: an unknown URL scheme is a ValueError
