@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,13 +13,10 @@ from pathlib import Path
 import pytest
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.hil.bench_options import BenchOptions
 from keyfob_host.hil.event_log import EventLog
 from keyfob_host.hil.evidence import BenchFailure, Evidence, tail
 from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
 from keyfob_host.hil.lock import board_lock, lock_path
-from keyfob_host.hil.plugin import DIAGNOSIS
-from keyfob_host.hil.run import Outcome, summary
 from keyfob_host.home import Home
 
 HOLDER = """
@@ -74,8 +70,8 @@ def test_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
     holder.kill()
     holder.communicate()
     with board_lock(path, "board-1"):
-        assert (tmp_path / "board-1.holder").read_text().count(str(os.getpid())) == 1
-    assert not (tmp_path / "board-1.holder").exists()
+        assert path.read_text().count(str(os.getpid())) == 1
+    assert not path.exists()
 
 
 def test_a_port_has_one_lock_under_all_its_names(tmp_path: Path) -> None:
@@ -205,18 +201,3 @@ def test_the_time_of_the_last_event_is_kept_for_the_doctor(log: EventLog) -> Non
     assert at is not None and before <= at <= datetime.now(timezone.utc)
     log.add("no event either")
     assert log.last_at == at
-
-
-def test_a_story_that_failed_has_the_diagnosis_as_data(tmp_path: Path) -> None:
-    options = BenchOptions.resolve(kind="virtual-esp32", home=Home(tmp_path))
-    outcome = Outcome(options)
-    for name, found in (("a_cause", {"code": "tcp.listener-down"}), ("no_bench", None)):
-        report = pytest.TestReport(
-            f"test_tls.py::test_{name}", ("test_tls.py", 1, name), {}, "failed", None, "call"
-        )
-        if found is not None:
-            setattr(report, DIAGNOSIS, found)
-        outcome.pytest_runtest_logreport(report)
-    _, data = summary(outcome, 1.0, tmp_path / "report.xml")
-    stories = json.loads(json.dumps(data))["stories"]
-    assert [one["diagnosis"] for one in stories] == [{"code": "tcp.listener-down"}, None]

@@ -11,13 +11,14 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus
 from keyfob_host.hil.lock import board_lock
-from keyfob_host.hil.run import list_stories
+from keyfob_host.hil.run import list_cases
 
 KEYFOB = [sys.executable, "-m", "keyfob_host"]
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
@@ -67,8 +68,13 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-def properties_of(case: ET.Element) -> dict[str | None, str]:
-    return {one.get("name"): one.get("value") or "" for one in case.iter("property")}
+def report_of(home: Path) -> Path:
+    """The folder of the newest report."""
+    return max((home / "reports" / "hil").glob("2*"))
+
+
+def texts_of(result: dict[str, Any]) -> dict[str, str]:
+    return {one["title"]: one["text"] for one in result["evidence"]}
 
 
 def wait_gone(folder: Path, timeout_s: float = 10) -> list[str]:
@@ -91,8 +97,8 @@ def wait_for_program(name: str, folder: Path, run: subprocess.Popen[str]) -> Non
 
 
 def test_there_are_at_least_24_stories_and_none_asks_what_kind_the_board_is() -> None:
-    listed = list_stories([data_path("hil")])
-    assert len({(one.suite, re.sub(r"\[.*", "", one.name)) for one in listed}) >= 24
+    listed = list_cases([data_path("hil")])
+    assert len({(one.part, re.sub(r"\[.*", "", one.name)) for one in listed}) >= 24
     for path in data_path("hil").rglob("*.py"):
         assert "virtual" not in path.read_text().lower(), path.name
 
@@ -104,7 +110,8 @@ def test_plugin_loads_nothing_of_the_bench_into_other_runs(tmp_path: Path) -> No
         "def test_other():\n"
         "    assert 'keyfob_host.hil.plugin' in sys.modules\n"
         "    loaded = [name for name in sys.modules if name.startswith('keyfob_host.')]\n"
-        "    assert sorted(loaded) == ['keyfob_host.hil', 'keyfob_host.hil.plugin'], loaded\n"
+        "    assert sorted(loaded) == ['keyfob_host.hil', 'keyfob_host.hil.device_fixtures', "
+        "'keyfob_host.hil.plugin'], loaded\n"
         "    assert not {'cryptography', 'paho', 'serial', 'filelock'} & set(sys.modules)\n"
     )
     done = run(*PYTEST, "-q", str(test), "--rootdir", str(tmp_path))
@@ -114,9 +121,11 @@ def test_plugin_loads_nothing_of_the_bench_into_other_runs(tmp_path: Path) -> No
 def test_list_shows_stories_as_sentences(home: Path) -> None:
     done = run(*KEYFOB, "hil", "run", "--list", "tls")
     assert done.returncode == 0
-    assert "tls       expired broker is refused" in done.stdout.splitlines()
+    assert "keyfob/tls          expired broker is refused" in done.stdout.splitlines()
     found = json.loads(run(*KEYFOB, "--json", "hil", "run", "--list", "-k", "expired").stdout)
-    assert {"suite": "tls", "name": "expired broker is refused"} in found["stories"]
+    assert ("keyfob", "tls", "expired broker is refused") in {
+        (one["suite"], one["part"], one["name"]) for one in found["cases"]
+    }
     assert not home.exists()
 
 
@@ -124,7 +133,12 @@ def test_list_shows_stories_as_sentences(home: Path) -> None:
     ("arguments", "code", "shown"),
     [
         (["tsl"], "hil.unknown-suite", "keyfob hil run tls"),
-        (["--list", "-k", "nosuchstory"], "hil.no-stories", "nosuchstory"),
+        (["--list", "-k", "nosuchstory"], "hil.no-cases", "nosuchstory"),
+        (["--list", "--rung", "tsl"], "hil.bad-suite", "did you mean tls"),
+        (["--boards", "0"], "hil.no-boards", "--boards 8"),
+        (["--boards", "1000"], "hil.too-many-boards", "1 to 100"),
+        (["--boards", "3", "--name", "b"], "hil.boards-and-board", "--boards 3"),
+        (["--board", "esp32", "--boards", "3"], "hil.boards-not-named", "keyfob bench scan"),
         (["--list", "-k", "(("], "hil.bad-suite", "-k"),
         (["--board", "esp99"], "board.unknown-kind", "esp32"),
         (["--board", "esp32"], "port.not-given", "port"),
@@ -191,29 +205,34 @@ def test_stories_run_and_a_failing_one_shows_its_evidence(home: Path, tmp_path: 
     assert re.search(r"test_readings_arrive_in_order_with_the_time PASSED +[\d.]+ s", done.stdout)
     assert re.search(r"test_waits_for_what_never_comes FAILED +[\d.]+ s", done.stdout)
     assert "3 passed, 2 failed in" in done.stdout
-    assert str(junit) in done.stdout
     wanted = "event never.comes color='blue' did not come within 0.3 s"
     for shown in (wanted, "board console", "broker log", "time servers", "mqtt.up", "1 requests"):
         assert shown in done.stdout, shown
 
     (suite,) = ET.parse(junit).getroot().iter("testsuite")  # noqa: S314 (our own file)
-    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == (
-        "keyfob-hil",
-        "5",
-        "2",
-    )
-    failed, diagnosed = [one for one in suite.iter("testcase") if one.find("failure") is not None]
-    assert wanted in (failed.find("failure").text or "")
-    properties = properties_of(failed)
-    assert '"ev":"mqtt.up"' in properties["board console"]
+    counts = [suite.get(name) for name in ("name", "tests", "failures")]
+    assert counts == ["virtual-esp32", "5", "2"]
+    (failed, _) = [one for one in suite.iter("testcase") if one.find("failure") is not None]
+    assert failed.find("failure").get("message") == wanted
+
+    told = json.loads((report_of(home) / "report.json").read_text())
+    results = {one["case"].partition("::test_")[2]: one for one in told["results"]}
+    failed, diagnosed = results["waits_for_what_never_comes"], results["broker_is_from_another_ca"]
+    texts = texts_of(failed)
+    assert failed["reason"] == wanted
+    assert '"ev":"mqtt.up"' in texts["board console"]
+    assert "mqtt.up" in [event["ev"] for event in failed["events"]]
     # Only its end is shown, and how far back that reaches depends on how long things took.
-    assert re.search(r"New client connected|CONNACK|PUBLISH", properties["broker log"])
-    assert "mode ok" in properties["time servers"]
-    assert "every rung from settings to traffic holds" in properties["doctor"]
-    doctor = properties_of(diagnosed)["doctor"]
-    assert "BROKEN  x509                x509.wrong-anchor" in doctor
-    assert "wanted CN=Keyfob HIL CA" in doctor
-    assert "keyfob cert" not in doctor, "a fix that is for another bench"
+    assert re.search(r"New client connected|CONNACK|PUBLISH", texts["broker log"])
+    assert "mode ok" in texts["time servers"]
+    assert "every rung from settings to traffic holds" in texts["doctor"]
+    assert "BROKEN  x509                x509.wrong-anchor" in texts_of(diagnosed)["doctor"]
+    assert "wanted CN=Keyfob HIL CA" in texts_of(diagnosed)["doctor"]
+    assert "keyfob cert" not in texts_of(diagnosed)["doctor"], "a fix that is for another bench"
+    assert diagnosed["diagnosis"]["code"] == "x509.wrong-anchor"
+    (board,) = told["boards"]
+    assert (board["kind"], board["chip"]) == ("virtual-esp32", "esp32")
+    assert board["firmware"] and board["micropython"] and told["versions"]["mosquitto"]
     assert wait_gone(home) == []
 
 
