@@ -142,8 +142,8 @@ class BenchFile:
         raise KeyfobHostError(
             "bench.unknown-board", f"there is no board {name!r} in {self.path.name}",
             evidence=f"{self.path} has: {', '.join(known) or 'none'}",
-            fix=f"perhaps {near[0]} is meant; see: keyfob bench list" if near
-            else "keyfob bench list", status=ExitStatus.USAGE,
+            fix="keyfob bench list" + (f"  # perhaps {near[0]} is meant" if near else ""),
+            status=ExitStatus.USAGE,
         )  # fmt: skip
 
 

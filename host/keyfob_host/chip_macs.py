@@ -80,6 +80,11 @@ def ask_chips(devices: Sequence[str], home: Home) -> Iterator[Asked]:
             yield asked
 
 
+def known_chip(device: str, home: Home) -> Chip | None:
+    """What is known of the chip on ``device`` since it was plugged in; nobody is asked."""
+    return _read(_memory_path(home)).get(_plugged_in(device))
+
+
 def kind_of(chip: Chip) -> str:
     """The board kind for that chip, "" if there is none."""
     kinds = (load_kind(name) for name in kind_names())
@@ -114,10 +119,15 @@ def _plugged_in(device: str) -> str:
     return f"{boot} {device} {status.st_ino} {status.st_rdev}"
 
 
+def _memory_path(home: Home) -> Path:
+    return home.runtime_dir.parent / "chips.json"
+
+
 @contextmanager
 def _memory(home: Home) -> Iterator[dict[str, Chip]]:
     """The chips that are known; what is added is kept."""
-    path = home.ensure_runtime().parent / "chips.json"
+    home.ensure_runtime()
+    path = _memory_path(home)
     with explain_os_error(path, "lock what is known of chips"):
         lock = FileLock(path.with_suffix(".lock"), mode=0o600)
         lock.acquire()

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "broker": ("keyfob_host.commands.broker:broker", "Run mosquitto with mutual TLS."),
     "ntp": ("keyfob_host.commands.ntp:ntp", "Run the bench's time server."),
     "board": ("keyfob_host.commands.board:board", "Virtual boards: up, list, info, fault, down."),
+    "bench": ("keyfob_host.commands.bench:bench", "Boards by name: scan, list, power."),
     "flash": ("keyfob_host.commands.flash:flash", "Write a MicroPython image with esptool."),
     "sync": ("keyfob_host.commands.sync:sync", "Bring the firmware's files to the board."),
     "provision": ("keyfob_host.commands.provision:provision", "Write identity and settings."),
