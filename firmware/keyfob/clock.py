@@ -5,6 +5,9 @@ reply's plausibility and never the time itself: a board that was off for a year
 must not judge certificates by last year's date. The clock of a chip that kept
 running through a soft reset is not believed either; asking again costs one packet.
 
+A time is kept once a connection was verified by it, and never one that the clock leapt
+to: a floor from the future would shut out every server that tells the truth.
+
 Not checked: that the server tells the truth within the plausible window.
 """
 
@@ -24,6 +27,9 @@ BUILT_S = const(1_793_491_200)
 _FLOOR_EVERY_S = const(43_200)
 # A crystal of 20 ppm is off by 2 s after a day.
 _ASK_EVERY_S = const(86_400)
+# A server that was off by hours must not shut out those that are right after it.
+_SLACK_S = const(86_400)
+_LEAP_S = const(3_600)
 _EPOCH_2000_S = const(946_684_800)
 
 
@@ -40,6 +46,7 @@ class Clock:
         self._floor_path = floor_path
         self._is_set = False
         self._due_s = 0
+        self._seen_s = 0  # when the owner last looked
         # An ESP port counts from 2000, unix from 1970; Keyfob from 1970 everywhere.
         self.epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
         self._stored_s = _read_floor(floor_path)
@@ -65,8 +72,9 @@ class Clock:
         return int(time.time()) + self.epoch_s  # a float on the unix port
 
     def floor_s(self) -> int:
-        """The earliest plausible time: built, configured or seen, whichever is latest."""
-        return max(self.least_s, self._stored_s)
+        """The earliest plausible time: built, configured, or a day before the latest seen,
+        whichever is latest."""
+        return max(self.least_s, self._stored_s - _SLACK_S)
 
     async def set(self) -> None:
         """Ask the servers until one reply passes; set the RTC by it.
@@ -81,12 +89,18 @@ class Clock:
             drop("time_servers", "sntp", "datagrams")
         self._is_set = True
         self._due_s = unix_s + _ASK_EVERY_S
-        self._keep(unix_s)
+        self._seen_s = unix_s
 
     def keep(self) -> None:
-        """Renew the floor if it is due; for the owner's slow loop."""
+        """Renew the floor if it is due; for the owner's slow loop, while it has a verified
+        connection. A clock that has leapt since it looked last is in doubt."""
         if self._is_set:
-            self._keep(self.now_s())
+            now_s = self.now_s()
+            if abs(now_s - self._seen_s) > _LEAP_S:
+                self.doubt()
+            self._seen_s = now_s
+            if self._due_s:
+                self._keep(now_s)
 
     def _keep(self, unix_s: int) -> None:
         if unix_s < self._keep_next_s:

@@ -44,8 +44,26 @@ class Servers:
         return bytes(reply)
 
 
+class Running(Clock):
+    """A clock whose time a test moves: ``at_s``."""
+
+    at_s = NOW_S
+
+    def now_s(self):
+        return self.at_s
+
+
 def with_clock(test, servers, floor=None, min_s=0):
     """Call ``test(clock, path, console)`` with a clock on a folder of its own."""
+    _with(Clock, test, servers, floor, min_s)
+
+
+def with_running(test, servers, floor=None):
+    """As `with_clock`, with a `Running` one."""
+    _with(Running, test, servers, floor, 0)
+
+
+def _with(kind, test, servers, floor, min_s):
     folder = new_folder()
     try:
         path = folder + "/clock"
@@ -54,7 +72,7 @@ def with_clock(test, servers, floor=None, min_s=0):
         del machine.rtc_fields[:]
         with Console() as console:
             settings = {"servers": list(servers.answers), "min_s": min_s}
-            test(Clock(settings, servers.exchange, path), path, console)
+            test(kind(settings, servers.exchange, path), path, console)
     finally:
         remove_folder(folder)
 
@@ -153,13 +171,19 @@ def test_a_server_that_said_rate_rests_and_is_asked_again():
     with_clock(check, servers)
 
 
-def test_the_floor_is_the_latest_of_built_configured_and_seen():
+DAY_S = 86_400
+
+
+def test_the_floor_is_the_latest_of_built_configured_and_a_day_before_the_latest_seen():
     with_clock(lambda clock, *_: _equal(clock.floor_s(), 1_793_491_200), Servers(a=NOW_S))
     with_clock(lambda clock, *_: _equal(clock.floor_s(), NOW_S), Servers(a=0), min_s=NOW_S)
-    with_clock(lambda clock, *_: _equal(clock.floor_s(), NOW_S), Servers(a=0), floor=str(NOW_S))
+    with_clock(
+        lambda clock, *_: _equal(clock.floor_s(), NOW_S),
+        Servers(a=0), floor=str(NOW_S + DAY_S), min_s=NOW_S - 5,
+    )  # fmt: skip
     with_clock(
         lambda clock, *_: _equal(clock.floor_s(), NOW_S + 5),
-        Servers(a=0), floor=str(NOW_S), min_s=NOW_S + 5,
+        Servers(a=0), floor=str(NOW_S + DAY_S), min_s=NOW_S + 5,
     )  # fmt: skip
 
 
@@ -167,38 +191,80 @@ def _equal(seen, want):
     assert seen == want, (seen, want)
 
 
-def test_a_reply_before_the_kept_floor_is_refused():
+def test_a_reply_a_day_before_the_latest_time_seen_is_refused():
     def check(clock, path, console):
         assert refused_coroutine(clock.set()).code == "clock.implausible"
 
-    with_clock(check, Servers(a=NOW_S - 1), floor=str(NOW_S))
+    with_clock(check, Servers(a=NOW_S - 1), floor=str(NOW_S + DAY_S))
+    with_clock(lambda clock, *_: run(clock.set()), Servers(a=NOW_S), floor=str(NOW_S + DAY_S))
 
 
-def test_the_time_seen_is_kept_over_a_reboot():
+def test_a_time_that_no_connection_was_verified_by_is_not_kept():
     def check(clock, path, console):
         run(clock.set())
+        assert clock.is_set()
+        assert "clock" not in os.listdir(path[: path.rfind("/")])
+
+    with_running(check, Servers(a=NOW_S))
+
+
+def test_a_time_that_the_clock_leapt_to_is_not_kept_and_is_asked_for_again():
+    for leap_s in (3_601, -3_601, 10 * 365 * DAY_S, -10 * 365 * DAY_S):
+
+        def check(clock, path, console, leap_s=leap_s):
+            run(clock.set())
+            clock.keep()
+            assert not clock.is_due()
+            clock.at_s += leap_s
+            for _ in range(3):
+                clock.keep()
+                clock.at_s += DAY_S // 2
+            assert clock.is_due()
+            assert read(path) == str(NOW_S)
+            clock.at_s = NOW_S + 5
+            run(clock.set())  # by a server that is right
+            assert not clock.is_due()
+
+        with_running(check, Servers(a=NOW_S))
+
+
+def test_a_clock_that_runs_is_not_asked_for_again_before_a_day():
+    def check(clock, path, console):
+        run(clock.set())
+        for _ in range(23):
+            clock.at_s += 3_600
+            clock.keep()
+            assert not clock.is_due()
+        assert read(path) == str(NOW_S + 13 * 3_600)
+
+    with_running(check, Servers(a=NOW_S))
+
+
+def test_the_time_of_a_verified_connection_is_kept_over_a_reboot():
+    def check(clock, path, console):
+        run(clock.set())
+        clock.keep()
         assert read(path) == str(NOW_S)
         assert "clock.new" not in os.listdir(path[: path.rfind("/")])
         again = Clock({"servers": ["a"], "min_s": 0}, None, path)
-        assert again.floor_s() == NOW_S
+        assert again.floor_s() == NOW_S - DAY_S
         assert not again.is_set()
-        assert console.named("clock.kept")[-1]["floor_s"] == NOW_S
+        assert console.named("clock.kept")[-1]["floor_s"] == NOW_S - DAY_S
 
-    with_clock(check, Servers(a=NOW_S))
+    with_running(check, Servers(a=NOW_S))
 
 
 def test_the_floor_is_written_no_more_than_twice_a_day():
     def check(clock, path, console):
+        clock.at_s = NOW_S + 43_199
         run(clock.set())
+        clock.keep()
         assert read(path) == str(NOW_S)
-
-    with_clock(check, Servers(a=NOW_S + 43_199), floor=str(NOW_S))
-
-    def check_later(clock, path, console):
-        run(clock.set())
+        clock.at_s += 1
+        clock.keep()
         assert read(path) == str(NOW_S + 43_200)
 
-    with_clock(check_later, Servers(a=NOW_S + 43_200), floor=str(NOW_S))
+    with_running(check, Servers(a=NOW_S + 43_199), floor=str(NOW_S))
 
 
 def test_a_floor_that_is_no_number_is_no_floor():
@@ -213,7 +279,8 @@ def test_a_floor_that_cannot_be_written_costs_no_connection():
         os.mkdir(path + ".new")  # a folder where the temporary file would be
         run(clock.set())
         assert clock.is_set()
+        clock.keep()
         clock.keep()  # not tried again at once
         assert [event["code"] for event in console.named("error")] == ["clock.floor-not-kept"]
 
-    with_clock(check, Servers(a=NOW_S))
+    with_running(check, Servers(a=NOW_S))
