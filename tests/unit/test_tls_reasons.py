@@ -58,6 +58,7 @@ NUMBERS = {
     12: "tls.no-memory", 104: "tls.reset", 32: "tls.reset", 113: "tls.unreachable",
     110: "tls.reset", 111: "tls.refused", -0x7280: "tls.closed",
     -0x7F00: "tls.no-memory", -0x7A00: "x509.wrong-usage", -0x6C00: "tls.failed", 999: "tls.failed",
+    -0x2562: "x509.unknown-critical",
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ _NUMBERS = {
     -0x7880: "tls.closed",  # MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY
     -0x7F00: "tls.no-memory",  # MBEDTLS_ERR_SSL_ALLOC_FAILED
     -0x7A00: "x509.wrong-usage",  # MBEDTLS_ERR_SSL_BAD_CERTIFICATE
+    -0x2562: "x509.unknown-critical",  # MBEDTLS_ERR_X509_INVALID_EXTENSIONS + UNEXPECTED_TAG
     -0x4290: "tls.no-memory",  # MBEDTLS_ERR_RSA_PUBLIC_FAILED + ALLOC_FAILED
 }
 
