@@ -195,7 +195,12 @@ def _differences(before: Report, after: Report, pairs: Mapping[str, str]) -> Ite
         if now is not None:
             change = _change(was, now)
             # All of a new board's cases are new; it is told once, as a board.
-            if change and (change != "new" or now.board in pairs):
+            if change == "new" and now.board not in pairs:
+                continue
+            # Another board's time says nothing.
+            if change == "slower" and was is not None and pairs.get(now.board) != was.board:
+                continue
+            if change:
                 yield Difference(change, now.board, now.case, was, now)
         elif was is not None and was.board in names and parts[was.case] in asked:
             yield Difference("missing", names[was.board], was.case, was, None)
