@@ -210,6 +210,11 @@ class BenchBoard:
         if key_type not in self.ref.kind.tls.keys:
             pytest.skip(f"a {self.ref.kind.title} has no memory to sign with {key_type}")
 
+    def needs_version(self, version: str) -> None:
+        """Skip on a kind whose board is not given that version of TLS (``1.3``)."""
+        if version not in self.ref.kind.tls.versions:
+            pytest.skip(f"a {self.ref.kind.title} has no memory for TLS {version}")
+
     # -- what it says
 
     def mark(self) -> None:
