@@ -40,6 +40,12 @@ _HEAD = """\
 # address = "192.0.2.10"    # this machine's, as boards reach it
 """
 _NO_KIND = '# kind = "…"    # keyfob bench scan --probe asks the chip'
+_WAYS = {
+    "usb_serial": "its serial number",
+    "mac": "its chip's MAC",
+    "location": "where it is plugged in",
+    "url": "its device, which may be another one's tomorrow",
+}
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ class Scan:
         if why and chip is not None and chip.mac:
             address = Address(mac=chip.mac)
         if why:
-            notes = (f"by {address}: {why}", *notes)
+            notes = (f"{why}: it goes by {_WAYS[_way(address)]}", *notes)
         if chip is not None and not kind:
             notes = (*notes, f"there is no board kind for its chip, {chip.name}")
         name = _name(kind, chip, taken)
@@ -158,7 +164,7 @@ class Scan:
 
     def _why_no_chip(self, device: str) -> tuple[str, ...]:
         asked = self.asked.get(device)
-        return () if asked is None or asked.chip else (f"its chip did not answer: {asked.why_not}",)
+        return () if asked is None or asked.chip else (asked.why_not,)
 
     def _left_out(self, port: ListPortInfo) -> Seen:
         relay = self._relay_of(port)
@@ -230,12 +236,14 @@ def _table(name: str, kind: str, address: Address, remarks: Sequence[str]) -> st
     lines.append(
         f'kind = "{kind}"' if kind else '# kind = "…"  (keyfob bench scan --probe finds it)'
     )
-    for way in ("usb_serial", "mac", "location", "url"):
-        value = getattr(address, way)
-        if value is not None:
-            # The escapes of JSON are those of TOML.
-            lines.append(f"{way} = {json.dumps(value, ensure_ascii=False)}")
+    way = _way(address)
+    # The escapes of JSON are those of TOML.
+    lines.append(f"{way} = {json.dumps(getattr(address, way), ensure_ascii=False)}")
     return "\n".join([*lines, ""])
+
+
+def _way(address: Address) -> str:
+    return next(way for way in _WAYS if getattr(address, way) is not None)
 
 
 def _key(name: str) -> str:

@@ -103,7 +103,9 @@ def _ask(device: str, home: Home) -> Asked:
             return Asked(device, identify(ref, "keyfob bench scan --probe"))
     except KeyfobHostError as error:
         seen = error.evidence.partition("\n")[0]
-        return Asked(device, None, f"{error.cause} ({seen})" if seen else error.cause)
+        if error.code.startswith(("port.", "board.")):
+            return Asked(device, None, f"its chip was not asked: {error.cause} ({seen})")
+        return Asked(device, None, f"its chip did not answer: {seen or error.cause}")
 
 
 def _plugged_in(device: str) -> str:

@@ -110,7 +110,7 @@ def lasting_address(port: ListPortInfo, ports: Sequence[ListPortInfo]) -> tuple[
     """How ``port`` is found again among ``ports``, and why not by serial number if it is not."""
     number = port.serial_number or ""
     same = sum(one.serial_number == number for one in ports)
-    if number not in _NO_SERIALS and same == 1:
+    if number not in _NO_SERIALS and number.isprintable() and same == 1:
         return Address(usb_serial=number), ""
     if not number:
         why = "its adapter has no serial number"
@@ -118,9 +118,7 @@ def lasting_address(port: ListPortInfo, ports: Sequence[ListPortInfo]) -> tuple[
         why = f"{same} ports here have the serial number {number}"
     else:
         why = f"its serial number {number} is one that many adapters have"
-    if port.location:
-        return Address(location=port.location), why
-    return Address(url=port.device), why + ", and nothing tells where it is plugged in"
+    return Address(location=port.location) if port.location else Address(url=port.device), why
 
 
 def not_plugged_in(address: Address, what: str) -> KeyfobHostError:
