@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from traffic import LIMIT_S, command_topic, covers, harmless, subscribed
+from traffic import LIMIT_S, command_topic, covers, deliver, harmless, subscribed, warn_of_ends
 
 pytestmark = pytest.mark.rung("mqtt")
 _SETTLED_S = 3.0  # so long after its CONNACK a device may still subscribe
@@ -26,8 +26,9 @@ def test_session_is_taken_up_again(device, scripted, case) -> None:
     assert after.connect.client_id == before.connect.client_id, (
         f"it is another client now: {after.connect.client_id!r}, was {before.connect.client_id!r}"
     )
-    packet_id = scripted.publish(topic, harmless(64), qos=1)
-    scripted.wait_packet("PUBACK", lambda packet: packet.packet_id == packet_id, LIMIT_S)
+    done = deliver(scripted, topic, harmless(64))
+    assert done.answer, f"the message that waited was not acknowledged within {LIMIT_S:g} s"
+    warn_of_ends(done, "the message that waited", case)
     again = scripted.find_packet(
         "SUBSCRIBE",
         lambda packet: any(covers(one, topic) for one, _ in packet.filters),

@@ -7,7 +7,7 @@ for ever is never sent a command. MQTT itself has no rule here.
 from __future__ import annotations
 
 import pytest
-from traffic import LIMIT_S, command_topic, harmless, subscribed
+from traffic import LIMIT_S, command_topic, deliver, harmless, subscribed, warn_of_ends
 
 pytestmark = pytest.mark.rung("traffic")
 
@@ -24,8 +24,9 @@ def test_message_of_a_subscription_is_acknowledged(device, scripted, case) -> No
     case.criterion("A QoS 1 message of a subscription is acknowledged with its packet identifier.")
     scripted.wait_session()
     topic = command_topic(device, scripted)
-    packet_id = scripted.publish(topic, harmless(64), qos=1)
-    scripted.wait_packet("PUBACK", lambda packet: packet.packet_id == packet_id, LIMIT_S)
+    done = deliver(scripted, topic, harmless(64))
+    assert done.answer, f"it was not acknowledged within {LIMIT_S:g} s"
+    warn_of_ends(done, "it", case)
 
 
 def test_subscription_without_suback_is_asked_for_again(device, scripted, case) -> None:

@@ -5,7 +5,12 @@ A device that has no such traffic is not at fault: it skips the case, with that 
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
+
 import pytest
+
+from keyfob_host.hil.mqtt_packets import Packet
 
 # So long a device may take for what it does by itself: to publish, to notice that an
 # acknowledgement does not come, to connect again.
@@ -72,3 +77,59 @@ def _levels(topic_filter: str) -> list[str]:
 def harmless(size: int) -> bytes:
     """``size`` bytes that command nothing: an empty JSON object with much room in it."""
     return b"" if not size else b"{" + b" " * (size - 2) + b"}"
+
+
+@dataclass
+class Delivery:
+    """What became of a message: its PUBACK, None if there was none; the connection that was
+    asked last; how each one before it ended."""
+
+    answer: object = None
+    session: object = None
+    ends: list[str] = field(default_factory=list)
+
+
+def deliver(scripted, topic: str, payload: bytes, limit_s: float = LIMIT_S, properties=None):
+    """Send a message with QoS 1 as a broker does that keeps it: with DUP and its packet
+    identifier on each further connection, until it is acknowledged."""
+    end_s = time.monotonic() + limit_s
+    packet_id = scripted.next_packet_id()
+    done = Delivery()
+
+    def is_over() -> bool | None:
+        for one in scripted.received("PUBACK"):
+            if one.connection == done.session.number and one.packet.packet_id == packet_id:
+                done.answer = one
+        return True if done.answer or not done.session.is_open else None
+
+    while (left_s := end_s - time.monotonic()) > 0:
+        session = scripted.look(lambda: open_session(scripted), left_s)
+        if session is None:
+            break
+        done.session = session
+        session.send(
+            Packet(
+                "PUBLISH", topic=topic, payload=payload, qos=1, packet_id=packet_id,
+                dup=bool(done.ends), properties=properties or {},
+            )
+        )  # fmt: skip
+        scripted.look(is_over, end_s - time.monotonic())
+        if done.answer or session.is_open:
+            break
+        done.ends.append(session.end)
+    return done
+
+
+def open_session(scripted):
+    """The connection that stands and was let in, None if there is none."""
+    for one in reversed(scripted.connections):
+        if one.is_open and one.is_accepted:
+            return one
+    return None
+
+
+def warn_of_ends(done: Delivery, what: str, case) -> None:
+    """A message that took more than one connection."""
+    if done.ends:
+        times = f"{len(done.ends)} time{'s' if len(done.ends) > 1 else ''}"
+        case.warn(f"the connection ended {times} before {what} was acknowledged: {done.ends[-1]}")
