@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.rung("traffic")
+
 
 @pytest.fixture
 def topic(board):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from keyfob_host.transport.files import hashes
+
+pytestmark = pytest.mark.rung("firmware")
 
 
 def test_boots_from_erased_flash_to_a_first_reading(board, host_client) -> None:
@@ -36,6 +40,7 @@ def test_survives_two_quick_resets(board, broker) -> None:
     assert broker.relay.live == 1
 
 
+@pytest.mark.rung("store")
 def test_keeps_identity_and_settings_when_power_is_cut(board) -> None:
     with board.repl() as repl:
         # Sync puts the packages into the file system or into a ROMFS.

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.rung("clock")
+
 YEAR_S = 365 * 86400
 
 

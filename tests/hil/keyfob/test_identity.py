@@ -21,6 +21,8 @@ PUBLISH_BOTH = """
 import gc
 from keyfob import config, drop
 from keyfob.blocking import BlockingClient
+
+pytestmark = pytest.mark.rung("client-certificate")
 gc.threshold(1024)
 client = BlockingClient(config.load())
 del config
@@ -126,6 +128,7 @@ def test_identity_of_a_foreign_ca_is_told(refused, board, ca) -> None:
     refused(known, "tls.alert-unknown-ca", "certificate verify failed")
 
 
+@pytest.mark.rung("store")
 def test_expired_identity_is_told_and_the_other_used(replaced, board, ca) -> None:
     expired = ca.authority.issue_device(
         board.device_id, not_before=NOW - 30 * DAY, not_after=NOW - DAY
@@ -133,16 +136,19 @@ def test_expired_identity_is_told_and_the_other_used(replaced, board, ca) -> Non
     assert "clock" in replaced(expired, "store.expired")["detail"]
 
 
+@pytest.mark.rung("store")
 def test_identity_for_servers_is_told_and_the_other_used(replaced, board, ca) -> None:
     server = ca.authority.issue_device(board.device_id, eku=["serverAuth"])
     assert "1.3.6.1.5.5.7.3.1" in replaced(server, "store.wrong-usage")["detail"]
 
 
+@pytest.mark.rung("store")
 def test_key_of_another_certificate_is_told_and_the_other_used(replaced, board, ca) -> None:
     one, other = (ca.authority.issue_device(board.device_id) for _ in range(2))
     replaced(Identity(cert=one.cert, key=other.key, anchors=one.anchors), "store.key-mismatch")
 
 
+@pytest.mark.rung("store")
 @pytest.mark.parametrize("name", ["key.der", "cert.der", "ca.der"])
 def test_damaged_identity_file_is_told_and_the_other_slot_used(board, both_slots, name) -> None:
     board.spoil(name)
@@ -153,6 +159,7 @@ def test_damaged_identity_file_is_told_and_the_other_slot_used(board, both_slots
     board.wait_event("mqtt.up")
 
 
+@pytest.mark.rung("store")
 def test_two_damaged_identities_are_told_and_nothing_is_sent(board, broker, both_slots) -> None:
     board.provision(board.identity)  # so that the next story is provisioned again
     connections = len(broker.relay.connections)
@@ -203,6 +210,7 @@ def test_slot_on_trial_without_a_broker_is_given_up_after_three_attempts(
     board.wait_event("mqtt.up")
 
 
+@pytest.mark.rung("authorization")
 def test_board_may_write_only_below_its_own_id(board, broker, host_client) -> None:
     with board.repl() as repl:
         repl.exec(PUBLISH_BOTH % board.device_id, timeout_s=60)

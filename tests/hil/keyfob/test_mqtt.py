@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from keyfob_host.hil.bench import KEEPALIVE_S
 from keyfob_host.relay import Fault
+
+pytestmark = pytest.mark.rung("mqtt")
 
 
 def said(payload: bytes):
@@ -49,6 +53,7 @@ def test_keep_alive_holds_over_three_idle_periods(board, broker, host_client) ->
     assert board.events("mqtt.*") == board.events("error") == []
 
 
+@pytest.mark.rung("traffic")
 def test_command_sent_while_the_board_is_away_arrives_when_it_is_back(
     board, broker, host_client
 ) -> None:
@@ -65,6 +70,7 @@ def test_command_sent_while_the_board_is_away_arrives_when_it_is_back(
     )
 
 
+@pytest.mark.rung("traffic")
 def test_reading_that_was_not_acknowledged_is_sent_again(board, broker, host_client) -> None:
     board.needs_sensor()
     reading = f"devices/{board.device_id}/reading"

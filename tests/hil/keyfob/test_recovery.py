@@ -9,7 +9,10 @@ import pytest
 from keyfob_host.hil.bench import KEEPALIVE_S
 from keyfob_host.relay import Fault
 
+pytestmark = pytest.mark.rung("tcp")
 
+
+@pytest.mark.rung("mqtt")
 def test_reconnects_after_the_broker_restarts(board, broker) -> None:
     board.connected()
     broker.restart()
@@ -28,6 +31,7 @@ def test_waits_for_a_broker_that_is_down(board, broker) -> None:
     board.wait_event("mqtt.up")
 
 
+@pytest.mark.rung("wifi")
 def test_reconnects_after_wifi_was_lost(board) -> None:
     board.connected()
     board.wifi(False)
@@ -55,6 +59,7 @@ def test_reconnects_after_the_broker_closed_its_half(board, broker) -> None:
     board.wait_event("mqtt.up")
 
 
+@pytest.mark.rung("mqtt")
 def test_stalled_link_is_noticed_by_both_ends(board, broker, host_client) -> None:
     board.connected()
     broker.relay.fail(Fault("stall"))
@@ -69,6 +74,7 @@ def test_stalled_link_is_noticed_by_both_ends(board, broker, host_client) -> Non
     board.wait_event("mqtt.up")
 
 
+@pytest.mark.rung("tls")
 @pytest.mark.parametrize("byte", [0, 40, 600], ids=["first-byte", "server-hello", "certificate"])
 def test_link_that_breaks_in_the_handshake_is_told_and_tried_again(board, broker, byte) -> None:
     broker.relay.fail(Fault("cut", "down", at_byte=byte))
@@ -97,6 +103,7 @@ def test_slow_link_is_enough_to_connect_and_obey(board, broker, host_client, fau
     )
 
 
+@pytest.mark.rung("wifi")
 def test_wrong_wifi_password_is_told(board) -> None:
     board.provision(wifi_password="this is not it")
     error = board.wait_error("wifi.wrong-password")
@@ -104,6 +111,7 @@ def test_wrong_wifi_password_is_told(board) -> None:
     assert "this is not it" not in "\n".join(board.log.lines())
 
 
+@pytest.mark.rung("wifi")
 def test_unknown_access_point_is_told(board) -> None:
     board.provision(wifi_ssid="keyfob-nowhere")
     error = board.wait_error("wifi.no-ap")

@@ -10,6 +10,8 @@ from keyfob_host.rotation.delivery import Delivery
 from keyfob_host.rotation.offer import anchor_files, certificate_files, make_offer
 from keyfob_host.rotation.sender import board_state, deliver
 
+pytestmark = pytest.mark.rung("client-certificate")
+
 LIMIT_S = 120.0
 
 

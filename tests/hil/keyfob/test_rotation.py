@@ -14,6 +14,8 @@ from keyfob_host.rotation.delivery import Delivery
 from keyfob_host.rotation.offer import certificate_files, make_offer
 from keyfob_host.rotation.sender import board_state, deliver
 
+pytestmark = pytest.mark.rung("client-certificate")
+
 _LIMIT_S = 240.0  # a real ESP8266 makes three handshakes and judges a signature
 
 

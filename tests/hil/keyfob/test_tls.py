@@ -15,6 +15,8 @@ import pytest
 from intermediate import intermediate_of, root_above
 from self_signed import self_signed
 
+pytestmark = pytest.mark.rung("x509")
+
 NOW = datetime.now(timezone.utc)
 DAY = timedelta(days=1)
 
@@ -42,6 +44,7 @@ def refuses(board, broker):
     return check
 
 
+@pytest.mark.rung("tls")
 def test_verified_broker_is_talked_to_over_tls_1_2(board, broker) -> None:
     board.reset()
     up = board.wait_event("tls.up")
@@ -128,6 +131,7 @@ def test_broker_with_another_address_is_refused(board, broker, ca) -> None:
     assert board.identity.cert_der() not in broker.said_in_clear()
 
 
+@pytest.mark.rung("tls")
 def test_server_that_does_not_speak_tls_is_told(board, broker) -> None:
     def answer_in_clear() -> None:
         client, _ = listener.accept()
