@@ -19,7 +19,7 @@ const make = (tag, attributes = {}, ...children) => fill(document.createElement(
 const draw = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 const mark = (text) => make("span", {class: "mark", "aria-hidden": "true"}, text);
-const list = (value) => Array.isArray(value) ? value : [];
+const list = (value) => Array.isArray(value) ? value.filter(one => one && typeof one === "object") : [];
 const many = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 // -- the matrix
@@ -105,7 +105,7 @@ const attempts = (ones) => make("table", {class: "attempts"},
     make("td", {}, String(at + 1)), make("td", {}, mark(MARKS[one.verdict]), " ", WORDS[one.verdict]),
     make("td", {}, `${one.seconds.toFixed(1)} s`), make("td", {}, one.reason || "")))));
 
-const said = (value) => typeof value === "string" ? value : JSON.stringify(value);
+const said = (value) => typeof value === "string" ? value : JSON.stringify(value) ?? "";
 const seconds = (ms) => `${(ms / 1000).toFixed(3)} s`;
 
 const timeLine = (events) => {
@@ -155,14 +155,20 @@ const doctor = (found) => {
 // -- plots
 
 const WIDTH = 720, HEIGHT = 240, LEFT = 76, RIGHT = 16, TOP = 14, BOTTOM = 44;
-const shown = (value) => value.toLocaleString("en", {maximumSignificantDigits: Math.abs(value) >= 1000 ? 6 : 4});
+const shown = (value) => {
+  const size = Math.abs(value);
+  if (size >= 1e9 || (size && size < 1e-4)) return value.toExponential(3).replace(/\.?0+e/, "e");
+  return value.toLocaleString("en", {maximumSignificantDigits: size >= 1000 ? 6 : 4});
+};
 
+// Round numbers from below low to above high, about as many as wanted.
 const ticks = (low, high, wanted) => {
   const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map(one => one * power).find(one => one >= rough);
-  const found = [], first = Math.floor(low / step);
-  for (let at = first; at <= Math.ceil(high / step - 1e-9); at++) found.push(at * step);
-  return found;
+  const first = Math.floor(low / step), count = Math.ceil(high / step - 1e-9) - first;
+  // Values that differ by less than their own accuracy, or by more than there are numbers.
+  if (!(count >= 1 && count <= 4 * wanted && Number.isSafeInteger(first))) return [low, high];
+  return Array.from({length: count + 1}, (_, at) => (first + at) * step);
 };
 
 const plot = (measure) => {
@@ -173,7 +179,7 @@ const plot = (measure) => {
   const low = least > 0 && least < .6 * most ? 0 : least, high = most > low ? most : low + (Math.abs(low) || 1) * .1;
   const marks = ticks(low, high, 4), bottom = marks[0], top = marks[marks.length - 1];
   const x = at => LEFT + (count > 1 ? at / (count - 1) : .5) * (WIDTH - LEFT - RIGHT);
-  const y = value => HEIGHT - BOTTOM - (value - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM);
+  const y = value => HEIGHT - BOTTOM - (value - bottom) / (top - bottom || 1) * (HEIGHT - TOP - BOTTOM);
   const numbers = count > 1 ? ticks(1, count, 8).map(Math.round).filter((one, at, all) => one >= 1 && one <= count && one !== all[at - 1]) : [1];
   const words = count === 1 ? `one value, ${shown(least)}${unit}`
     : `${count} values from ${shown(least)} to ${shown(most)}${unit}, median ${shown(median)}${unit}`;
