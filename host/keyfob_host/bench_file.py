@@ -247,6 +247,8 @@ def _entry(path: Path, name: str, table: _BoardTable) -> BenchEntry:
     if not _NAME.fullmatch(name) or name == ALL:
         raise refuse("", name, "up to 32 of a-z, 0-9, dot, dash, underscore, and not all")
     kind = table.kind or ""
+    if kind.endswith(".toml"):  # a kind of one's own, beside the bench file
+        kind = str(path.parent / kind)
     if kind and kind not in kinds and not kind.endswith(".toml"):
         near = difflib.get_close_matches(kind, kinds, 1)
         raise refuse(".kind", kind, f"perhaps {near[0]}" if near else f"one of {', '.join(kinds)}")
@@ -259,13 +261,14 @@ def _entry(path: Path, name: str, table: _BoardTable) -> BenchEntry:
     if kind and load_kind(kind).virtual != table.virtual:
         wanted = "true for a virtual kind" if not table.virtual else "false for a real kind"
         raise refuse(".virtual", table.virtual, wanted)
-    fault = table.power.fault() if table.power else None
+    power = table.power.at(table.location) if table.power else None
+    fault = power.fault() if power else None
     if fault is not None:
         raise refuse(f".power.{fault[0]}", fault[1], fault[2])
     firmware = path.parent / table.firmware if table.firmware else None
     return BenchEntry(
         name, kind, table.usb_serial, table.mac and table.mac.lower(), table.location, table.url,
-        table.place, table.virtual, firmware, table.power,
+        table.place, table.virtual, firmware, power,
     )  # fmt: skip
 
 

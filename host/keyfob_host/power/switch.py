@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
+
+from keyfob_host.errors import KeyfobHostError
 
 # Long enough for the capacitors of a board and of a hub to lose their charge.
 OFF_S = 2.0
@@ -22,9 +25,12 @@ class PowerSwitch(ABC):
         """Give it back."""
 
     def cycle(self, off_s: float = OFF_S) -> None:
-        """Off, wait ``off_s``, on; also on when the wait is interrupted."""
-        self.off()
+        """Off, wait ``off_s``, on; also on when it is interrupted, or cannot be switched off."""
         try:
+            self.off()
             time.sleep(off_s)
-        finally:
-            self.on()
+        except BaseException:
+            with suppress(KeyfobHostError):  # the first error says more
+                self.on()
+            raise
+        self.on()

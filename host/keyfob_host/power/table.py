@@ -7,7 +7,7 @@ program is found out when it is switched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Literal
 
 from keyfob_host.finding_ports import Address
@@ -36,7 +36,8 @@ _TAKES: dict[str, tuple[str, ...]] = {
 class PowerTable:
     """``driver`` says which other fields are meant.
 
-    uhubctl: ``hub`` and ``hub_port``, as ``uhubctl`` without arguments lists them.
+    uhubctl: ``hub`` and ``hub_port``, as ``uhubctl`` without arguments lists them; a board
+    that goes by its USB location needs neither.
     relay: where it is plugged in (one of three, as for a board), ``channel``, and which
     ``contact`` the board hangs on. command: the programs' argument lists.
     """
@@ -62,6 +63,13 @@ class PowerTable:
     def closed_is_on(self) -> bool:
         """Whether the board has its supply while the relay is energised."""
         return self.contact != "normally-closed"
+
+    def at(self, location: str | None) -> PowerTable:
+        """With hub and port of the USB ``location`` of the board, where it names none itself."""
+        found = hub_of(location) if location is not None else None
+        if self.driver != "uhubctl" or found is None or (self.hub, self.hub_port) != (None, None):
+            return self
+        return replace(self, hub=found[0], hub_port=found[1])
 
     def fault(self) -> tuple[str, object, str] | None:
         """The first field that does not go with the driver: its name, value, what is wanted."""
