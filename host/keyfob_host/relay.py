@@ -76,11 +76,13 @@ class TcpRelay:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._changed: asyncio.Event | None = None
+        self._is_ending = False
 
     # -- life
 
     def start(self) -> TcpRelay:
         """Listen; returns when connections are taken."""
+        self._is_ending = False
         listener = self._listen()
         self.port = listener.getsockname()[1]
         ready = threading.Event()
@@ -176,6 +178,7 @@ class TcpRelay:
             loop.run_forever()
         finally:
             server.close()
+            self._is_ending = True  # for a connection that is on its way onward
             self._apply(None)
             self._cut_all()
             # A reset connection ends its tasks by itself; cancelling would have asyncio's
@@ -227,6 +230,8 @@ class TcpRelay:
             return
         link = Link(connection, client=writer, server=onward[1])
         self._links.add(link)
+        if self._is_ending:
+            link.reset()
         up = asyncio.ensure_future(self._pump(link, "up", reader, onward[1]))
         down = asyncio.ensure_future(self._pump(link, "down", onward[0], writer))
         try:

@@ -34,7 +34,7 @@ class Progress:
         """``cases`` were found; said once."""
         if not self._cases:
             self._cases = cases
-            self._say(f"{cases} cases on {len(self._boards)} boards")
+            self._say(f"{cases} cases on {len(self._boards)} boards, which come up first")
 
     def show(self, case: Case, result: Result, *, is_last: bool) -> None:
         """A result; ``is_last``: the case is not tried again on that board."""
@@ -62,7 +62,16 @@ class Progress:
         if len(failed) > _DETAILED:
             self._say(f"\n{len(failed) - _DETAILED} more failed; the report has them all")
 
-    @pytest.hookimpl
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        # Not by "-p no:terminal", which would go to the workers, where others rely on it.
+        for name in ("terminalreporter", "terminaldistreporter"):
+            if config.pluginmanager.hasplugin(name):
+                config.pluginmanager.unregister(name=name)
+        session = config.pluginmanager.getplugin("dsession")
+        if session is not None:
+            session.terminal = None
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self._say(report.longreprtext)

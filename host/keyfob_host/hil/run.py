@@ -187,9 +187,7 @@ def _board_arguments(asked: Asked, boards: Sequence[Options]) -> list[str]:
         return [*told, "--verbose", "--no-header", "-p", "no:xdist"]
     # One worker a board, called as the board is; each runs every case.
     workers = [part for one in boards for part in ("--tx", f"popen//id={one.name}")]
-    # Without pytest's own reporter its options, of which the suites' settings use one, are gone.
-    silent = ["-o", "addopts=--strict-markers --strict-config -p no:cacheprovider"]
-    return [*told, *workers, "--dist", "each", *silent, "-p", "no:terminal"]
+    return [*told, *workers, "--dist", "each"]
 
 
 class _Named:
