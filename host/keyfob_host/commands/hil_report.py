@@ -10,7 +10,7 @@ from keyfob_host.errors import ExitStatus, explain_os_error
 from keyfob_host.files import write_atomic
 from keyfob_host.hil.report.data import Report, Result
 from keyfob_host.hil.report.history import previous_report, reports_dir
-from keyfob_host.hil.report.writing import JUNIT_XML, write_report
+from keyfob_host.hil.report.writing import JUNIT_XML, check_report_folder, write_report
 from keyfob_host.home import Home
 from keyfob_host.ui import Ui
 
@@ -18,9 +18,13 @@ _SHOWN = 20  # results of one kind, by name
 
 
 def prepare(home: Home, report: Path | None, junit: Path | None) -> Path:
-    """The folder for the report, which can be made there. Errors: ``file.*``, ``host.*``."""
+    """The folder for the report, which can be made there.
+
+    Errors: ``hil.not-a-report-folder``, ``file.*``, ``host.*``.
+    """
     home.ensure()
     folder = report or _unused(reports_dir(home))
+    check_report_folder(folder)
     for path in (folder, *([junit] if junit else [])):
         with explain_os_error(path, "write the report"):
             path.parent.mkdir(parents=True, exist_ok=True)
