@@ -111,14 +111,18 @@ def _ask(device: str, home: Home) -> Asked:
 def _plugged_in(device: str) -> str:
     """What is another text after the board was unplugged; "" where the system cannot tell.
 
-    The kernel makes the device file anew each time, with another inode.
+    The kernel makes the device file anew each time: another inode, at another time.
     """
     try:
         status = Path(device).stat()
         boot = _BOOT_ID.read_text().strip()
     except OSError:
         return ""
-    return f"{boot} {device} {status.st_ino} {status.st_rdev}"
+    return f"{boot} {device} {status.st_ino} {status.st_ctime_ns}"
+
+
+def _is_there(key: str) -> bool:
+    return _plugged_in(key.split(" ")[1]) == key
 
 
 def _memory_path(home: Home) -> Path:
@@ -140,7 +144,8 @@ def _memory(home: Home) -> Iterator[dict[str, Chip]]:
             yield known
         finally:
             if known != before:
-                write_atomic(path, json.dumps({key: vars(one) for key, one in known.items()}))
+                there = {key: vars(one) for key, one in known.items() if _is_there(key)}
+                write_atomic(path, json.dumps(there))
     finally:
         lock.release()
 
