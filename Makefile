@@ -68,8 +68,8 @@ provision: broker sync ## files, identity and settings: ID= BROKER= WIFI_SSID=
 monitor: setup ## the board's console and events
 	@$(KEYFOB) monitor $(board-options)
 
-hil: setup ## the hardware-in-the-loop suite, on BOARD: BENCH_ADDRESS= WIFI_SSID=
-	@$(KEYFOB) hil run $(board-options) $(bench)
+hil: setup ## hardware-in-the-loop suites, on BOARD or BOARDS=: SUITE=smoke BENCH_ADDRESS= WIFI_SSID=
+	@$(KEYFOB) hil run $(SUITE) $(if $(BOARDS),--board $(BOARD) --boards $(BOARDS),$(board-options)) $(bench)
 
 down: setup ## stop broker, time server and virtual boards
 	@$(KEYFOB) board down --all
@@ -102,6 +102,7 @@ bench: setup ## everything measured, which takes long (WRITE=1: to tools/RESULTS
 	@.venv/bin/python tools/bench_issue.py $(if $(WRITE),--write)
 	@.venv/bin/python tools/bench_crypto.py $(if $(WRITE),--write)
 	@.venv/bin/python tools/bench_names.py
+	@.venv/bin/python tools/bench_hil.py $(if $(WRITE),--write)
 	@.venv/bin/python tools/bench_mqtt.py $(if $(WRITE),--write) $(if $(MQTT_AS),--mqtt-as $(MQTT_AS))
 
 doctor-table: setup ## seed faults on virtual benches, and show what the doctor says (WRITE=1: to README)
