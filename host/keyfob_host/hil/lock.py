@@ -35,8 +35,8 @@ from keyfob_host.printable import LINE_CHARS, printable
 _SHARED = (Path("/run/lock"), Path("/var/lock"), Path("/tmp"))  # noqa: S108
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _NOTE_BYTES = 4096
-# Who only looks has the lock for a moment.
-_LOOK_S = 0.3
+# Who only looks has the lock for a moment, and leaves no note.
+_LOOK_S = 2.0
 _LOOK_STEP_S = 0.02
 _PROC = Path("/proc")
 
@@ -144,8 +144,9 @@ def _take(path: Path) -> int | None:
         with suppress(FileExistsError):  # made by another process meanwhile
             handle = _open(path)
             if not _locked(handle):
+                is_held = _lives(_read_note(handle).pid) or time.monotonic() > end
                 os.close(handle)
-                if time.monotonic() > end:
+                if is_held:
                     return None
                 time.sleep(_LOOK_STEP_S)
             elif _is_at(path, handle):
@@ -171,6 +172,18 @@ def _locked(handle: int) -> bool:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    return True
+
+
+def _lives(pid: int) -> bool:
+    if not pid:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
     return True
 
 
