@@ -385,6 +385,18 @@ def test_on_a_small_screen_nothing_is_wider_than_it(browser: Browser, tmp_path: 
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_fifty_boards_fit_on_a_sheet(browser: Browser, tmp_path: Path, fifty: str) -> None:
+    show(browser, tmp_path, fifty)
+    media = {"media": "print"}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    try:
+        # A4 across, less its margins, at 96 dots an inch.
+        assert browser.one("#matrix").rect["width"] <= (297 - 20) / 25.4 * 96
+        assert len(shown_cells(browser)) == 650 and not browser.one("#filters").is_displayed()
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_each_part_has_its_heading_and_each_name_is_there_once(
     browser: Browser, tmp_path: Path
 ) -> None:

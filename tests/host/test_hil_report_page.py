@@ -99,6 +99,13 @@ def test_every_board_is_a_column_and_every_case_a_row() -> None:
         assert name in page.shown
 
 
+def test_boards_stand_in_the_order_of_their_numbers() -> None:
+    made = report(12)
+    page = Page(report_page(replace(made, boards=tuple(reversed(made.boards)))))
+    assert [one["name"] for one in page.data["boards"]] == [one.name for one in made.boards]
+    assert page.data["results"]["1/2"]["verdict"] == "error"
+
+
 def test_a_cell_says_in_words_how_it_ended() -> None:
     before = all_passed(report(2, "20261120T101010Z"))
     labels = [

@@ -203,6 +203,8 @@ const plot = (measure) => {
 const panelOf = (board, item, result) => {
   const was = result.was, isBad = result.verdict === "fail" || result.verdict === "error";
   const all = links(), at = all.findIndex(one => one.hash === location.hash);
+  // The doctor's words are above already, rung by rung.
+  const first = result.evidence.findIndex(one => one.title !== "doctor" || !result.diagnosis);
   const way = (one, words) => one ? make("a", {href: one.hash}, words) : null;
   const close = make("button", {type: "button"}, "Close");
   close.addEventListener("click", () => panel.close());
@@ -225,7 +227,7 @@ const panelOf = (board, item, result) => {
         result.measures.map(one => one.values.length ? plot(one) : make("p", {}, `${one.name}: no value`))].flat() : null,
       make("h3", {}, "Evidence"),
       result.events.length ? folded("The board's events", String(result.events.length), isBad, () => timeLine(result.events)) : null,
-      result.evidence.map((one, number) => folded(one.title, many(one.text.split("\n").length, "line"), isBad && !number,
+      result.evidence.map((one, number) => folded(one.title, many(one.text.split("\n").length, "line"), isBad && number === first,
         () => make("pre", {tabindex: "0"}, one.text))),
       result.events.length || result.evidence.length ? null : make("p", {class: "soft"}, "None was gathered.")),
   ];

@@ -8,7 +8,9 @@ that the evidence of a thousand cells costs nothing until it is looked at.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ _LINKS = 8  # to boards on which a case failed
 def report_page(report: Report, previous: Report | None = None) -> str:
     """The whole file; ``previous`` is what it is compared with."""
     fit = bounded(report)
+    # Boards come as they were ready; here "board-2" stands before "board-10".
+    fit = replace(fit, boards=tuple(sorted(fit.boards, key=lambda one: _numbered(one.name))))
     comparison = compare(previous, fit) if previous else None
     state, mark, title, sentence = _headline(fit)
     main = element(
@@ -198,6 +202,12 @@ def _data(report: Report, comparison: Comparison | None) -> Markup:
     text = json.dumps(shown, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # In a script element's text only "<" can begin an end tag or a comment.
     return Markup(text.replace("<", "\\u003c"))
+
+
+def _numbered(name: str) -> list[tuple[int, str]]:
+    """A key that sorts the numbers in a name as numbers."""
+    parts = re.findall(r"[0-9]{1,18}|[^0-9]+", name)
+    return [(int(one), "") if one.isdecimal() else (-1, one) for one in parts]
 
 
 def _many(count: int, what: str) -> str:

@@ -44,7 +44,7 @@ def _group(comparison: Comparison, change: Change, words: str) -> Markup | None:
     head = element(
         "h3", words[:1].upper() + words[1:], " ", element("b", str(sum(map(len, groups))))
     )
-    return element("div", head, element("ul", *rows), class_=f"change {change}")
+    return element("div", head, element("ul", *rows), class_=f"change now-{change}")
 
 
 def _line(ones: list[Difference], name: str) -> Markup:
@@ -94,4 +94,4 @@ def _versions(comparison: Comparison) -> Markup | None:
         for one in comparison.versions
     ]
     head = element("h3", "Versions")
-    return element("div", head, element("ul", *rows), class_="change versions-changed")
+    return element("div", head, element("ul", *rows), class_="change")
