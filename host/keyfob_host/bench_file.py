@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -60,7 +60,8 @@ class _WifiTable:
 
 @dataclass(frozen=True)
 class _BenchTable:
-    address: _Text
+    address: _Text | None = None
+    coordinator: _Text | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class BenchEntry:
 
     ``kind`` is "" as long as nobody said it; `BenchFile.pick` refuses such a board.
     ``firmware``: the image that `keyfob flash` takes if none is named. ``power``: for
-    `keyfob_host.power.open_power`, None where nothing can switch its supply.
+    `keyfob_host.power.open_power`, None where nothing can switch its supply. ``coordinator``:
+    labgrid's, for a ``place``.
     """
 
     name: str
@@ -89,6 +91,7 @@ class BenchEntry:
     virtual: bool = False
     firmware: Path | None = None
     power: PowerTable | None = None
+    coordinator: str | None = None
 
     @property
     def address(self) -> Address:
@@ -107,13 +110,14 @@ class BenchEntry:
 class BenchFile:
     """A ``bench.toml``: its boards in the file's order, and what they have in common.
 
-    ``address``: this machine's, as boards reach it.
+    ``address``: this machine's, as boards reach it. ``coordinator``: labgrid's.
     """
 
     path: Path
     boards: tuple[BenchEntry, ...]
     wifi_ssid: str | None = None
     address: str | None = None
+    coordinator: str | None = None
 
     def pick(self, names: Sequence[str]) -> tuple[BenchEntry, ...]:
         """The boards called ``names``, each once; ``all`` stands for every one of the file.
@@ -174,13 +178,18 @@ def load_bench(path: Path) -> BenchFile:
                 "export KEYFOB_WIFI_PASSWORD",
             ) from None  # fmt: skip
         raise
-    boards = tuple(_entry(path, name, table) for name, table in tables.board.items())
+    bench = tables.bench or _BenchTable()
+    boards = tuple(
+        replace(_entry(path, name, table), coordinator=bench.coordinator)
+        for name, table in tables.board.items()
+    )
     _check_apart(path, boards)
     return BenchFile(
         path,
         boards,
         wifi_ssid=tables.wifi.ssid if tables.wifi else None,
-        address=tables.bench.address if tables.bench else None,
+        address=bench.address,
+        coordinator=bench.coordinator,
     )
 
 
@@ -201,6 +210,12 @@ def entry_names(home: Home) -> list[str]:
     """The names in the bench file of ``home``, none without one."""
     path = bench_path(home)
     return [one.name for one in load_bench(path).boards] if path.exists() else []
+
+
+def bench_coordinator(home: Home) -> str | None:
+    """labgrid's coordinator as the bench file of ``home`` names it."""
+    path = bench_path(home)
+    return load_bench(path).coordinator if path.exists() else None
 
 
 def check_kind(entry: BenchEntry, path: Path) -> None:
@@ -228,7 +243,7 @@ def resolve_port(entry: BenchEntry, home: Home | None = None) -> str:
     if entry.place is not None:
         # labgrid is an extra, which only its users have installed.
         labgrid_place = import_module("keyfob_host.hil.labgrid_place")
-        return str(labgrid_place.resolve(entry.place))
+        return str(labgrid_place.resolve(entry.place, entry.coordinator))
     if entry.mac is not None:
         from keyfob_host.chip_macs import find_mac
 

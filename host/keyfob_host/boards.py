@@ -19,7 +19,7 @@ from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home, find_home
 from keyfob_host.ports import check_port, holders, port_busy, port_not_given, socket_clients
-from keyfob_host.remote_ports import port_name
+from keyfob_host.remote_ports import is_place, port_name
 from keyfob_host.strict_toml import Pattern, Range, read_strict, refuse_field
 
 if TYPE_CHECKING:
@@ -148,7 +148,8 @@ class BoardRef:
 
     ``port`` is what serial tools open: the device of a real board, the PTY of a
     virtual one. ``name`` tells boards of one kind apart. ``entry`` is its table in
-    ``bench.toml``, where it was named by that.
+    ``bench.toml``, where it was named by that. ``place``: ``labgrid://PLACE``, where its port
+    was found through that.
     """
 
     kind: BoardKind
@@ -156,6 +157,7 @@ class BoardRef:
     name: str
     virtual: VirtualBoard | None = None
     entry: BenchEntry | None = None
+    place: str | None = None
 
     @property
     def stream_url(self) -> str:
@@ -168,7 +170,7 @@ class BoardRef:
         if self.entry is not None:
             return f" --board {self.entry.name}"
         if self.virtual is None:
-            return f" --board {self.kind.name} --port {quote(self.port)}"
+            return f" --board {self.kind.name} --port {quote(self.place or self.port)}"
         if self.name != self.kind.name:
             return f" --board {self.kind.name} --name {quote(self.name)}"
         return "" if self.kind.name == DEFAULT_KIND else f" --board {self.kind.name}"
@@ -285,7 +287,7 @@ def open_board(
     by nobody here. In place of a kind a board of the bench file has its kind and port.
     Errors: those of `load_kind`, ``board.port-missing`` when a real kind is given no
     port, ``board.not-up``/``board.*`` from the virtual board, those of
-    `keyfob_host.bench_file.resolve_port`.
+    `keyfob_host.bench_file.resolve_port`, for ``labgrid://PLACE`` ``labgrid.*``.
     """
     entry = None if port and kind_name in kind_names() else _entry(kind_name, home)
     if entry is not None:
@@ -294,7 +296,9 @@ def open_board(
     if not kind.virtual:
         if port is None:
             raise port_not_given(kind.name)
-        return BoardRef(kind, port, name or port_name(port))
+        found = _at_place(port, home or find_home()) if is_place(port) else port
+        place = port if found != port else None
+        return BoardRef(kind, found, name or port_name(port), place=place)
     if port is not None:
         raise KeyfobHostError(
             "board.port-unused",
@@ -322,6 +326,14 @@ def _entry(name: str, home: Home | None) -> BenchEntry | None:
     if entry is None and not is_kind:
         raise _unknown(name, entry_names(place))
     return entry
+
+
+def _at_place(port: str, home: Home) -> str:
+    """The port of a board at a place of labgrid, acquired to the end of the command."""
+    from keyfob_host.bench_file import bench_coordinator
+    from keyfob_host.hil.labgrid_place import resolve
+
+    return resolve(port, bench_coordinator(home))
 
 
 def _open_entry(entry: BenchEntry, port: str | None, home: Home) -> BoardRef:

@@ -84,6 +84,11 @@ def port_not_served(port: str, error: NotServed) -> KeyfobHostError:
     )  # fmt: skip
 
 
+def is_place(port: str) -> bool:
+    """Whether ``port`` is ``labgrid://PLACE`` (`keyfob_host.hil.labgrid_place`)."""
+    return port.startswith("labgrid://")
+
+
 def port_name(port: str) -> str:
     """What to call the board on ``port``: the device's own name, ``host:port`` of an address."""
     if not is_url(port):

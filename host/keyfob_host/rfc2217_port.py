@@ -16,6 +16,7 @@ import contextlib
 import queue
 import socket
 import time
+import warnings
 from typing import Any, Literal
 
 import serial
@@ -78,7 +79,9 @@ class Serial(_Base):  # type: ignore[misc]
         """Errors: `NotServed`."""
         self._opening, self._left, self._left_at_once = True, False, False
         try:
-            super().open()
+            with warnings.catch_warnings():  # it starts its thread in the way of Python 2
+                warnings.simplefilter("ignore", DeprecationWarning)
+                super().open()
         except serial.SerialException as error:
             raise self._not_served(error) from None
         finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from keyfob_host.bench_file import resolve_port
+from keyfob_host.bench_file import bench_coordinator, resolve_port
 from keyfob_host.boards import BoardRef, open_board
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.console import Event
@@ -136,6 +136,11 @@ class Bench:
     def _port(self, stack: ExitStack) -> str | None:
         """Where the board is today; None for a virtual one, which is found by its name."""
         options = self.options
+        place = options.entry.place if options.entry is not None else options.place
+        if place is not None:
+            from keyfob_host.hil.labgrid_place import acquire
+
+            return stack.enter_context(acquire(place, bench_coordinator(options.home)))
         if options.entry is None or options.is_virtual:
             return options.port
         return resolve_port(options.entry, options.home)

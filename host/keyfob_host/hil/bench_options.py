@@ -7,7 +7,6 @@ when the bench comes up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from keyfob_host.bench_file import BenchEntry, BenchFile
 from keyfob_host.boards import load_kind
@@ -16,6 +15,7 @@ from keyfob_host.hil import capabilities as can
 from keyfob_host.home import Home, find_home
 from keyfob_host.ports import port_not_given
 from keyfob_host.provision.settings import BENCH_PASSWORD, BENCH_SSID
+from keyfob_host.remote_ports import is_place, port_name
 
 BROKER_NAME = "broker.keyfob.test"
 NTP_NAMES = ("ntp.keyfob.test", "ntp2.keyfob.test")
@@ -105,11 +105,16 @@ class BenchOptions:
             told = "KEYFOB_WIFI_PASSWORD=… keyfob hil run --wifi-ssid NAME"
             raise _missing("wifi", "its access point", told)
         return cls(
-            kind=kind, is_virtual=False, port=port, name=name or Path(port or "").name,
+            kind=kind, is_virtual=False, port=port, name=name or port_name(port or ""),
             is_own=False, home=base, entry=entry,
             address=address, broker_host=address, ntp_hosts=(address, address),
             wifi_ssid=wifi_ssid, wifi_password=wifi_password, chip=found.chip, title=found.title,
         )  # fmt: skip
+
+    @property
+    def place(self) -> str | None:
+        """``labgrid://PLACE``, where that was given as the port."""
+        return self.port if self.port is not None and is_place(self.port) else None
 
     def capabilities(self) -> frozenset[str]:
         """What can be done to the board and around it; see `keyfob_host.hil.capabilities`."""
