@@ -153,7 +153,7 @@ def test_bad_command_lines_are_told_before_anything_starts(
     assert f"error  {code}" in done.stderr
     assert shown in done.stderr
     assert "Traceback" not in done.stderr
-    assert "session starts" not in done.stdout
+    assert "the bench comes up" not in done.stdout
     assert not home.exists()
 
 
@@ -173,7 +173,7 @@ def test_report_that_cannot_be_written_is_told_before_anything_starts(
     done = run(*KEYFOB, "hil", "run", "--junit", str(tmp_path / "file" / "report.xml"))
     assert done.returncode == ExitStatus.INPUT
     assert "error  file.not-a-file" in done.stderr
-    assert "session starts" not in done.stdout
+    assert "the bench comes up" not in done.stdout
 
 
 def test_board_in_use_is_told_with_its_holder(home: Path) -> None:
@@ -202,8 +202,8 @@ def test_stories_run_and_a_failing_one_shows_its_evidence(home: Path, tmp_path: 
         "-k", "readings_arrive or never_comes or another_ca or next_story or reaches_the_pixel",
     )  # fmt: skip
     assert done.returncode == ExitStatus.TESTS, done.stdout + done.stderr
-    assert re.search(r"test_readings_arrive_in_order_with_the_time PASSED +[\d.]+ s", done.stdout)
-    assert re.search(r"test_waits_for_what_never_comes FAILED +[\d.]+ s", done.stdout)
+    assert re.search(r"passed +[\d.]+ s  keyfob/app: readings arrive in order", done.stdout)
+    assert re.search(r"FAILED +[\d.]+ s  .*/own: waits for what never comes: event", done.stdout)
     assert "3 passed, 2 failed in" in done.stdout
     wanted = "event never.comes color='blue' did not come within 0.3 s"
     for shown in (wanted, "board console", "broker log", "time servers", "mqtt.up", "1 requests"):

@@ -1,32 +1,33 @@
-"""What a person sees of a run on several boards: a line for each result, as it comes.
+"""What a person sees of a run: a line for each result, as it comes, and what failed.
 
-pytest's own output is made for one process that runs one test after the other; here it is
-switched off. What failed is told at the end with its evidence, a few cases of it: all of
-them are in the report.
+pytest's own output is switched off: it is made for tests of a program, of one process that
+runs one after the other, and shows neither warnings nor a criterion. What failed is told at
+the end with its evidence, a few cases of it: all of them are in the report.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import pytest
 
 from keyfob_host.hil.report.data import BAD, Case, Result
 from keyfob_host.printable import printable
 
-_DETAILED = 3
+_DETAILED = 5
 _MARKS = {"pass": "passed", "warn": "WARNED", "fail": "FAILED", "skip": "skipped", "error": "ERROR"}
 
 
 class Progress:
-    """``boards``: their names, in the order of the columns of the report."""
+    """A pytest plugin; ``boards``: their names, in the order of the columns of the report."""
 
-    def __init__(self, boards: list[str], write: Callable[[str], object] | None = None) -> None:
+    def __init__(self, boards: list[str]) -> None:
         self._boards = boards
-        self._width = max(len(name) for name in boards)
-        # Looked up now: standard output may stand for standard error during the run.
-        self._write = write or sys.stdout.write
+        self._is_several = len(boards) > 1
+        self._width = max(len(name) for name in boards) + 2 if self._is_several else 0
+        # Taken now: standard output may stand for standard error during the run.
+        self._out = sys.stdout
+        self._shows_now = not self._is_several and self._out.isatty()
         self._cases = 0
         self._done = 0
 
@@ -34,15 +35,17 @@ class Progress:
         """``cases`` were found; said once."""
         if not self._cases:
             self._cases = cases
-            self._say(f"{cases} cases on {len(self._boards)} boards, which come up first")
+            where = f"{len(self._boards)} boards" if self._is_several else self._boards[0]
+            self._say(f"{cases} cases on {where}; the bench comes up first")
 
     def show(self, case: Case, result: Result, *, is_last: bool) -> None:
         """A result; ``is_last``: the case is not tried again on that board."""
         self._done += is_last
         total = self._cases * len(self._boards)
         why = result.warnings[0] if result.verdict == "warn" else result.reason or ""
+        board = f"{result.board:<{self._width}}" if self._is_several else ""
         self._say(
-            f"[{self._done:>{len(str(total))}}/{total}] {result.board:<{self._width}}  "
+            f"[{self._done:>{len(str(total))}}/{total}] {board}"
             f"{_MARKS[result.verdict]:<8}{result.seconds:5.1f} s  "
             f"{case.suite}/{case.part}: {case.name}"
             + (f": {why}" if why else "")
@@ -53,7 +56,8 @@ class Progress:
         """The evidence of the first of those that failed."""
         failed = [(case, result) for case, result in results if result.verdict in BAD]
         for case, result in failed[:_DETAILED]:
-            self._say(f"\n== {result.board}  {case.suite}/{case.part}: {case.name}")
+            on = f"{result.board}  " if self._is_several else ""
+            self._say(f"\n== {on}{case.suite}/{case.part}: {case.name}")
             self._say(f"   {result.reason}")
             for text in result.evidence:
                 lines = text.text.splitlines()
@@ -61,6 +65,8 @@ class Progress:
                 self._say("\n".join(f"   {line}" for line in lines[-25:]))
         if len(failed) > _DETAILED:
             self._say(f"\n{len(failed) - _DETAILED} more failed; the report has them all")
+        if failed:
+            self._say("")
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -76,5 +82,14 @@ class Progress:
         if report.failed:
             self._say(report.longreprtext)
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if self._shows_now:
+            name = nodeid.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+            self._out.write(f"\r\x1b[K... {printable(name, limit=70)}")
+            self._out.flush()
+
     def _say(self, text: str) -> None:
-        self._write(printable(text, keep="\n\t") + "\n")
+        if self._shows_now:
+            self._out.write("\r\x1b[K")
+        self._out.write(printable(text, keep="\n\t") + "\n")
+        self._out.flush()

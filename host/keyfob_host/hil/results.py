@@ -34,10 +34,10 @@ PREFIX, SUFFIX = "test_", ".py"
 class Results:
     """Registered as ``keyfob-results``; `cases`, `boards` and `results` when pytest has ended.
 
-    ``progress`` shows them as they come; None: pytest itself does.
+    ``progress`` shows them as they come.
     """
 
-    def __init__(self, progress: Progress | None = None) -> None:
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self.boards: dict[str, Board] = {}
         self.cases: dict[str, Case] = {}
@@ -96,8 +96,7 @@ class Results:
         for nodeid in ids:
             case = case_of(nodeid)
             self.cases.setdefault(case.id, case)
-        if self._progress:
-            self._progress.begin(len(self.cases))
+        self._progress.begin(len(self.cases))
 
     def _add(self, case: Case, told: dict[str, Any], report: pytest.TestReport) -> None:
         board = Board(**told["board"])
@@ -134,9 +133,8 @@ class Results:
             ),
             diagnosis=told["diagnosis"],
         )
-        if self._progress:
-            is_last = key not in self._again
-            self._progress.show(self.cases[case.id], self.results[key], is_last=is_last)
+        is_last = key not in self._again
+        self._progress.show(self.cases[case.id], self.results[key], is_last=is_last)
 
 
 def case_of(nodeid: str) -> Case:

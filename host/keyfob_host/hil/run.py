@@ -1,8 +1,7 @@
 """Run suites with pytest, in this process: the work behind ``keyfob hil run``.
 
-pytest's own output is what a person sees. What is returned, or raised, says how it went, so
-that the command has an exit status that tells a failed case from a bench that did not come
-up. Several boards have a worker process each (pytest-xdist), all of which run every case.
+What is returned, or raised, says how it went, so that the command has an exit status that
+tells a failed case from a bench that did not come up. Several boards have a worker process each (pytest-xdist), all of which run every case.
 """
 
 from __future__ import annotations
@@ -87,14 +86,12 @@ def run_suites(
     began, started = time.monotonic(), datetime.now(timezone.utc)
     arguments = [*_arguments(paths, choice), *_board_arguments(asked, boards)]
     with contextlib.redirect_stdout(sys.stderr) if to_stderr else contextlib.nullcontext():
-        progress = None if asked.boards is None else Progress([one.name for one in boards])
+        progress = Progress([one.name for one in boards])
         results = Results(progress)
-        plugins = [_Named("keyfob-results", results), *([progress] if progress else [])]
-        plugins += handed_over(boards)
+        plugins = [_Named("keyfob-results", results), progress, *handed_over(boards)]
         status = pytest.main(arguments, plugins=plugins)
-        if progress:
-            cells = results.results.values()
-            progress.show_failures([(results.cases[one.case], one) for one in cells])
+        cells = results.results.values()
+        progress.show_failures([(results.cases[one.case], one) for one in cells])
     if results.bench_error is not None:
         raise results.bench_error
     if status != pytest.ExitCode.INTERRUPTED:
@@ -184,7 +181,7 @@ def _board_arguments(asked: Asked, boards: Sequence[Options]) -> list[str]:
     }  # fmt: skip
     told = [f"--keyfob-{name}={value}" for name, value in given.items() if value is not None]
     if asked.boards is None:
-        return [*told, "--verbose", "--no-header", "-p", "no:xdist"]
+        return [*told, "-p", "no:xdist"]
     # One worker a board, called as the board is; each runs every case.
     workers = [part for one in boards for part in ("--tx", f"popen//id={one.name}")]
     return [*told, *workers, "--dist", "each"]
