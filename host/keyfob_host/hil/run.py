@@ -96,6 +96,7 @@ def run_suites(
         raise results.bench_error
     if status != pytest.ExitCode.INTERRUPTED:
         _judge(status, paths, choice)
+    order = {one.name: number for number, one in enumerate(boards)}
     suites = dict.fromkeys(case.suite for case in results.cases.values())
     run = Run(
         id=started.strftime("%Y%m%dT%H%M%SZ"),
@@ -108,7 +109,7 @@ def run_suites(
     return Report(
         run=run,
         versions=versions(),
-        boards=tuple(results.boards.values()),
+        boards=tuple(sorted(results.boards.values(), key=lambda one: order.get(one.name, 0))),
         cases=tuple(results.cases.values()),
         results=tuple(results.results.values()),
     )
