@@ -58,12 +58,17 @@ def bounded(report: Report) -> Report:
 
 def line(text: str, limit: int = LINE_CHARS) -> str:
     """``text`` as one line of printable characters."""
-    return printable(" ".join(text.split()), limit=limit)
+    one = " ".join(text.split())
+    return one if one.isprintable() and len(one) <= limit else printable(one, limit=limit)
 
 
 def text(said: str, limit: int = TEXT_CHARS) -> str:
     """``said`` with its lines, the middle left out where it is too long."""
-    shown = printable(said.replace("\r\n", "\n").rstrip(), keep="\n\t")
+    if said.isprintable() and len(said) <= limit:
+        return said.rstrip()
+    lines = said.replace("\r\n", "\n").rstrip().split("\n")
+    # Most lines of most texts need nothing, and there are hundreds of thousands of them.
+    shown = "\n".join(one if one.isprintable() else printable(one, keep="\t") for one in lines)
     if len(shown) <= limit:
         return shown
     gap = f"\n… {len(shown) - limit} characters left out …\n"
