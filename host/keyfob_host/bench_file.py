@@ -19,6 +19,7 @@ from typing import Annotated
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.finding_ports import Address, find_port
 from keyfob_host.home import Home, find_home
+from keyfob_host.ports import is_url
 from keyfob_host.power.table import PowerTable
 from keyfob_host.strict_toml import Pattern, Range, read_strict, refuse_field
 
@@ -103,6 +104,8 @@ class BenchEntry:
         """How it is found, in words."""
         if self.virtual:
             return "virtual"
+        if self.url is not None:
+            return "URL" if is_url(self.url) else "device"
         return f"labgrid place {self.place}" if self.place is not None else str(self.address)
 
 

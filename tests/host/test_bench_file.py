@@ -10,6 +10,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from keyfob_host.bench_file import BenchFile, find_entry, load_bench, resolve_port
 from keyfob_host.boards import open_board
+from keyfob_host.commands.doctor_which import choose_board
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.finding_ports import Address, find_port, lasting_address
@@ -257,6 +258,14 @@ def test_a_name_stands_for_kind_and_port(tmp_path: Path):
     assert (ref.kind.name, ref.name) == ("esp32s3", "remote")
     assert ref.port == "rfc2217://lab.example:4000?ign_set_control"
     assert ref.options == " --board remote"
+
+
+def test_the_doctor_takes_a_name_as_its_one_word(tmp_path: Path):
+    written(tmp_path, GOOD)
+    assert choose_board(Home(tmp_path), "remote", None, None, None).options == " --board remote"
+    with pytest.raises(KeyfobHostError) as caught:
+        choose_board(Home(tmp_path), "remot", None, None, None)
+    assert caught.value.fix.startswith("keyfob doctor remote")
 
 
 def test_a_port_beside_a_name_is_where_the_board_is_for_once(tmp_path: Path):

@@ -257,7 +257,14 @@ def _shared_folder() -> Path:
 
 
 def _own_command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:LINE_CHARS]
+    """What a person typed; a worker of pytest-xdist has the command of the run that it is of."""
+    words = sys.argv
+    if words[0] == "-c":
+        with suppress(OSError):
+            line = (_PROC / str(os.getppid()) / "cmdline").read_bytes().decode("utf-8", "replace")
+            words = line.rstrip("\0").split("\0")
+            words = words[1:] if Path(words[0]).name.startswith("python") else words
+    return shlex.join([Path(words[0]).name, *words[1:]])[:LINE_CHARS]
 
 
 def _user() -> str:
