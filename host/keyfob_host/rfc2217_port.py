@@ -13,6 +13,7 @@ server really set what it says it set.
 from __future__ import annotations
 
 import contextlib
+import errno
 import queue
 import socket
 import time
@@ -82,7 +83,7 @@ class Serial(_Base):  # type: ignore[misc]
             with warnings.catch_warnings():  # it starts its thread in the way of Python 2
                 warnings.simplefilter("ignore", DeprecationWarning)
                 super().open()
-        except serial.SerialException as error:
+        except OSError as error:  # pyserial's own is one, and it lets the socket's through
             raise self._not_served(error) from None
         finally:
             self._opening = False
@@ -176,14 +177,14 @@ class Serial(_Base):  # type: ignore[misc]
             self.lines_confirmed += 1
         super()._telnet_process_subnegotiation(suboption)
 
-    def _not_served(self, error: serial.SerialException) -> NotServed:
-        first = error.__context__
+    def _not_served(self, error: OSError) -> NotServed:
+        first = error.__context__ if isinstance(error, serial.SerialException) else None
         if isinstance(first, NotServed):
             return first
         if self._read_buffer is None or isinstance(first, OSError):
             return NotServed(_why(first), str(first or error))
         said, agrees = self._said(), any(one.active for one in self._telnet_options or ())
-        if self._left_at_once:
+        if self._left_at_once or not isinstance(error, serial.SerialException):
             return NotServed("closed", _LOST, said)
         if "parameter" in str(error):
             return NotServed("settings", f"it does not take {self._baudrate} baud", said)
@@ -211,4 +212,6 @@ def _why(error: BaseException | None) -> Why:
         return "no-host"
     if isinstance(error, ConnectionRefusedError):
         return "refused"
-    return "unreachable"
+    # Reset so soon that the socket's own settings were refused.
+    gone = isinstance(error, ConnectionError) or getattr(error, "errno", 0) == errno.EINVAL
+    return "closed" if gone else "unreachable"

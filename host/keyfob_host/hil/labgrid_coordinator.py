@@ -1,6 +1,6 @@
 """A short conversation with labgrid's coordinator: places, resources, acquire, release.
 
-labgrid speaks gRPC since 24.0; messages and their meaning are those of its own package, which
+labgrid speaks gRPC since 25.0; messages and their meaning are those of its own package, which
 is imported here alone. A place stays acquired when the conversation ends, as with
 ``labgrid-client``, so none is held open while a board is worked with: processes are started
 then, and gRPC's threads do not bear that. Not checked: who we are; a coordinator believes it.

@@ -47,7 +47,7 @@ def no_answer(address: str, why: str) -> KeyfobHostError:
     return KeyfobHostError(
         "labgrid.no-answer", "what listens at the coordinator's address does not answer as one",
         evidence=f"{address}: {why}",
-        fix=f"labgrid-client -x {address} places  # labgrid before 24.0 spoke another protocol",
+        fix=f"labgrid-client -x {address} places  # labgrid before 25.0 spoke another protocol",
         status=ExitStatus.NETWORK,
     )  # fmt: skip
 
