@@ -217,6 +217,16 @@ def test_a_report_that_is_not_there_is_told_with_what_to_do(
     assert found["status"] == ExitStatus.INPUT
 
 
+def test_runs_of_different_suites_are_not_compared(keyfob: Keyfob, tmp_path: Path) -> None:
+    keep(keyfob, FINE)
+    cases = tuple(replace(one, id=f"smoke/{one.part}::{one.name}") for one in LATER.cases)
+    other = replace(LATER, cases=cases, results=())
+    write_report(tmp_path / "other", replace(other, run=replace(LATER.run, suites=("smoke",))))
+    found = keyfob.error("hil", "compare", FINE.run.id, "other")
+    assert found["code"] == "hil.not-comparable"
+    assert found["evidence"] == "20261120T101010Z of keyfob and 20261121T231500Z of smoke"
+
+
 def test_which_reports_there_are_is_told_where_one_is_not(keyfob: Keyfob) -> None:
     keep(keyfob, FINE, LATER)
     found = keyfob.error("hil", "compare", "20261121")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from keyfob_host.errors import ExitStatus
+from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import write_atomic
 from keyfob_host.hil.report.compare import CHANGES, Change, Comparison, Difference
 from keyfob_host.hil.report.compare import compare as compared
@@ -37,11 +37,26 @@ def compare(ui: Ui, before: str, after: str, html: Path | None) -> int:
     """
     folder = reports_dir(find_home())
     comparison = compared(*two_reports(folder, before, after))
+    _check_common(comparison)
     if html:
         write_atomic(html, report_page(comparison.after, comparison.before))
         ui.step(f"wrote {html}")
     ui.result("\n".join(_lines(comparison)), comparison.as_dict())
     return ExitStatus.TESTS if comparison.is_worse else 0
+
+
+def _check_common(comparison: Comparison) -> None:
+    """Refuse runs of different suites: each would seem to have lost all of the other."""
+    ones = (comparison.before, comparison.after)
+    first, second = ({case.id for case in one.cases} for one in ones)
+    if first and second and not first & second:
+        raise KeyfobHostError(
+            "hil.not-comparable",
+            "no case is in both of the runs, so nothing can be compared",
+            evidence=" and ".join(f"{one.run.id} of {', '.join(one.run.suites)}" for one in ones),
+            fix=f"keyfob hil compare {PREVIOUS} {comparison.after.run.id}",
+            status=ExitStatus.INPUT,
+        )
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
