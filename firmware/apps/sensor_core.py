@@ -5,6 +5,7 @@ A command is JSON: ``{"color": [r, g, b]}``, ``{"thresholds": {"blue_below_c": â
 commanded stays until thresholds are.
 """
 
+import gc
 import json
 
 import dht
@@ -20,7 +21,8 @@ _BLUE, _GREEN, _RED = (0, 0, 32), (0, 32, 0), (32, 0, 0)
 
 class Sensor:
     """The sensor, the pixel, and what they were told. ``state``: what is published of it;
-    ``period_s`` in it is how long to wait between readings.
+    ``period_s`` in it is how long to wait between readings, ``free_bytes`` the heap that was
+    free with the last command.
 
     ``settings``: the section ``app``. Errors: config.*
     """
@@ -72,10 +74,13 @@ class Sensor:
         is a reason for a reading now."""
         emit("command", topic=message.topic, bytes=len(message.payload))
         try:
-            return self._apply(json.loads(message.payload.decode()))
+            is_due = self._apply(json.loads(message.payload.decode()))
         except (ValueError, UnicodeError, KeyfobError) as error:
             emit("app.bad-command", detail=str(error))
             return None
+        gc.collect()
+        self.state["free_bytes"] = gc.mem_free()
+        return is_due
 
     def _apply(self, command: object) -> bool:
         """Judge the whole command before any of it takes effect."""

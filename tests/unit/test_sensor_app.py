@@ -181,6 +181,7 @@ def test_a_commanded_colour_is_shown_at_once_and_answered_retained():
     assert neopixel.shown == [(1, 2, 3)]
     topic, state, retain = published[0]
     assert (topic, state["color"], retain) == ("devices/dev/state", [1, 2, 3], True)
+    assert state["free_bytes"] >= 0
     assert console.named("command")[0]["topic"] == "devices/dev/command"
     dht.values[:] = [(0.0, 1)]
     made.read(0)
