@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 
 import pytest
+from rotating import rotate
 
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.pki.renewal import renew
-from keyfob_host.rotation.delivery import Delivery
-from keyfob_host.rotation.offer import certificate_files, make_offer
-from keyfob_host.rotation.sender import board_state, deliver
 
 pytestmark = pytest.mark.rung("client-certificate")
-
-_LIMIT_S = 240.0  # a real ESP8266 makes three handshakes and judges a signature
 
 
 @pytest.fixture
@@ -25,13 +19,7 @@ def rotated(board, host_client, ca) -> Callable[..., str]:
     its fingerprint."""
 
     def send(authority) -> str:
-        board.connected()
-        state = board_state(host_client, board.device_id)
-        issued = renew(authority, board.identity, new_key=False)
-        created_s = max(int(time.time()), state.created_s) + 1
-        files = certificate_files(issued)
-        offer = make_offer(board.device_id, files, ca.authority.key, created_s)
-        deliver(host_client, Delivery(offer), state, limit_s=_LIMIT_S)
+        issued = rotate(board, host_client, authority, ca.authority)
         return hashlib.sha256(issued.cert_der()).hexdigest()[:16]
 
     yield send
