@@ -79,7 +79,8 @@ class Scan:
     def to_ask(self) -> list[str]:
         """The ports whose chips can tell something that is not known."""
         new = [port.device for port in self.ports if self._is_new(port)]
-        unknown = [one for one in self.entries if not one.kind and not one.virtual]
+        here = [one for one in self.entries if one.place is None and not one.virtual]
+        unknown = [one for one in here if not one.kind]
         theirs = [where(one, self.home, self.ports)[0] for one in unknown]
         return list(dict.fromkeys([*new, *(port for port in theirs if port is not None)]))
 
@@ -176,7 +177,7 @@ class Scan:
         return Seen("left out", "", port.device, "", what, (why,))
 
     def _not_on_usb(self, entry: BenchEntry) -> Seen:
-        if entry.virtual:
+        if entry.virtual or entry.place is not None:
             return Seen("known", entry.name, None, entry.kind, entry.found_by)
         port, why = where(entry, self.home, self.ports)
         if port is not None:  # by URL, or no USB port

@@ -1,8 +1,8 @@
 """Where each board of a bench is now, and who holds it; what ``keyfob bench list`` shows.
 
-Looks at the ports that the kernel has, at locks and at running virtual boards. Nothing is
-opened, no chip is asked and no other machine: a board by its MAC is found if its chip was
-asked since it was plugged in, and one behind a URL is taken to be there.
+Looks at the ports that the kernel has, at locks and at running virtual boards; of a place,
+labgrid's coordinator is asked. Nothing is opened and no chip is asked: a board by its MAC is
+found if its chip was asked since it was plugged in, and one behind a URL is taken to be there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from keyfob_host.bench_file import BenchEntry
 from keyfob_host.chip_macs import known_chip
+from keyfob_host.errors import KeyfobHostError
 from keyfob_host.finding_ports import fits
 from keyfob_host.hil.lock import LockHolder, holder_of, lock_path
 from keyfob_host.home import Home
@@ -30,7 +31,7 @@ class BoardState:
     """One board. ``port`` is None where there is none now, and ``why_not`` says why.
 
     ``lock``: the run of a suite that has it. ``users``: other programs with its port open.
-    ``is_named``: whether it stands in the bench file.
+    ``acquired``: who has it by labgrid. ``is_named``: whether it stands in the bench file.
     """
 
     name: str
@@ -40,6 +41,7 @@ class BoardState:
     why_not: str = ""
     lock: LockHolder | None = None
     users: tuple[Holder, ...] = ()
+    acquired: str = ""
     is_named: bool = True
 
     @property
@@ -49,7 +51,7 @@ class BoardState:
             return self.lock.words
         if self.users:
             return ", ".join(str(user) for user in self.users)
-        return "free" if self.port else ""
+        return self.acquired or ("" if self.why_not else "free")
 
     def as_dict(self) -> dict[str, Any]:
         """The ``--json`` shape."""
@@ -75,9 +77,7 @@ def states(
 
 
 def where(entry: BenchEntry, home: Home, ports: Sequence[ListPortInfo]) -> tuple[str | None, str]:
-    """The port of a real board, or None and why; asks nobody."""
-    if entry.place is not None:
-        return None, "labgrid knows"
+    """The port of a real board that hangs here or has a URL, or None and why; asks nobody."""
     if entry.url is not None:
         there = is_url(entry.url) or Path(entry.url).exists()
         return (entry.url, "") if there else (None, "not plugged in")
@@ -93,6 +93,8 @@ def where(entry: BenchEntry, home: Home, ports: Sequence[ListPortInfo]) -> tuple
 
 
 def _of_real(entry: BenchEntry, home: Home, ports: Sequence[ListPortInfo]) -> BoardState:
+    if entry.place is not None:
+        return _of_place(entry, entry.place)
     port, why_not = where(entry, home, ports)
     if port is None:
         return BoardState(entry.name, entry.kind, entry.found_by, None, why_not)
@@ -100,6 +102,17 @@ def _of_real(entry: BenchEntry, home: Home, ports: Sequence[ListPortInfo]) -> Bo
         entry.name, entry.kind, entry.found_by, port,
         lock=holder_of(lock_path(home, entry.name, port)), users=tuple(_users(port)),
     )  # fmt: skip
+
+
+def _of_place(entry: BenchEntry, place: str) -> BoardState:
+    from keyfob_host.hil.labgrid_place import look
+
+    try:
+        state = look(place, entry.coordinator)
+    except KeyfobHostError as error:
+        return BoardState(entry.name, entry.kind, entry.found_by, None, error.cause)
+    acquired = f"{state.holder} by labgrid, since {state.since}" if state.holder else ""
+    return BoardState(entry.name, entry.kind, entry.found_by, state.port, acquired=acquired)
 
 
 def _of_virtual(
