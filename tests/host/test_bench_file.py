@@ -193,6 +193,14 @@ def test_a_hub_s_port_is_that_of_the_board_s_location(tmp_path: Path):
     assert power is not None and (power.hub, power.hub_port) == ("1-1", 4)
 
 
+def test_the_readme_s_example_is_a_bench_file(tmp_path: Path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    example = readme.partition("### A bench of boards")[2].partition("```toml\n")[2]
+    boards = load_bench(written(tmp_path, example.partition("```")[0])).pick(["all"])
+    assert [(one.name, one.virtual) for one in boards] == [("kitchen", False), ("spare", True)]
+    assert boards[0].power is not None
+
+
 # -- the port of today
 
 
