@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from rotating import rotate
 
-pytestmark = pytest.mark.rung("traffic")
+pytestmark = [pytest.mark.rung("traffic"), pytest.mark.timeout(7200)]
 
 # Of the heap. Its collector takes what looks like an address for one, so what is free differs
 # from time to time; what each event leaves behind is more than that after so many.

@@ -8,7 +8,11 @@ import pytest
 
 from keyfob_host.pki.identity import Identity
 
-pytestmark = [pytest.mark.rung("store"), pytest.mark.needs("power-at-write")]
+pytestmark = [
+    pytest.mark.rung("store"),
+    pytest.mark.needs("power-at-write"),
+    pytest.mark.timeout(1800),
+]
 
 # A provisioning makes some 60 writes; with it a cut comes at each stage of one.
 EACH = 13

@@ -9,7 +9,7 @@ import pytest
 
 from keyfob_host.transport.files import hashes
 
-pytestmark = pytest.mark.rung("firmware")
+pytestmark = [pytest.mark.rung("firmware"), pytest.mark.timeout(1800)]
 
 # Of a start, which on a chip takes seconds; a reset in the middle of a write is none of these.
 LONGEST_S = 1.2

@@ -10,7 +10,7 @@ from keyfob_host.relay import Fault
 
 ESP32 = pytest.mark.chips("esp32", "esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c6")
 ESP8266 = pytest.mark.chips("esp8266")
-pytestmark = pytest.mark.rung("tls")
+pytestmark = [pytest.mark.rung("tls"), pytest.mark.timeout(600)]
 
 # Keyfob's engine gives a handshake the time that it takes itself on a slow chip.
 SOON_S, LATE_S = 30, 120
