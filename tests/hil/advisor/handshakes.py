@@ -8,7 +8,7 @@ import time
 # So long a device may take to come again by itself: one that backs off waits up to minutes.
 LIMIT_S = 150.0
 _POLL_S = 0.05
-_ACCEPTED = r"New client connected from .* as (\S+) "
+_ACCEPTED = "New client connected from .* as {} "
 # OpenSSL names an alert that it got, and of TLS 1.3 nobody else can: "tlsv1 alert unknown ca".
 _ALERT = r"routines:.*alert ([a-z ]+)"
 
@@ -47,10 +47,11 @@ def next_handshake(device, broker, limit_s: float = LIMIT_S) -> Handshake:
     broker.mark()
     device.restart()
     broker.relay.cut()
+    accepted = _ACCEPTED.format(re.escape(device.name) if device.name else r"\S+")
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         for one in [one for one in broker.tap.connections if one.number > known]:
-            is_accepted = re.search(_ACCEPTED, broker.log()) is not None
+            is_accepted = re.search(accepted, broker.log()) is not None
             # One without a hello is a look whether somebody listens, or was cut at a restart.
             if one.conversation.client_hello and (is_accepted or not one.alive):
                 return Handshake(one, is_accepted, _alert(one, broker))
