@@ -19,11 +19,16 @@ from keyfob_host.hil.evidence import tail
 from keyfob_host.printable import printable
 
 _POLL_S = 0.1
+_SUBSCRIBES_S = 5.0  # behind its CONNACK
 _TOLD_LINES = 20  # of what went wrong so far; a device that tries again would say more
 _EVIDENCE_LINES = 4
 # What the tap's verdict advises is for a board of Keyfob's.
 _FIXES = {"x509.wrong-anchor": "keyfob cert export ca --format pem  # and that onto the device"}
 _JOINED = re.compile(r"^\S+ New client connected from \S+ as (.+) \(p\d+, ", re.MULTILINE)
+_SUBSCRIBE = re.compile(
+    r"^\S+ Received SUBSCRIBE from (.+)\n((?:\S+ \t.+ \(QoS \d\)\n)+)", re.MULTILINE
+)
+_FILTER = re.compile(r"^\S+ \t(.+) \(QoS \d\)$", re.MULTILINE)
 
 
 class Arrival:
@@ -52,6 +57,13 @@ class Arrival:
                 raise self._did_not_come(limit_s)
             time.sleep(_POLL_S)
 
+    def wait_filters(self, client_id: str) -> list[str]:
+        """The topic filters that ``client_id`` subscribes to; none if it does not soon."""
+        end = time.monotonic() + _SUBSCRIBES_S
+        while not (found := _filters(self._broker.log(), client_id)) and time.monotonic() < end:
+            time.sleep(_POLL_S)
+        return found
+
     def _say_what_failed(self) -> None:
         for one in list(self._broker.tap.connections):
             if one.number > self._judged and one.verdict is not None:
@@ -76,11 +88,15 @@ class Arrival:
                 fix=f"nc -vz {quote(broker.host)} {broker.port}  # on the device's network",
                 status=ExitStatus.NETWORK,
             )
-        others = [text for text in self._told if text.startswith("another client")]
+        others = [name for name in _JOINED.findall(broker.log()) if name != self._client_id]
         verdicts = [one.verdict for one in seen if one.verdict and not one.verdict.is_well]
-        fix = f"keyfob hil run advisor --device external --bench-address {quote(broker.host)}"
+        fix = (
+            f"keyfob hil run advisor --device external --bench-address {quote(broker.host)} "
+            f"--bench-port {broker.port}"
+        )
         if others:
-            what = others
+            what = [f"clients that came: {', '.join(dict.fromkeys(others))}"]
+            fix += f" --client-id {quote(others[-1])}"
         elif verdicts:
             last = verdicts[-1]
             what = [f"the last: {last.text}"]
@@ -99,3 +115,8 @@ class Arrival:
 
 def _host(connection: TapConnection) -> str:
     return connection.peer.rpartition(":")[0] or connection.peer
+
+
+def _filters(log: str, client_id: str) -> list[str]:
+    asked = [text for name, text in _SUBSCRIBE.findall(log) if name == client_id]
+    return list(dict.fromkeys(_FILTER.findall("".join(asked))))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from keyfob_host.hil.bench_board import BenchBoard
 from keyfob_host.hil.external import ExternalBench
+from keyfob_host.hil.topic_filters import example_of
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class ExternalDevice:
 
     @property
     def topics(self) -> Topics:
-        """Nothing is known of them before it subscribes and publishes."""
-        return Topics(None, "#")
+        """Of what it subscribed to when it came, and whatever it publishes."""
+        command = next(map(example_of, self._bench.filters), None)
+        return Topics(command, "#")
 
     def restart(self) -> None:
         """It is cut off, and connects by itself."""

@@ -118,6 +118,7 @@ class ExternalBench:
         self.options = options
         self.evidence = Evidence()
         self.client_id: str | None = None  # of the device that came
+        self.filters: list[str] = []  # what it subscribed to then
         self._tell = tell
         self._folder = options.home.root / "hil-bench" / KIND
         self._stack = ExitStack()
@@ -176,6 +177,7 @@ class ExternalBench:
             self._tell(line)
         arrival = Arrival(self.broker, options.client_id, self._tell)
         self.client_id = arrival.wait(options.wait_s)
+        self.filters = arrival.wait_filters(self.client_id)
         self._tell(f"{self.client_id} is connected")
 
     def _how(self) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from traffic import LIMIT_S, command_topic, covers, deliver, harmless, subscribed, warn_of_ends
+from traffic import LIMIT_S, command_topic, deliver, harmless, subscribed, warn_of_ends
+
+from keyfob_host.hil.topic_filters import covers
 
 pytestmark = pytest.mark.rung("mqtt")
 _SETTLED_S = 3.0  # so long after its CONNACK a device may still subscribe
@@ -46,7 +48,7 @@ def test_lost_session_is_subscribed_anew(device, scripted, case) -> None:
         f"{LIMIT_S:g} s."
     )
     scripted.wait_session()
-    subscribed(scripted)
+    subscribed(device, scripted)
     scripted.look(lambda: None, _SETTLED_S)  # for further filters
     wanted = set(scripted.subscriptions())
     scripted.session_present = False

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.rung("traffic")
 def test_topics_are_subscribed_to(device, scripted, case) -> None:
     case.criterion("The device subscribes to a topic filter and goes on when that is granted.")
     session = scripted.wait_session()
-    seen = subscribed(scripted)
+    seen = subscribed(device, scripted)
     case.evidence("first SUBSCRIBE", str(seen))
     assert session.is_open, f"the connection ended after it: {session.end}"
 
@@ -37,7 +37,7 @@ def test_subscription_without_suback_is_asked_for_again(device, scripted, case) 
     scripted.withhold("SUBACK", times=1)
     scripted.session_present = False  # a subscription that was never granted is not kept
     device.restart()
-    first = subscribed(scripted)
+    first = subscribed(device, scripted)
     case.evidence("without SUBACK", str(first))
     wanted = {topic_filter for topic_filter, _ in first.packet.filters}
 

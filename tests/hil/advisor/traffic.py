@@ -7,42 +7,59 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import pytest
 
 from keyfob_host.hil.mqtt_packets import Packet
+from keyfob_host.hil.topic_filters import covers, example_of
 
 # So long a device may take for what it does by itself: to publish, to notice that an
 # acknowledgement does not come, to connect again.
 LIMIT_S = 60.0
-_WORD = "keyfob"  # stands for whatever a wildcard stands for
+# A device that did not do something in that time is not waited for so long again.
+_SHORT_S = 10.0
+_patience_s: dict[str, float] = {}
 
 
-def first_publish(scripted, where=lambda packet: True, what: str = "a message"):
+def patience_s(what: str) -> float:
+    """How long to wait for ``what``."""
+    return _patience_s.get(what, LIMIT_S)
+
+
+def skip_without(what: str, why: str) -> NoReturn:
+    """There was no ``what``: the case cannot be played."""
+    waited_s = patience_s(what)
+    _patience_s[what] = _SHORT_S
+    pytest.skip(f"{why} within {waited_s:g} s")
+
+
+def first_publish(scripted, where=lambda packet: True, what: str = "message"):
     """The next PUBLISH that ``where`` takes."""
-    seen = scripted.find_packet("PUBLISH", where, LIMIT_S)
+    seen = scripted.find_packet("PUBLISH", where, patience_s(what))
     if seen is None:
-        pytest.skip(f"it published no {what} within {LIMIT_S:g} s")
+        skip_without(what, f"it published no {what}")
     return seen
 
 
-def subscribed(scripted):
-    """The next SUBSCRIBE that brings a filter."""
-    seen = scripted.find_packet("SUBSCRIBE", lambda packet: packet.filters, LIMIT_S)
+def subscribed(device, scripted):
+    """The next SUBSCRIBE. A device that subscribed before and does not where the broker knows
+    nothing of it has failed."""
+    seen = scripted.find_packet("SUBSCRIBE", None, patience_s("SUBSCRIBE"))
     if seen is None:
-        pytest.skip(f"it subscribed to nothing within {LIMIT_S:g} s")
+        known = device.topics.command
+        assert not known, f"it subscribed to {known} before, and not to a broker that lost that"
+        skip_without("SUBSCRIBE", "it subscribed to nothing")
     return seen
 
 
 def command_topic(device, scripted) -> str:
     """A topic of whose messages with QoS 1 it wants to be sent."""
-    granted = scripted.look(lambda: _acknowledging(scripted) or None, LIMIT_S)
+    granted = scripted.look(lambda: _acknowledging(scripted) or None, patience_s("SUBSCRIBE"))
     if granted is None:
         others = ", ".join(scripted.subscriptions())
-        pytest.skip(
-            f"it subscribed to nothing with QoS 1 or 2 within {LIMIT_S:g} s"
-            + (f", only with QoS 0 to {others}" if others else "")
-        )
+        only = f", only with QoS 0 to {others}" if others else ""
+        skip_without("SUBSCRIBE", f"it subscribed to nothing with QoS 1 or 2{only}")
     wanted = device.topics.command
     if wanted and any(covers(one, wanted) for one in granted):
         return wanted
@@ -51,27 +68,6 @@ def command_topic(device, scripted) -> str:
 
 def _acknowledging(scripted) -> list[str]:
     return [topic_filter for topic_filter, qos in scripted.subscriptions().items() if qos & 3]
-
-
-def covers(topic_filter: str, topic: str) -> bool:
-    """Whether ``topic_filter`` takes ``topic``: section 4.7."""
-    wanted, levels = _levels(topic_filter), topic.split("/")
-    for at, level in enumerate(wanted):
-        if level == "#":
-            return True
-        if at >= len(levels) or level not in ("+", levels[at]):
-            return False
-    return len(wanted) == len(levels)
-
-
-def example_of(topic_filter: str) -> str:
-    """A topic that ``topic_filter`` takes."""
-    return "/".join(_WORD if one in ("+", "#") else one for one in _levels(topic_filter))
-
-
-def _levels(topic_filter: str) -> list[str]:
-    levels = topic_filter.split("/")
-    return levels[2:] if levels[0] == "$share" else levels
 
 
 def harmless(size: int) -> bytes:
