@@ -23,7 +23,7 @@ from keyfob_host.flash.esptool_run import run_esptool
 from keyfob_host.flash.flashing import flash_board
 from keyfob_host.flash.images import default_image
 from keyfob_host.hil.capabilities import POWER, POWER_AT_WRITE, SENSOR, WIFI, why_not
-from keyfob_host.hil.cut_short import provision_until
+from keyfob_host.hil.cut_short import exec_until, provision_until
 from keyfob_host.hil.event_log import EventLog, Predicate
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.hil.interrupts import interrupts_unwrapped
@@ -352,6 +352,13 @@ class BenchBoard:
         self._must_provision = True
         with self._port_to_others():
             provision_until(self.ref, identity, self._own_settings, self.has_lost_power)
+        return self.has_lost_power()
+
+    def exec_until_cut(self, program: str) -> bool:
+        """Have it run ``program`` at its prompt over a `cut_power_at_write`; whether that came
+        in between."""
+        with self._port_to_others():
+            exec_until(self.ref, program, self.has_lost_power)
         return self.has_lost_power()
 
     # -- inside

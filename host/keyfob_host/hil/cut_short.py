@@ -1,8 +1,8 @@
-"""Provisioning that loses its board on the way: in a process of its own, which is ended then.
+"""Work that loses its board on the way: in a process of its own, which is ended then.
 
 Whoever waits for a board cannot tell a dead one from one that takes long over its flash, and
-waits a minute for each answer; here it is known when the power went. Whether the board was
-provisioned is for the caller to find out, from the board.
+waits a minute for each answer; here it is known when the power went. How far the work came is
+for the caller to find out, from the board.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from keyfob_host.boards import BoardRef
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.identity import Identity
 from keyfob_host.provision.provisioning import Settings, provision_board
+from keyfob_host.transport import open_transport
 
 _POLL_S = 0.02
+_EXEC_LIMIT_S = 120.0
 
 
 def provision_until(
@@ -27,15 +30,29 @@ def provision_until(
     """Give the board ``identity`` and ``settings``, until that is done or ``is_over``."""
     with TemporaryDirectory(prefix="keyfob-") as folder:
         path = identity.write(Path(folder) / "identity")
-        # Not forked: the bench's relay and time servers are threads of this process.
-        work = get_context("spawn").Process(target=_provision, args=(ref, path, settings))
-        work.start()
-        try:
-            while work.is_alive() and not is_over():
-                work.join(_POLL_S)
-        finally:
-            work.kill()
-            work.join()
+        _until(is_over, _provision, ref, path, settings)
+
+
+def exec_until(ref: BoardRef, program: str, is_over: Callable[[], bool]) -> None:
+    """Have the board run ``program`` at its prompt, until that is done or ``is_over``."""
+    _until(is_over, _exec, ref, program)
+
+
+def _until(is_over: Callable[[], bool], work: Callable[..., None], *arguments: Any) -> None:
+    # Not forked: the bench's relay and time servers are threads of this process.
+    process = get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    try:
+        while process.is_alive() and not is_over():
+            process.join(_POLL_S)
+    finally:
+        process.kill()
+        process.join()
+
+
+def _exec(ref: BoardRef, program: str) -> None:
+    with contextlib.suppress(KeyfobHostError), open_transport(ref) as board:
+        board.exec(program, timeout_s=_EXEC_LIMIT_S)
 
 
 def _provision(ref: BoardRef, identity: Path, settings: Settings) -> None:
