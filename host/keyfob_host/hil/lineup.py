@@ -118,7 +118,8 @@ def _of_worker(config: pytest.Config, boards: Sequence[BenchOptions]) -> BenchOp
         if len(boards) > 1:
             raise KeyfobHostError(
                 "hil.one-process",
-                f"{len(boards)} boards need as many workers, and pytest runs in one process",
+                "several boards need as many workers, and pytest runs in one process",
+                evidence=f"{len(boards)} boards: {', '.join(one.name for one in boards)}",
                 fix=f"pytest -n {len(boards)} --dist each …, or: keyfob hil run --boards …",
                 status=ExitStatus.USAGE,
             )
@@ -151,6 +152,7 @@ def _numbered(asked: Asked, count: int) -> tuple[BenchOptions, ...]:
         raise KeyfobHostError(
             "hil.boards-not-named",
             f"which {count} boards of kind {asked.kind} are meant, only bench.toml can say",
+            evidence=f"--board {asked.kind} --boards {count}",
             fix="keyfob bench scan; keyfob hil run --boards all",
             status=ExitStatus.USAGE,
         )
