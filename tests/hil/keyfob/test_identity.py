@@ -12,6 +12,8 @@ from intermediate import intermediate_of, root_above
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.pki.identity import Identity
 
+pytestmark = pytest.mark.rung("client-certificate")
+
 NOW = datetime.now(timezone.utc)
 DAY = timedelta(days=1)
 
@@ -21,8 +23,6 @@ PUBLISH_BOTH = """
 import gc
 from keyfob import config, drop
 from keyfob.blocking import BlockingClient
-
-pytestmark = pytest.mark.rung("client-certificate")
 gc.threshold(1024)
 client = BlockingClient(config.load())
 del config
