@@ -217,11 +217,11 @@ def load_kind(name: str) -> BoardKind:
     if name.endswith(".toml"):
         return load_kind_file(Path(name))
     if name not in kind_names():
-        raise _unknown(name)
+        raise unknown_kind(name)
     return load_kind_file(data_path("boards") / f"{name}.toml")
 
 
-def _unknown(name: str, of_bench: Sequence[str] = ()) -> KeyfobHostError:
+def unknown_kind(name: str, of_bench: Sequence[str] = ()) -> KeyfobHostError:
     """``board.unknown-kind`` with the nearest; ``of_bench``: boards that bench.toml names."""
     kinds = kind_names()
     near = difflib.get_close_matches(name, [*of_bench, *kinds], 1, 0.4)
@@ -324,7 +324,7 @@ def _entry(name: str, home: Home | None) -> BenchEntry | None:
     place = home or find_home()
     entry = find_entry(place, name)
     if entry is None and not is_kind:
-        raise _unknown(name, entry_names(place))
+        raise unknown_kind(name, entry_names(place))
     return entry
 
 

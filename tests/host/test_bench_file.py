@@ -14,6 +14,7 @@ from keyfob_host.commands.doctor_which import choose_board
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.finding_ports import Address, find_port, lasting_address
+from keyfob_host.hil.lineup import Asked, line_up
 from keyfob_host.home import Home
 
 GOOD = """\
@@ -274,6 +275,18 @@ def test_the_doctor_takes_a_name_as_its_one_word(tmp_path: Path):
     with pytest.raises(KeyfobHostError) as caught:
         choose_board(Home(tmp_path), "remot", None, None, None)
     assert caught.value.fix.startswith("keyfob doctor remote")
+
+
+def test_a_suite_takes_a_name_as_kind_and_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KEYFOB_WIFI_PASSWORD", "secret")
+    written(tmp_path, GOOD)
+    (one,) = line_up(Asked("remote", home=Home(tmp_path)))
+    assert (one.name, one.kind, one.address) == ("remote", "esp32s3", "192.0.2.10")
+    (own,) = line_up(Asked("virtual-esp32", home=Home(tmp_path)))
+    assert own.entry is None
+    with pytest.raises(KeyfobHostError) as caught:
+        line_up(Asked("remot", home=Home(tmp_path)))
+    assert caught.value.fix.endswith("--board remote")
 
 
 def test_a_port_beside_a_name_is_where_the_board_is_for_once(tmp_path: Path):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from keyfob_host.bench_file import bench_path, load_bench
-from keyfob_host.boards import load_kind
+from keyfob_host.boards import kind_names, load_kind, unknown_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.hil.bench_options import BenchOptions, Network
 from keyfob_host.hil.external import ExternalOptions
@@ -51,6 +51,8 @@ def line_up(asked: Asked) -> tuple[BenchOptions, ...]:
     Errors: those of `BenchOptions.resolve`, of `keyfob_host.bench_file`, and
     ``hil.boards-and-board``, ``hil.too-many-boards``.
     """
+    if asked.boards is None and _is_in_bench(asked):
+        asked = replace(asked, boards=asked.kind)  # --board kitchen: one of bench.toml
     if asked.boards is None:
         return (_resolve(asked, port=asked.port, name=asked.name),)
     if asked.port or asked.name:
@@ -68,6 +70,19 @@ def line_up(asked: Asked) -> tuple[BenchOptions, ...]:
     names = [name.strip() for name in asked.boards.split(",") if name.strip()]
     network = Network(asked.address, asked.wifi_ssid, _wifi_password())
     return tuple(BenchOptions.of_entry(one, bench, home, network) for one in bench.pick(names))
+
+
+def _is_in_bench(asked: Asked) -> bool:
+    """Whether ``kind`` is the name of a board; with a port or a name beside it, it is a kind."""
+    kinds = kind_names()
+    is_virtual = asked.kind in kinds and load_kind(asked.kind).virtual
+    if asked.port or asked.name or is_virtual or asked.kind.endswith(".toml"):
+        return False
+    path = asked.bench_file or bench_path(asked.home or find_home())
+    names = [one.name for one in load_bench(path).boards] if path.exists() else []
+    if asked.kind not in (*names, *kinds):
+        raise unknown_kind(asked.kind, names)
+    return asked.kind in names
 
 
 def handed_over(boards: Sequence[Options]) -> list[object]:

@@ -259,7 +259,7 @@ def _shared_folder() -> Path:
 def _own_command() -> str:
     """What a person typed; a worker of pytest-xdist has the command of the run that it is of."""
     words = sys.argv
-    if words[0] == "-c":
+    if words[0] == "-c" and "execnet" in sys.modules:
         with suppress(OSError):
             line = (_PROC / str(os.getppid()) / "cmdline").read_bytes().decode("utf-8", "replace")
             words = line.rstrip("\0").split("\0")
