@@ -111,7 +111,8 @@ def labgrid(exports: str, folder: Path) -> Iterator[str]:
     address = f"127.0.0.1:{port}"
     with (
         program(
-            [coordinator, "-l", address], folder / "coordinator.log", lambda _: _listens(port),
+            [coordinator, "-l", address], folder / "coordinator.log",
+            lambda text: "Coordinator ready" in text,
             cwd=folder, env=own,
         ),
         program(

@@ -122,7 +122,6 @@ def test_a_board_on_a_serial_device_is_flashed_as_a_real_one_is(board: BoardRef)
     wait_state(board, "running")
 
 
-@pytest.mark.slow
 def test_a_running_board_is_asked_what_it_is_through_its_control_lines(flashed: BoardRef):
     assert flashed.virtual
     before = flash_file(flashed)
@@ -135,9 +134,8 @@ def test_a_running_board_is_asked_what_it_is_through_its_control_lines(flashed: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_board_with_control_lines_is_put_into_download_mode_and_reset(board: BoardRef):
-    # RFC 2217 carries DTR and RTS; pyserial renegotiates at every time-out, so it is slow.
+    # RFC 2217 carries DTR and RTS.
     assert board.virtual
     url = str(board.virtual.info()["rfc2217_url"])
     flash_board(BoardRef(load_kind("esp32"), url, "x"), demo_image())
