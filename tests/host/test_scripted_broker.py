@@ -1,0 +1,533 @@
+"""The scripted broker, with paho-mqtt, mosquitto's tools and hand-written packets as devices."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_rig import CONNECT_4, CONNECT_5, HOST, WAIT_S, Rig, scripted
+
+from keyfob_host.doctor.tap import Tap
+from keyfob_host.hil.backoff_shape import classify
+from keyfob_host.hil.evidence import BenchFailure
+from keyfob_host.hil.mqtt_packets import (
+    MOST_PACKET_BYTES,
+    MalformedError,
+    Packet,
+    PacketReader,
+    encode,
+)
+from keyfob_host.hil.mqtt_properties import put_variable
+from keyfob_host.hil.scripted_rules import Rule
+from keyfob_host.pki.authority import Authority
+
+needs_mosquitto = pytest.mark.skipif(
+    shutil.which("mosquitto_sub") is None, reason="mosquitto's tools are not installed"
+)
+VERSIONS = [4, 5]
+CONNACK_4, CONNACK_5 = bytes.fromhex("20020000"), bytes.fromhex("2003000000")
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with scripted(tmp_path) as made:
+        yield made
+
+
+# -- an honest broker
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_paho_publishes_and_is_sent_to(rig: Rig, version: int, qos: int) -> None:
+    device = rig.paho(version)
+    assert device.wait(device.reasons) == 0
+    device.client.subscribe("to/+", qos)
+    assert device.wait(device.granted) == [qos]
+    assert rig.broker.subscriptions() == {"to/+": qos}
+    device.client.publish("from/device", b"a reading", qos).wait_for_publish(WAIT_S)
+    seen = rig.broker.wait_packet("PUBLISH", timeout_s=WAIT_S)
+    assert (seen.packet.topic, seen.packet.payload) == ("from/device", b"a reading")
+    rig.broker.publish("to/device", b"x" * 40_000, qos, retain=True)
+    message = device.wait(device.messages)
+    assert (message.payload, message.qos, message.retain) == (b"x" * 40_000, qos, True)
+    if qos:
+        rig.broker.wait_packet("PUBACK" if qos == 1 else "PUBCOMP", timeout_s=WAIT_S)
+    device.client.unsubscribe("to/+")
+    rig.broker.wait_packet("UNSUBSCRIBE", timeout_s=WAIT_S)
+    assert rig.broker.subscriptions() == {}
+    device.stop()
+    assert rig.broker.wait_closed(timeout_s=WAIT_S).end == "the device said DISCONNECT"
+
+
+@needs_mosquitto
+def test_properties_and_flags_arrive_at_mosquitto_sub(rig: Rig) -> None:
+    run = rig.program(
+        "mosquitto_sub", "-V", "5", "-t", "to/#", "-q", "1", "-C", "1",
+        "-F", "%t|%p|%q|%r|%P|%C|%E",
+    )  # fmt: skip
+    rig.broker.wait_packet("SUBSCRIBE", timeout_s=WAIT_S)
+    rig.broker.publish(
+        "to/device", b"hello", 1, retain=True,
+        properties={
+            "user-property": [("a", "b"), ("c", "d")], "content-type": "text/plain",
+            "message-expiry-interval": 77,
+        },
+    )  # fmt: skip
+    assert run.communicate(timeout=WAIT_S)[0].strip() == "to/device|hello|1|1|a:b c:d|text/plain|77"
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("version", ["311", "5"])
+def test_mosquitto_pub_is_read(rig: Rig, version: str) -> None:
+    extra = ["-D", "publish", "user-property", "k", "v"] if version == "5" else []
+    run = rig.program(
+        "mosquitto_pub", "-V", version, "-t", "a/b", "-m", "text", "-q", "2", "-r",
+        "--will-topic", "w", "--will-payload", "gone", "-u", "user", "-P", "secret", *extra,
+    )  # fmt: skip
+    assert run.wait(WAIT_S) == 0, run.stdout and run.stdout.read()
+    connect = rig.broker.wait_packet("CONNECT").packet
+    assert (connect.client_id, connect.username, connect.has_password) == (
+        "program-1",
+        "user",
+        True,
+    )
+    assert connect.will is not None
+    assert (connect.will.topic, connect.will.payload) == ("w", b"gone")
+    publish = rig.broker.wait_packet("PUBLISH").packet
+    assert (publish.topic, publish.payload, publish.qos, publish.retain) == (
+        "a/b",
+        b"text",
+        2,
+        True,
+    )
+    assert publish.properties == ({"user-property": [("k", "v")]} if version == "5" else {})
+    assert "secret" not in rig.broker.text()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_session_is_present_exactly_where_it_was_kept(rig: Rig, version: int) -> None:
+    for clean, present in [(False, False), (False, True), (True, False), (False, False)]:
+        device = rig.paho(version, clean=clean)
+        device.wait(device.reasons)
+        assert device.sessions == [present]
+        device.stop()
+    rig.broker.session_present = True
+    device = rig.paho(version, clean=True)
+    device.wait(device.reasons)
+    assert device.sessions == [True]
+
+
+def test_second_connection_of_a_client_takes_over(rig: Rig) -> None:
+    first = rig.raw(CONNECT_5)
+    assert first.recv(100) == CONNACK_5
+    assert rig.raw(CONNECT_5).recv(100) == CONNACK_5
+    assert first.recv(100) == bytes.fromhex("e0028e00")  # DISCONNECT, session taken over
+    assert first.recv(100) == b""
+
+
+def test_pings_are_answered(rig: Rig) -> None:
+    client = rig.raw(CONNECT_4 + bytes.fromhex("c000"))
+    assert client.recv(4) == CONNACK_4
+    assert client.recv(2) == bytes.fromhex("d000")
+
+
+# -- rules
+
+
+def test_withheld_connack_is_sent_after_so_many_times(rig: Rig) -> None:
+    rule = rig.broker.withhold("CONNACK", times=2)
+    for _ in range(2):
+        client = rig.raw(CONNECT_4)
+        rig.broker.wait_packet("CONNECT", timeout_s=WAIT_S)
+        client.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        client.close()
+    assert rule.is_over
+    assert rig.raw(CONNECT_4).recv(4) == CONNACK_4
+
+
+@pytest.mark.parametrize(
+    ("answer", "packet"),
+    [
+        ("PUBACK", "3205 0001 61 0001 "),
+        ("PUBREC", "3405 0001 61 0001"),
+        ("SUBACK", "8206 0001 0001 61 00"),
+        ("UNSUBACK", "a205 0001 0001 61"),
+        ("PINGRESP", "c000"),
+    ],
+)
+def test_withheld_answer_is_not_sent_and_others_are(rig: Rig, answer: str, packet: str) -> None:
+    rig.broker.withhold(answer, times=1)
+    client = rig.raw(CONNECT_4 + bytes.fromhex(packet) + bytes.fromhex("6202 0009"))
+    assert client.recv(4) == CONNACK_4
+    assert client.recv(100) == bytes.fromhex("7002 0009")  # of the PUBREL behind it
+
+
+@pytest.mark.parametrize(("version", "code", "told"), [(4, 3, 136), (4, 5, 135), (5, 0x88, 136)])
+def test_refusing_connack_has_its_code(rig: Rig, version: int, code: int, told: int) -> None:
+    rig.broker.refuse("CONNACK", code, times=1)
+    device = rig.paho(version)
+    assert device.wait(device.reasons) == told  # paho tells those of 3.1.1 as 5.0's
+    assert device.wait(device.reasons, 2) == 0
+
+
+def test_refusing_puback_and_suback_have_their_codes(rig: Rig) -> None:
+    rig.broker.refuse("SUBACK", 0x87)
+    rig.broker.refuse("PUBACK", 0x97, properties={"reason-string": "full"})
+    device = rig.paho(5)
+    device.wait(device.reasons)
+    device.client.subscribe([("a", 1), ("b", 0)])
+    assert device.wait(device.granted) == [0x87, 0x87]
+    client = rig.raw(CONNECT_5 + bytes.fromhex("3206 0001 61 0001 00"))
+    assert client.recv(5) == CONNACK_5
+    assert client.recv(100) == bytes.fromhex("400b 0001 97 07 1f0004") + b"full"
+
+
+def test_delayed_answer_comes_later(rig: Rig) -> None:
+    rig.broker.delay("PINGRESP", 0.3)
+    client = rig.raw(CONNECT_4 + bytes.fromhex("c000"))
+    client.recv(4)
+    began = time.monotonic()
+    assert client.recv(2) == bytes.fromhex("d000")
+    assert time.monotonic() - began > 0.2
+
+
+@pytest.mark.parametrize("on", ["OPEN", "TLS", "CONNECT", "PUBLISH"])
+def test_connection_ends_at_the_moment_it_is_told_to(rig: Rig, on: str) -> None:
+    rig.broker.close(on, times=1)
+    words = bytes.fromhex("3205 0001 61 0001")
+    if on == "OPEN":
+        with pytest.raises((ssl.SSLError, OSError)):
+            rig.raw()
+    else:
+        client = rig.raw(CONNECT_4 + words)
+        assert client.recv(4) == (CONNACK_4 if on == "PUBLISH" else b"")
+        assert client.recv(100) == b""
+    connection = rig.broker.wait_closed(rig.broker.connections[0], WAIT_S)
+    assert connection.end == f"the script ended it at {on}"
+    assert rig.raw(CONNECT_4).recv(4) == CONNACK_4
+
+
+def test_connection_ends_after_the_answer_and_a_while(rig: Rig) -> None:
+    rig.broker.close("CONNECT", answered=True, after_s=0.3)
+    client = rig.raw(CONNECT_4 + bytes.fromhex("c000"))
+    assert client.recv(4) == CONNACK_4
+    assert client.recv(2) == bytes.fromhex("d000")
+    assert client.recv(2) == b""
+
+
+def test_skipped_packets_go_by(rig: Rig) -> None:
+    rig.broker.close("PINGREQ", skip=2)
+    client = rig.raw(CONNECT_4 + bytes.fromhex("c000c000c000"))
+    assert client.recv(4) == CONNACK_4
+    assert client.recv(2) + client.recv(2) == bytes.fromhex("d000d000")
+    assert client.recv(2) == b""
+
+
+def test_ways_of_ending_look_different_to_the_device(rig: Rig) -> None:
+    # TLS 1.2, whose end without close_notify Python does not hide.
+    def client() -> ssl.SSLSocket:
+        made = rig.raw(CONNECT_5, ssl.TLSVersion.TLSv1_2)
+        made.suppress_ragged_eofs = False
+        assert made.recv(5) == CONNACK_5
+        return made
+
+    ended = client()
+    rig.broker.disconnect("fin")
+    assert ended.recv(1) == b""
+    ended = client()
+    rig.broker.disconnect("cut")
+    with pytest.raises(ssl.SSLEOFError):
+        ended.recv(1)
+    ended = client()
+    rig.broker.disconnect("reset")
+    with pytest.raises(ConnectionResetError):
+        socket.socket.recv(ended, 1)  # below TLS, where Python takes it for an end
+    ended = client()
+    rig.broker.disconnect("disconnect", 0x8B)
+    assert ended.recv(10) == bytes.fromhex("e0028b00")
+    assert ended.recv(1) == b""
+
+
+def test_honest_takes_everything_back(rig: Rig) -> None:
+    rig.broker.withhold("CONNACK")
+    rig.broker.connack_properties = {"receive-maximum": 3}
+    rig.broker.honest()
+    assert rig.raw(CONNECT_5).recv(5) == CONNACK_5
+
+
+@pytest.mark.parametrize(("deed", "on"), [("withhold", "PUBLISH"), ("close", "CONNACK")])
+def test_rule_that_can_never_act_is_refused(deed: str, on: str) -> None:
+    with pytest.raises(ValueError, match=on):
+        Rule(deed, on)  # type: ignore[arg-type]
+
+
+# -- TLS
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_records_are_cut_as_they_are_to_be(rig: Rig, version: ssl.TLSVersion) -> None:
+    with Tap(("127.0.0.1", rig.broker.port)) as tap:
+        direct, rig.broker.port = rig.broker.port, tap.port
+        client = rig.raw(CONNECT_4, version)
+        rig.broker.port = direct
+        assert client.recv(4) == CONNACK_4
+        side = tap.connections[0].conversation.sides["broker"]
+        settled(lambda: side.data_records)
+        for record_bytes, records in [(16384, 3), (1000, 41), (40_008, 3)]:
+            before, got = side.data_records, 0
+            rig.broker.publish("a", b"x" * 40_000, record_bytes=record_bytes)
+            while got < 40_007:
+                got += len(client.recv(50_000))
+            assert settled(lambda: side.data_records) - before == records
+
+
+def settled(number: Callable[[], int]) -> int:
+    """``number()`` once it stays the same: the tap reads what it has sent on already."""
+    found = -1
+    while found != (found := number()):
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_alert_of_the_device_has_its_name(rig: Rig, version: ssl.TLSVersion) -> None:
+    foreign = rig.folder / "foreign.pem"
+    foreign.write_bytes(Authority.ephemeral("Foreign").cert_pem())
+    context = rig.context(anchors=foreign)
+    context.minimum_version = context.maximum_version = version
+    with (
+        socket.create_connection((HOST, rig.broker.port)) as plain,
+        pytest.raises(ssl.SSLCertVerificationError),
+    ):
+        context.wrap_socket(plain, server_hostname=HOST)
+    assert rig.broker.wait_closed(timeout_s=WAIT_S).alert == "unknown_ca"
+
+
+def test_client_of_another_ca_is_refused(rig: Rig) -> None:
+    own = rig.context()
+    assert own
+    folder = Authority.ephemeral("Foreign").issue_device("device-1").write(rig.folder / "foreign")
+    context = ssl.create_default_context(cafile=rig.folder / "device-1" / "ca.pem")
+    context.load_cert_chain(folder / "chain.pem", folder / "key.pem")
+    plain = socket.create_connection((HOST, rig.broker.port), timeout=WAIT_S)
+    with pytest.raises(OSError), context.wrap_socket(plain, server_hostname=HOST) as client:
+        client.recv(1)
+    assert "CERTIFICATE_VERIFY_FAILED" in rig.broker.wait_closed(timeout_s=WAIT_S).tls_error
+
+
+def test_client_without_a_certificate_is_refused(rig: Rig) -> None:
+    rig.context()
+    context = ssl.create_default_context(cafile=rig.folder / "device-1" / "ca.pem")
+    plain = socket.create_connection((HOST, rig.broker.port), timeout=WAIT_S)
+    with pytest.raises(OSError), context.wrap_socket(plain, server_hostname=HOST) as client:
+        client.recv(1)
+    assert "CERTIFICATE" in rig.broker.wait_closed(timeout_s=WAIT_S).tls_error
+
+
+# -- what a device does wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("c000", "PINGREQ before CONNECT"),
+        ("100f 00044d515455 04 02 003c 0003726177", "protocol 'MQTU'"),
+        ("100f 00044d515454 03 02 003c 0003726177", "version 3"),
+        ("100f 00044d515454 04 03 003c 0003726177", "reserved connect flag"),
+        ("1080808001", "packet of 2097157 bytes"),
+        ("10ffffffff7f", "more than 4 bytes"),
+        ("108f00 00044d515454 04 02 003c 0003726177", "more bytes than it needs"),
+        ("1110", "CONNECT with flags 0001"),
+    ],
+)
+def test_malformed_beginning_is_refused(rig: Rig, words: str, why: str) -> None:
+    client = rig.raw(bytes.fromhex(words))
+    while client.recv(100):
+        pass
+    assert why in rig.broker.wait_closed(timeout_s=WAIT_S).violation
+
+
+@pytest.mark.parametrize(
+    ("words", "why", "code"),
+    [
+        (CONNECT_5.hex(), "a second CONNECT", 0x82),
+        ("2003000000", "packet type 2 from a client", 0x82),
+        ("3806 0001 61 00 0000", "flags 1000", 0x81),
+        ("3206 0001 61 0000 00", "packet identifier 0", 0x82),
+        ("3004 0001 2b 00", "topic name '+'", 0x90),
+        ("3007 0001 61 03 220005", "no property topic-alias-maximum", 0x82),
+        ("3008 0001 61 04 0101 0101", "payload-format-indicator comes twice", 0x82),
+        ("8207 0001 00 0001 61 03", "options 00000011", 0x81),
+        ("8208 0001 00 0002 612b 00", "topic filter 'a+'", 0x8F),
+        ("8203 0001 00", "without a topic filter", 0x82),
+        ("c00100", "1 bytes behind the end", 0x81),
+        ("3005 0002 c328 00", "not UTF-8", 0x81),
+        ("3005 0002 6100 00", "U+0000", 0x81),
+    ],
+)
+def test_violation_of_5_0_ends_with_its_reason(rig: Rig, words: str, why: str, code: int) -> None:
+    client = rig.raw(CONNECT_5 + bytes.fromhex(words))
+    assert client.recv(5) == CONNACK_5
+    told = client.recv(100)
+    assert told == bytes([0xE0, 2, code, 0])
+    assert why in rig.broker.wait_closed(timeout_s=WAIT_S).violation
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6), st.sampled_from([b"", CONNECT_4, CONNECT_5]))
+def test_whatever_comes_is_read_or_refused(pieces: list[bytes], first: bytes) -> None:
+    reader = PacketReader()
+    try:
+        for piece in [first, *pieces]:
+            for packet in reader.feed(piece):
+                assert str(packet)
+    except MalformedError as error:
+        assert error.code >= 0x80
+
+
+@given(st.binary(max_size=60), st.sampled_from([1, 3, 4, 5, 6, 7, 8, 10, 14, 15]), st.booleans())
+def test_whatever_body_a_packet_has_is_read_or_refused(body: bytes, kind: int, is_5: bool) -> None:
+    flags = {6: 2, 8: 2, 10: 2, 3: body[0] & 15 if body else 0}.get(kind, 0)
+    reader = PacketReader()
+    first = b"" if kind == 1 else CONNECT_5 if is_5 else CONNECT_4
+    try:
+        list(reader.feed(first + bytes([kind << 4 | flags, len(body)]) + body))
+    except MalformedError as error:
+        assert error.code >= 0x80
+
+
+@given(st.integers(1, len(CONNECT_5) * 3))
+def test_packets_are_the_same_in_whatever_pieces_they_come(size: int) -> None:
+    words = CONNECT_5 + bytes.fromhex("8207 0001 00 0001 61 01 c000")
+    whole = list(PacketReader().feed(words))
+    assert [one.kind for one in whole] == ["CONNECT", "SUBSCRIBE", "PINGREQ"]
+    reader, found = PacketReader(), []
+    for at in range(0, len(words), size):
+        found += reader.feed(words[at : at + size])
+    assert found == whole
+
+
+# Table of section 1.5.5 of MQTT 5.0.
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, "00"), (127, "7f"), (128, "8001"), (16_383, "ff7f"), (16_384, "808001"),
+     (2_097_151, "ffff7f"), (2_097_152, "80808001"), (268_435_455, "ffffff7f")],
+)  # fmt: skip
+def test_variable_byte_integers_are_written_as_the_specification_has_them(
+    value: int, words: str
+) -> None:
+    assert put_variable(value) == bytes.fromhex(words)
+
+
+@pytest.mark.parametrize(
+    ("packet", "version", "words"),
+    [
+        (Packet("CONNACK", session_present=True), 4, "20020100"),
+        (Packet("PUBACK", packet_id=10), 4, "4002000a"),
+        (Packet("PUBACK", packet_id=10), 5, "4002000a"),
+        (Packet("PUBREL", packet_id=10), 4, "6202000a"),
+        (Packet("UNSUBACK", packet_id=10, codes=(0,)), 4, "b002000a"),
+        (Packet("UNSUBACK", packet_id=10, codes=(17,)), 5, "b004000a0011"),
+        (Packet("PUBLISH", topic="a/b", payload=b"x", dup=True, qos=1, packet_id=10), 4,
+         "3a08 0003612f62 000a 78"),
+    ],
+)  # fmt: skip
+def test_packets_are_written_as_the_specification_has_them(
+    packet: Packet, version: int, words: str
+) -> None:
+    assert encode(packet, version) == bytes.fromhex(words)
+
+
+# -- what it saw
+
+
+def test_waits_are_from_end_to_beginning(rig: Rig) -> None:
+    rig.broker.close("CONNECT")
+    for pause_s in (0.3, 0.1, 0):
+        client = rig.raw(CONNECT_4)
+        assert client.recv(1) == b""
+        rig.broker.wait_closed(timeout_s=WAIT_S)
+        time.sleep(pause_s)
+    first, second = rig.broker.waits()
+    assert first >= 0.29
+    assert 0.09 <= second < first
+    rig.broker.mark()
+    assert rig.broker.opened() == rig.broker.received() == rig.broker.waits() == []
+
+
+def test_failed_wait_shows_what_happened(rig: Rig) -> None:
+    rig.raw(CONNECT_4).recv(4)
+    with pytest.raises(BenchFailure, match="came CONNECT 'raw'") as failed:
+        rig.broker.wait_packet("SUBSCRIBE", timeout_s=0.05)
+    assert "a SUBSCRIBE did not come to the scripted broker" in str(failed.value)
+
+
+def test_packet_beyond_the_limit_is_refused_before_it_is_read(rig: Rig) -> None:
+    head = bytes([0x30]) + put_variable(MOST_PACKET_BYTES)
+    client = rig.raw(CONNECT_4 + head)
+    while client.recv(100):
+        pass
+    assert "want at most" in rig.broker.wait_closed(timeout_s=WAIT_S).violation
+
+
+def test_stop_ends_threads_and_frees_the_port(tmp_path: Path) -> None:
+    before = {one.name for one in threading.enumerate()}
+    with scripted(tmp_path) as rig:
+        client, port = rig.raw(CONNECT_4), rig.broker.port
+        client.recv(4)
+    assert {one.name for one in threading.enumerate()} <= before
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+# -- how other clients come back
+
+
+@pytest.mark.slow
+def test_paho_is_found_to_wait_exponentially(rig: Rig) -> None:
+    rounds = []
+    for _ in range(2):
+        device = rig.paho(4)
+        device.client.reconnect_delay_set(0.3, 60)  # type: ignore[arg-type]
+        device.wait(device.reasons)
+        rule = rig.broker.close("CONNECT", times=4)
+        rig.broker.mark()
+        rig.broker.disconnect()
+        device.wait(device.reasons, 2, 30)
+        assert rule.is_over
+        rounds.append([1000 * wait for wait in rig.broker.waits()])
+        device.stop()
+    assert classify(rounds).shape == "exponential"
+
+
+def test_paho_with_one_delay_is_found_to_wait_constantly(rig: Rig) -> None:
+    device = rig.paho(5)
+    device.client.reconnect_delay_set(0.4, 0.4)  # type: ignore[arg-type]
+    device.wait(device.reasons)
+    rig.broker.close("CONNECT", times=4)
+    rig.broker.mark()
+    rig.broker.disconnect()
+    device.wait(device.reasons, 2)
+    assert classify([[1000 * wait for wait in rig.broker.waits()]]).shape == "constant"
+
+
+@needs_mosquitto
+@pytest.mark.slow
+def test_mosquitto_sub_is_found_to_wait_constantly(rig: Rig) -> None:
+    rig.program("mosquitto_sub", "-t", "a")
+    rig.broker.wait_session(WAIT_S)
+    rig.broker.close("CONNECT", times=5)
+    rig.broker.mark()
+    rig.broker.disconnect()
+    rig.broker.wait(lambda: len(rig.broker.waits()) >= 6 or None, 60, "six waits")
+    assert classify([[1000 * wait for wait in rig.broker.waits()]]).shape == "constant"
