@@ -162,8 +162,8 @@ def bench_path(home: Home) -> Path:
 def load_bench(path: Path) -> BenchFile:
     """The file ``path``, checked.
 
-    Errors: ``bench.no-file``, ``bench.password-in-file``, ``toml.*`` and ``file.*`` (see
-    `keyfob_host.strict_toml`).
+    Errors: ``bench.no-file``, ``bench.password-in-file``, ``bench.ways``, ``toml.*`` and
+    ``file.*`` (see `keyfob_host.strict_toml`).
     """
     if not path.exists():
         raise KeyfobHostError(
@@ -274,8 +274,7 @@ def _entry(path: Path, name: str, table: _BoardTable) -> BenchEntry:
         raise refuse("", name, f"another name, or kind {name}: that is what a board {name} is")
     ways = [way for way in _WAYS if getattr(table, way) is not None]
     if len(ways) + table.virtual != 1:
-        given = ", ".join([*ways, *["virtual"] * table.virtual]) or "none of them"
-        raise refuse("", given, f"exactly one of {', '.join(_WAYS)} and virtual")
+        raise _ways(path, name, [*ways, *["virtual"] * table.virtual])
     if kind and load_kind(kind).virtual != table.virtual:
         wanted = "true for a virtual kind" if not table.virtual else "false for a real kind"
         raise refuse(".virtual", table.virtual, wanted)
@@ -283,10 +282,21 @@ def _entry(path: Path, name: str, table: _BoardTable) -> BenchEntry:
     fault = power.fault() if power else None
     if fault is not None:
         raise refuse(f".power.{fault[0]}", fault[1], fault[2])
-    firmware = path.parent / table.firmware if table.firmware else None
+    firmware = path.parent / Path(table.firmware).expanduser() if table.firmware else None
     return BenchEntry(
         name, kind, table.usb_serial, table.mac and table.mac.lower(), table.location, table.url,
         table.place, table.virtual, firmware, power,
+    )  # fmt: skip
+
+
+def _ways(path: Path, name: str, given: Sequence[str]) -> KeyfobHostError:
+    """``bench.ways``: nothing to find the board by, or more than one thing."""
+    place = refuse_field(path, f"board.{name}", "", "", what=_WHAT)  # knows the line
+    has = f"has {' and '.join(given)}" if given else "has nothing that it is found by"
+    return KeyfobHostError(
+        "bench.ways", f"{_WHAT} {path.name}: board.{name} {has}",
+        evidence=place.evidence.partition(f" board.{name}")[0] + f" board.{name} {has}; wanted: "
+        f"exactly one of {', '.join(_WAYS)} and virtual", fix=place.fix,
     )  # fmt: skip
 
 

@@ -150,17 +150,15 @@ class Scan:
         chip = self._chip(port.device)
         kind = kind_of(chip) if chip else self.kind
         address, why = lasting_address(port, self.ports)
-        notes = self._why_no_chip(port.device)
         if why and chip is not None and chip.mac:
             address = Address(mac=chip.mac)
-        if why:
-            notes = (f"{why}: it goes by {_WAYS[_way(address)]}", *notes)
+        remarks = [f"{why}: it goes by {_WAYS[_way(address)]}"] if why else []
         if chip is not None and not kind:
-            notes = (*notes, f"there is no board kind for its chip, {chip.name}")
+            remarks.append(f"there is no board kind for its chip, {chip.name}")
         name = _name(kind, chip, taken)
         title = printable(f"{port.description}, on {port.device}", limit=LINE_CHARS)
-        remarks = (title, *notes)
-        table = _table(name, kind, address, remarks)
+        table = _table(name, kind, address, [title, *remarks])
+        notes = (*remarks, *self._why_no_chip(port.device))
         return Seen("new", name, port.device, kind, str(address), notes, table)
 
     def _why_no_chip(self, device: str) -> tuple[str, ...]:
@@ -234,9 +232,7 @@ def _new_virtual(name: str, kind: str) -> Seen:
 def _table(name: str, kind: str, address: Address, remarks: Sequence[str]) -> str:
     lines = [f"# {remark}" for remark in remarks]
     lines.append(f"[board.{_key(name)}]")
-    lines.append(
-        f'kind = "{kind}"' if kind else '# kind = "…"  (keyfob bench scan --probe finds it)'
-    )
+    lines.append(f'kind = "{kind}"' if kind else _NO_KIND)
     way = _way(address)
     # The escapes of JSON are those of TOML.
     lines.append(f"{way} = {json.dumps(getattr(address, way), ensure_ascii=False)}")

@@ -17,6 +17,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.ports import describe_ports
+from keyfob_host.printable import LINE_CHARS, printable
 
 # Vendors of the bridges on boards, and of the USB that is in the chip itself.
 _VENDORS = {
@@ -115,9 +116,11 @@ def lasting_address(port: ListPortInfo, ports: Sequence[ListPortInfo]) -> tuple[
     if not number:
         why = "its adapter has no serial number"
     elif same > 1:
-        why = f"{same} ports here have the serial number {number}"
-    else:
+        why = f"{same} ports here have the serial number {printable(number, limit=LINE_CHARS)}"
+    elif number in _NO_SERIALS:
         why = f"its serial number {number} is one that many adapters have"
+    else:
+        why = f"its serial number {printable(number, limit=LINE_CHARS)} cannot be written"
     return Address(location=port.location) if port.location else Address(url=port.device), why
 
 

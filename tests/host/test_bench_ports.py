@@ -130,6 +130,19 @@ def test_what_a_person_wrote_stays_and_new_boards_come_after_it(machine: Machine
 
 
 @needs_namespace
+def test_an_adapter_s_own_words_cannot_spoil_the_file(machine: Machine, home: Home):
+    model = (CP2102[0], CP2102[1], 'x"]\x1b[2J\u202e')
+    ports = machine(
+        Adapter("ttyUSB0", "1-1", model, 'a"\\b'), Adapter("ttyUSB1", "1-2", model, "\x07")
+    )
+    ports.json("bench", "scan", "--kind", "esp32")
+    boards = load_bench(home.root / "bench.toml").boards
+    assert [one.address for one in boards] == [
+        Address(usb_serial='a"\\b'), Address(location="1-2"),
+    ]  # fmt: skip
+
+
+@needs_namespace
 def test_a_dry_run_shows_the_lines_and_writes_none(machine: Machine, home: Home):
     ports = machine(Adapter("ttyUSB0", "1-1", CP2102, "AAA"))
     shown = ports.run("bench", "scan", "--dry-run")
