@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from keyfob_host.hil.bench import Bench
 from keyfob_host.hil.capabilities import SERIAL, why_not
 from keyfob_host.hil.external import ExternalBench, ExternalOptions
 from keyfob_host.hil.lineup import own_board
+from keyfob_host.hil.progress import Progress
 
 AnyBench = Bench | ExternalBench
 
@@ -30,9 +33,7 @@ def board_bench(bench: AnyBench) -> Bench:
 def _say(config: pytest.Config, line: str) -> None:
     """Show a person ``line`` now, whatever of the output is captured."""
     capture = config.pluginmanager.get_plugin("capturemanager")
-    terminal = config.pluginmanager.get_plugin("terminalreporter")
-    if capture is not None and terminal is not None:
-        with capture.global_and_fixture_disabled():
-            terminal.ensure_newline()
-            terminal.write_line(line)
-            terminal.flush()
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        for plugin in config.pluginmanager.get_plugins():
+            if isinstance(plugin, Progress):
+                plugin.say(line)

@@ -36,7 +36,7 @@ class Progress:
         if not self._cases:
             self._cases = cases
             where = f"{len(self._boards)} boards" if self._is_several else self._boards[0]
-            self._say(f"{cases} cases on {where}; the bench comes up first")
+            self.say(f"{cases} cases on {where}; the bench comes up first")
 
     def show(self, case: Case, result: Result, *, is_last: bool) -> None:
         """A result; ``is_last``: the case is not tried again on that board."""
@@ -44,7 +44,7 @@ class Progress:
         total = self._cases * len(self._boards)
         why = result.warnings[0] if result.verdict == "warn" else result.reason or ""
         board = f"{result.board:<{self._width}}" if self._is_several else ""
-        self._say(
+        self.say(
             f"[{self._done:>{len(str(total))}}/{total}] {board}"
             f"{_MARKS[result.verdict]:<8}{result.seconds:5.1f} s  "
             f"{case.suite}/{case.part}: {case.name}"
@@ -57,16 +57,16 @@ class Progress:
         failed = [(case, result) for case, result in results if result.verdict in BAD]
         for case, result in failed[:_DETAILED]:
             on = f"{result.board}  " if self._is_several else ""
-            self._say(f"\n== {on}{case.suite}/{case.part}: {case.name}")
-            self._say(f"   {result.reason}")
+            self.say(f"\n== {on}{case.suite}/{case.part}: {case.name}")
+            self.say(f"   {result.reason}")
             for text in result.evidence:
                 lines = text.text.splitlines()
-                self._say(f"-- {text.title}")
-                self._say("\n".join(f"   {line}" for line in lines[-25:]))
+                self.say(f"-- {text.title}")
+                self.say("\n".join(f"   {line}" for line in lines[-25:]))
         if len(failed) > _DETAILED:
-            self._say(f"\n{len(failed) - _DETAILED} more failed; the report has them all")
+            self.say(f"\n{len(failed) - _DETAILED} more failed; the report has them all")
         if failed:
-            self._say("")
+            self.say("")
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -80,7 +80,7 @@ class Progress:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._say(report.longreprtext)
+            self.say(report.longreprtext)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if self._shows_now:
@@ -88,7 +88,8 @@ class Progress:
             self._out.write(f"\r\x1b[K... {printable(name, limit=70)}")
             self._out.flush()
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """A line of text, whatever is being shown."""
         if self._shows_now:
             self._out.write("\r\x1b[K")
         self._out.write(printable(text, keep="\n\t") + "\n")
