@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from traffic import CONNECTS_S
 
 from keyfob_host.hil.bench import KEEPALIVE_S
 
@@ -17,7 +18,7 @@ def speaking(wanted: int, request, device, scripted) -> int:
             pytest.skip("MQTT 5.0 leaves the heap of an ESP8266 nothing for messages that wait")
         board.provision(extra={"broker.keepalive_s": KEEPALIVE_S, "broker.version": 5})
         scripted.mark()
-    session = scripted.wait_session()
+    session = scripted.wait_session(CONNECTS_S)
     if session.version != wanted:
         pytest.skip(f"it speaks MQTT {NAMES[session.version]}, and this is about {NAMES[wanted]}")
     return wanted

@@ -7,9 +7,9 @@ DISCONNECT with reason 0x95, otherwise by taking what is too large for it and go
 from __future__ import annotations
 
 import pytest
-from traffic import LIMIT_S, command_topic, deliver, harmless, warn_of_ends
+from traffic import CONNECTS_S, command_topic, deliver, harmless, warn_of_ends
 
-pytestmark = pytest.mark.rung("traffic")
+pytestmark = [pytest.mark.rung("traffic"), pytest.mark.timeout(900)]
 SIZES = (0, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10)
 _FIRST_S, _BYTES_PER_S = 15.0, 4096  # a device's own TLS may be slow
 _OVERHEAD_BYTES = 16  # of a PUBLISH beside topic and payload, at most
@@ -24,7 +24,7 @@ def test_messages_up_to_128_kb_are_acknowledged(request, device, version, script
     topic = command_topic(device, scripted)
     taken = []
     for size in SIZES:
-        session = scripted.wait_session(LIMIT_S)
+        session = scripted.wait_session(CONNECTS_S)
         most = session.connect.properties.get("maximum-packet-size")
         if most is not None and size + len(topic) + _OVERHEAD_BYTES > most:
             case.warn(f"it takes packets of up to {most} bytes, and says so in its CONNECT")

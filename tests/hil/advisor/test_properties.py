@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from traffic import LIMIT_S, command_topic, deliver, first_publish, harmless, warn_of_ends
 
-pytestmark = pytest.mark.rung("traffic")
+pytestmark = [pytest.mark.rung("traffic"), pytest.mark.timeout(900)]
 _WATCHED_S = 10.0
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from traffic import LIMIT_S, command_topic, deliver, harmless, subscribed, warn_of_ends
+from traffic import CONNECTS_S, LIMIT_S, command_topic, deliver, harmless, subscribed, warn_of_ends
 
 from keyfob_host.hil.topic_filters import covers
 
-pytestmark = pytest.mark.rung("mqtt")
+pytestmark = [pytest.mark.rung("mqtt"), pytest.mark.timeout(900)]
 _SETTLED_S = 3.0  # so long after its CONNACK a device may still subscribe
 
 
@@ -16,14 +16,14 @@ def test_session_is_taken_up_again(device, scripted, case) -> None:
         "On a session that the broker kept, the device takes the messages that waited for it, "
         "and does not subscribe again."
     )
-    before = scripted.wait_session()
+    before = scripted.wait_session(CONNECTS_S)
     topic = command_topic(device, scripted)
     if before.connect.clean_start:
         pytest.skip("it asks for a clean session with each connection, so there is none to keep")
     scripted.session_present = True
     scripted.disconnect("cut")
     scripted.mark()
-    after = scripted.wait_session(LIMIT_S)
+    after = scripted.wait_session(CONNECTS_S)
     assert not after.connect.clean_start, "it asked for a clean session this time"
     assert after.connect.client_id == before.connect.client_id, (
         f"it is another client now: {after.connect.client_id!r}, was {before.connect.client_id!r}"
@@ -47,14 +47,14 @@ def test_lost_session_is_subscribed_anew(device, scripted, case) -> None:
         f"Where the broker lost the session, the device subscribes to all of it again within "
         f"{LIMIT_S:g} s."
     )
-    scripted.wait_session()
+    scripted.wait_session(CONNECTS_S)
     subscribed(device, scripted)
     scripted.look(lambda: None, _SETTLED_S)  # for further filters
     wanted = set(scripted.subscriptions())
     scripted.session_present = False
     scripted.disconnect("cut")
     scripted.mark()
-    after = scripted.wait_session(LIMIT_S)
+    after = scripted.wait_session(CONNECTS_S)
 
     def missing() -> set[str]:
         asked = [one for one in scripted.received("SUBSCRIBE") if one.connection >= after.number]

@@ -7,14 +7,14 @@ for ever is never sent a command. MQTT itself has no rule here.
 from __future__ import annotations
 
 import pytest
-from traffic import LIMIT_S, command_topic, deliver, harmless, subscribed, warn_of_ends
+from traffic import CONNECTS_S, LIMIT_S, command_topic, deliver, harmless, subscribed, warn_of_ends
 
-pytestmark = pytest.mark.rung("traffic")
+pytestmark = [pytest.mark.rung("traffic"), pytest.mark.timeout(900)]
 
 
 def test_topics_are_subscribed_to(device, scripted, case) -> None:
     case.criterion("The device subscribes to a topic filter and goes on when that is granted.")
-    session = scripted.wait_session()
+    session = scripted.wait_session(CONNECTS_S)
     seen = subscribed(device, scripted)
     case.evidence("first SUBSCRIBE", str(seen))
     assert session.is_open, f"the connection ended after it: {session.end}"
@@ -22,7 +22,7 @@ def test_topics_are_subscribed_to(device, scripted, case) -> None:
 
 def test_message_of_a_subscription_is_acknowledged(device, scripted, case) -> None:
     case.criterion("A QoS 1 message of a subscription is acknowledged with its packet identifier.")
-    scripted.wait_session()
+    scripted.wait_session(CONNECTS_S)
     topic = command_topic(device, scripted)
     done = deliver(scripted, topic, harmless(64))
     assert done.answer, f"it was not acknowledged within {LIMIT_S:g} s"
@@ -37,6 +37,7 @@ def test_subscription_without_suback_is_asked_for_again(device, scripted, case) 
     scripted.withhold("SUBACK", times=1)
     scripted.session_present = False  # a subscription that was never granted is not kept
     device.restart()
+    scripted.wait_session(CONNECTS_S)
     first = subscribed(device, scripted)
     case.evidence("without SUBACK", str(first))
     wanted = {topic_filter for topic_filter, _ in first.packet.filters}

@@ -17,6 +17,8 @@ from keyfob_host.hil.topic_filters import covers, example_of
 # So long a device may take for what it does by itself: to publish, to notice that an
 # acknowledgement does not come, to connect again.
 LIMIT_S = 60.0
+# And so long to come to another broker, after many attempts that failed maybe.
+CONNECTS_S = 150.0
 # A device that did not do something in that time is not waited for so long again.
 _SHORT_S = 10.0
 _patience_s: dict[str, float] = {}
