@@ -29,7 +29,7 @@ from keyfob_host.hil.report.versions import versions
 from keyfob_host.hil.results import PREFIX, SUFFIX, Results, case_of
 
 # Without a suite's name. Smoke is a part of these again, for every commit.
-DEFAULT_SUITES = ("keyfob",)
+DEFAULT_SUITES = ("advisor", "keyfob")
 
 
 @dataclass(frozen=True)
