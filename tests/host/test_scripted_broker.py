@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scripted_rig import CONNECT_4, CONNECT_5, HOST, WAIT_S, Rig, scripted
 
 from keyfob_host.doctor.tap import Tap
+from keyfob_host.hil import scripted_broker
 from keyfob_host.hil.backoff_shape import classify
 from keyfob_host.hil.evidence import BenchFailure
 from keyfob_host.hil.mqtt_packets import (
@@ -478,6 +479,16 @@ def test_packet_beyond_the_limit_is_refused_before_it_is_read(rig: Rig) -> None:
     while client.recv(100):
         pass
     assert "want at most" in rig.broker.wait_closed(timeout_s=WAIT_S).violation
+
+
+def test_no_more_is_kept_than_there_is_room_for(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripted_broker, "MOST_BYTES", 10_000)
+    message = bytes.fromhex("30a01f 0001 61") + bytes(4000 - 3)
+    client = rig.raw(CONNECT_4 + 3 * message)
+    while client.recv(100):
+        pass
+    assert "keeps" in rig.broker.wait_closed(timeout_s=WAIT_S).end
+    assert sum(one.packet.size for one in rig.broker.packets) <= 10_000
 
 
 def test_stop_ends_threads_and_frees_the_port(tmp_path: Path) -> None:

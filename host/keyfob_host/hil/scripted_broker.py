@@ -8,9 +8,9 @@ packet with its connection and the moment it came.
 What it does not do: route a device's messages to anybody, send what was not acknowledged
 again on a new connection, fire wills, look at user names and passwords, end a connection
 whose keep alive has run out, check the client certificate's name against the client
-identifier. Limits: packets of `MOST_PACKET_BYTES`, `MOST_PACKETS` packets and
-`MOST_CONNECTIONS` connections in its life, of which one is open at a time per client
-identifier.
+identifier. Limits: packets of `MOST_PACKET_BYTES`; in its life `MOST_PACKETS` packets,
+`MOST_BYTES` in them and `MOST_CONNECTIONS` connections, of which one is open at a time per
+client identifier.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from keyfob_host.pki.identity import Identity
 __all__ = ["MOST_PACKET_BYTES", "How", "Packet", "Rule", "ScriptedBroker", "Seen"]
 
 MOST_PACKETS = 20_000
+MOST_BYTES = 64 << 20
 MOST_CONNECTIONS = 2_000
 _JOIN_S = 5.0
 _NO_IDENTIFIER = 2  # return code of 3.1.1: identifier rejected
@@ -68,7 +69,7 @@ class ScriptedBroker(Record):
         self._listener: socket.socket | None = None
         self._accepting: threading.Thread | None = None
         self._sessions: dict[str, _Session] = {}
-        self._packet_id = 0
+        self._packet_id = self._bytes = 0
         self.rules = Rules()
         self.port = 0
         self.session_present: bool | None = None  # None: what is true
@@ -243,8 +244,9 @@ class ScriptedBroker(Record):
     def came(self, seen: Seen) -> str:
         """A connection records ``seen``; why it has to end for it, or ""."""
         with self._changed:
-            if len(self.packets) >= MOST_PACKETS:
-                return f"the scripted broker keeps no more than {MOST_PACKETS} packets"
+            self._bytes += seen.packet.size
+            if len(self.packets) >= MOST_PACKETS or self._bytes > MOST_BYTES:
+                return f"the scripted broker keeps {MOST_PACKETS} packets, {MOST_BYTES} bytes"
             self.packets.append(seen)
             self._changed.notify_all()
         return ""

@@ -24,6 +24,7 @@ from keyfob_host.hil.scripted_tls import RECORD_BYTES, TlsEnd, alert_in
 
 _TICK_S = 0.2
 _CLOSE_S = 5.0
+_LINE = 300  # characters of a line of evidence
 # What answers what: a packet of the client, and the server's own.
 _ANSWER = {
     "PUBREC": "PUBREL",
@@ -147,7 +148,8 @@ class ScriptedConnection:
     def note(self, text: str) -> None:
         """A line of evidence."""
         now_s = time.monotonic()
-        self.lines.append((now_s, f"#{self.number} {now_s - self.opened_s:8.3f} s  {text}"))
+        shown = text if len(text) <= _LINE else text[:_LINE] + " …"
+        self.lines.append((now_s, f"#{self.number} {now_s - self.opened_s:8.3f} s  {shown}"))
 
     # -- its thread
 
