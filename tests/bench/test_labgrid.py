@@ -39,6 +39,8 @@ plain:
 pair:
   left: {cls: NetworkSerialPort, host: 127.0.0.1, port: 2}
   right: {cls: NetworkSerialPort, host: 127.0.0.1, port: 3}
+unplugged:
+  USBSerialPort: {match: {ID_SERIAL_SHORT: no-such-board}}
 """
 
 
@@ -85,7 +87,7 @@ def shelf(
 def no_boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A coordinator with places that nobody has to open; its address."""
     with labgrid(NO_BOARDS, tmp_path_factory.mktemp("labgrid") / "shelf") as address:
-        for place in ("plain", "pair"):
+        for place in ("plain", "pair", "unplugged"):
             make_place(address, place, place)
         labgrid_client(address, "-p", "empty", "create")
         yield address
@@ -181,7 +183,7 @@ def test_place_that_is_not_there_is_refused_with_those_that_are(
 ) -> None:
     error = refusal("plian", no_boards)
     assert error.code == "labgrid.unknown-place"
-    assert "empty, pair, plain" in error.evidence
+    assert "empty, pair, plain, unplugged" in error.evidence
     assert error.fix.startswith("take --port labgrid://plain; or make it: labgrid-client -x")
     assert error.status is ExitStatus.USAGE
 
@@ -191,7 +193,7 @@ def test_place_without_a_serial_port_is_told_with_what_is_exported(
 ) -> None:
     error = refusal("empty", no_boards)
     assert error.code == "labgrid.no-resource"
-    assert "matches: none" in error.evidence
+    assert "the place matches: nothing" in error.evidence
     assert "shelf/plain/NetworkSerialPort/NetworkSerialPort" in error.evidence
     assert look("plain", no_boards).holder is None
 
@@ -204,6 +206,26 @@ def test_one_of_several_ports_is_named_behind_the_place(no_boards: str, own_home
         assert url == "rfc2217://127.0.0.1:3"
     assert refusal("pair/middle", no_boards).code == "labgrid.which-port"
     assert look("pair/left", no_boards).holder is None
+
+
+def test_board_that_is_not_plugged_in_over_there_is_told(no_boards: str, own_home: None) -> None:
+    error = refusal("unplugged", no_boards)
+    assert error.code == "labgrid.not-available"
+    assert "shelf/unplugged/NetworkSerialPort" in error.evidence
+    assert look("unplugged", no_boards).holder is None
+
+
+def test_coordinator_that_went_away_is_told_with_what_stays_acquired(
+    tmp_path: Path, own_home: None
+) -> None:
+    with labgrid(NO_BOARDS, tmp_path / "labgrid") as address:
+        make_place(address, "plain", "plain")
+        have = acquire("plain", address)
+        have.__enter__()
+    with pytest.raises(KeyfobHostError) as caught:
+        have.__exit__(None, None, None)
+    assert caught.value.code == "labgrid.not-released"
+    assert f"labgrid-client -x {address} -p plain release" in caught.value.fix
 
 
 def test_resource_that_another_place_has_is_told_in_the_coordinators_words(

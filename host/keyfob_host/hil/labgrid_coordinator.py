@@ -118,8 +118,10 @@ class Coordinator:
         for message in (startup, *wanted):
             self._sent.put(message)
         sent = iter(self._sent.get, None)
-        self._received = self._stub.ClientStream(sent, timeout=_TALK_TIMEOUT_S)
         try:
+            # Whether it is a coordinator; a stream would be waited for much longer.
+            self._stub.GetPlaces(self._messages.GetPlacesRequest(), timeout=_CONNECT_TIMEOUT_S)
+            self._received = self._stub.ClientStream(sent, timeout=_TALK_TIMEOUT_S)
             self._sync()
         except self._grpc.RpcError as error:
             raise words.no_answer(self.address, _details(error)) from None

@@ -90,26 +90,26 @@ def not_acquired(place: str, why: str, address: str) -> KeyfobHostError:
 def no_resource(
     place: str, matches: Sequence[str], resources: Sequence[str], address: str
 ) -> KeyfobHostError:
-    """No serial port is matched by the place."""
+    """None of the serial ports that are exported belongs to the place."""
     return KeyfobHostError(
-        "labgrid.no-resource", f"the place {place} has no serial port",
-        evidence=f"matches: {', '.join(matches) or 'none'}; "
+        "labgrid.no-resource",
+        f"no serial port that is exported now belongs to the place {place}",
+        evidence=f"the place matches: {', '.join(matches) or 'nothing'}; "
         f"exported: {', '.join(sorted(resources)) or 'nothing'}",
-        fix=f"labgrid-client -x {address} -p {quote(place)} add-match "
-        "EXPORTER/GROUP/NetworkSerialPort; if the exporter is missing, on its machine: "
-        f"labgrid-exporter -c {address} FILE.yaml",
+        fix="if its exporter is missing, on its machine: "
+        f"labgrid-exporter -c {address} FILE.yaml; if its match is: "
+        f"labgrid-client -x {address} -p {quote(place)} add-match "
+        "EXPORTER/GROUP/NetworkSerialPort",
         status=ExitStatus.HOST,
-    )  # fmt: skip
+    )
 
 
 def which_port(place: str, asked: str, names: Sequence[str]) -> KeyfobHostError:
     """The place matches several serial ports, or none of the name that was ``asked`` for."""
     return KeyfobHostError(
         "labgrid.which-port",
-        f"the place {place} has no serial port {asked!r}"
-        if asked
-        else f"the place {place} has {len(names)} serial ports: say which one",
-        evidence=f"serial ports of {place}: {', '.join(names)}",
+        f"it must be said which serial port of the place {place} is meant",
+        evidence=f"it has: {', '.join(names)}; asked for: {asked or 'none of them'}",
         fix=f"--port labgrid://{place}/{names[0]}",
         status=ExitStatus.USAGE,
     )  # fmt: skip
