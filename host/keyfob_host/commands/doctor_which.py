@@ -69,13 +69,14 @@ def _only_one(home: Home, up: dict[str, str]) -> str:
             evidence=f"up: {', '.join(up)} (in {home.root})",
             fix=f"keyfob doctor {next(iter(up))}", status=ExitStatus.USAGE,
         )  # fmt: skip
-    were = known(home)
+    were, named = known(home), entry_names(home)
+    real = named[0] if named else "esp32 --port PORT"
     start = were[0] if DEFAULT_KIND not in were and were else DEFAULT_KIND
     option = "" if start in kind_names() else f"{DEFAULT_KIND} --name "
     raise KeyfobHostError(
         "doctor.no-board", "no virtual board is up, and a real one has to be named",
         evidence=f"up: none (in {home.root})",
-        fix=f"keyfob board up {option}{start}  # a real one: keyfob doctor esp32 --port PORT",
+        fix=f"keyfob board up {option}{start}  # a real one: keyfob doctor {real}",
         status=ExitStatus.USAGE,
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ import os
 import pwd
 import re
 import shlex
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -253,7 +254,13 @@ def _server(url: str) -> str:
 
 
 def _shared_folder() -> Path:
-    return next((one for one in _SHARED if os.access(one, os.W_OK | os.X_OK)), _SHARED[-1])
+    """The same for every user: a folder that only one of them could write is none."""
+    return next((one for one in _SHARED if _is_for_all(one)), _SHARED[-1])
+
+
+def _is_for_all(folder: Path) -> bool:
+    wanted = stat.S_ISVTX | stat.S_IWOTH
+    return folder.is_dir() and folder.stat().st_mode & wanted == wanted
 
 
 def _own_command() -> str:
