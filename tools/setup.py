@@ -5,8 +5,9 @@ Needs Python 3.10 and nothing else; every make target runs it first. It does onl
 what is missing, says what it does, and can be interrupted and run again, or run
 twice at once. It installs system packages with apt only (with sudo if not root);
 elsewhere it says which command to type. SoftHSM, which tests alone use, is installed
-where that needs no question, and otherwise left out; a browser for the tests of the
-doctor's page, which is large, on CI alone (CI=true in the environment).
+where that needs no question, and otherwise left out; on CI alone (CI=true in the
+environment) a browser for the tests of the doctor's page, which is large, and ser2net
+for those of boards elsewhere, which would serve ports of this machine from then on.
 """
 
 import fcntl
@@ -34,7 +35,7 @@ def main():
         )
     with open(ROOT / ".setup.lock", "w") as lock:  # noqa: PTH123 (two at once wait here)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        steps = (virtual_environment, packages, mosquitto, softhsm, chromium)
+        steps = (virtual_environment, packages, mosquitto, softhsm, chromium, ser2net)
         done = [step() for step in steps]
     if any(done):
         say(f"set up in {time.monotonic() - started:.0f} s")
@@ -117,6 +118,16 @@ def chromium():
     if os.environ.get("CI") != "true" or all(map(shutil.which, ("chromium", "chromedriver"))):
         return False
     apt_install("chromium-driver", "the browser chromium is missing")  # brings the browser
+    return True
+
+
+def ser2net():
+    """On CI, install it for the tests of boards elsewhere; without it some are skipped."""
+    if os.environ.get("CI") != "true" or shutil.which(
+        "ser2net", path=os.environ.get("PATH", "") + ":/usr/sbin"
+    ):
+        return False
+    apt_install("ser2net", "the serial port server ser2net is missing")
     return True
 
 

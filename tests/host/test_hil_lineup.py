@@ -12,7 +12,7 @@ from keyfob_host.errors import KeyfobHostError
 from keyfob_host.hil.lineup import Asked, line_up
 from keyfob_host.home import Home
 
-PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"]
+PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:labgrid", "-q"]
 CASES = """
 import pytest
 def test_anything(board): raise AssertionError("never run")

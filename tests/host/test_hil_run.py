@@ -21,7 +21,7 @@ from keyfob_host.hil.lock import board_lock
 from keyfob_host.hil.run import list_cases
 
 KEYFOB = [sys.executable, "-m", "keyfob_host"]
-PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:labgrid"]
 
 FAILING_STORY = """
 from keyfob_host.errors import KeyfobHostError

@@ -62,8 +62,13 @@ def test_softhsm_is_tried_once_and_its_absence_stops_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(("ci", "status"), [("true", 4), ("", 0)])
-def test_a_browser_is_installed_on_ci_alone(tmp_path, ci, status):
-    code = "import setup; setup.shutil.which = lambda *_, **__: None; setup.chromium()"
+@pytest.mark.parametrize(
+    ("step", "package"), [("chromium", "chromium-driver"), ("ser2net", "ser2net")]
+)
+def test_browser_and_serial_port_server_are_installed_on_ci_alone(
+    tmp_path, step, package, ci, status
+):
+    code = f"import setup; setup.shutil.which = lambda *_, **__: None; setup.{step}()"
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT / "tools",
@@ -73,4 +78,4 @@ def test_a_browser_is_installed_on_ci_alone(tmp_path, ci, status):
         check=False,
     )
     assert run.returncode == status
-    assert ("fix    dnf install chromium-driver" in run.stderr) == bool(status)
+    assert (f"fix    dnf install {package}" in run.stderr) == bool(status)

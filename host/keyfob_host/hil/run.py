@@ -1,7 +1,8 @@
 """Run suites with pytest, in this process: the work behind ``keyfob hil run``.
 
 What is returned, or raised, says how it went, so that the command has an exit status that
-tells a failed case from a bench that did not come up. Several boards have a worker process each (pytest-xdist), all of which run every case.
+tells a failed case from a bench that did not come up. Several boards have a worker process
+each (pytest-xdist), all of which run every case.
 """
 
 from __future__ import annotations
@@ -152,8 +153,9 @@ def _arguments(paths: Sequence[Path], choice: Choice) -> list[str]:
     # keyfob itself is imported already, which pytest warns about in vain: it has no
     # assertions to be rewritten.
     quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    # Hypothesis, which the suites don't use, takes longer to begin than all the rest.
-    own = ["-c", str(data_path("hil") / "pytest.ini"), "-p", "no:hypothesispytest"]
+    # What the suites don't use of Hypothesis and labgrid takes longer to begin than the rest.
+    own = ["-c", str(data_path("hil") / "pytest.ini")]
+    own += ["-p", "no:hypothesispytest", "-p", "no:labgrid"]
     own += [f"--rootdir={_root(paths)}"]
     picked = ["-k", choice.expression] if choice.expression else []
     picked += [f"--keyfob-rungs={choice.rungs}"] if choice.rungs else []
