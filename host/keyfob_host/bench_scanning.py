@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,8 +100,9 @@ class Scan:
                 found.append(self._left_out(port))
         for board in running(self.home):
             if board.name not in taken:
-                found.append(_new_virtual(board.name, str(board.info()["kind"])))
-                taken.append(board.name)
+                with suppress(KeyfobHostError):  # ended meanwhile
+                    found.append(_new_virtual(board.name, str(board.info()["kind"])))
+                    taken.append(board.name)
         there = {one.name for one in found}
         found += [self._not_on_usb(one) for one in self.entries if one.name not in there]
         return found

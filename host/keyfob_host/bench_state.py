@@ -8,6 +8,7 @@ found if its chip was asked since it was plugged in, and one behind a URL is tak
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from keyfob_host.finding_ports import fits
 from keyfob_host.hil.lock import LockHolder, holder_of, lock_path
 from keyfob_host.home import Home
 from keyfob_host.ports import Holder, holders, is_url, socket_clients
-from keyfob_host.virtual import VirtualBoard, running
+from keyfob_host.virtual import running
 
 SUITES = "virtual, of the suites"
+_Up = tuple[Home, str, dict[str, Any]]  # where a virtual board is, its name, what it says
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,16 @@ def states(
 ) -> list[BoardState]:
     """The boards of the file in its order, then running virtual boards that it does not name."""
     up = _running(home)
+    # The bench's own before the one that suites have started under the same name.
+    meant = {name: place for place, name, _ in reversed(up)}
     found = [
         _of_virtual(one, up, home) if one.virtual else _of_real(one, home, ports) for one in entries
     ]
-    named = {one.name for one in entries if one.virtual}
-    for place, board in up:
-        if board.name not in named:
-            kind = str(board.info()["kind"])
+    named = {(meant.get(one.name), one.name) for one in entries if one.virtual}
+    for place, name, info in up:
+        if (place, name) not in named:
             way = "virtual" if place == home else SUITES
-            found.append(_with_board(board.name, kind, way, place, board, is_named=False))
+            found.append(_with_info(name, str(info["kind"]), way, place, info, is_named=False))
     return found
 
 
@@ -115,12 +118,10 @@ def _of_place(entry: BenchEntry, place: str) -> BoardState:
     return BoardState(entry.name, entry.kind, entry.found_by, state.port, acquired=acquired)
 
 
-def _of_virtual(
-    entry: BenchEntry, up: Sequence[tuple[Home, VirtualBoard]], home: Home
-) -> BoardState:
-    for place, board in up:
-        if board.name == entry.name:
-            return _with_board(entry.name, entry.kind, entry.found_by, place, board)
+def _of_virtual(entry: BenchEntry, up: Sequence[_Up], home: Home) -> BoardState:
+    for place, name, info in up:
+        if name == entry.name:
+            return _with_info(entry.name, entry.kind, entry.found_by, place, info)
     # A run that has just begun holds its board before that is up.
     places = (home, Home(home.root / "hil"))
     locks = (holder_of(lock_path(place, entry.name, None)) for place in places)
@@ -130,22 +131,25 @@ def _of_virtual(
     )  # fmt: skip
 
 
-def _with_board(
-    name: str, kind: str, way: str, place: Home, board: VirtualBoard, *, is_named: bool = True
+def _with_info(
+    name: str, kind: str, way: str, place: Home, info: dict[str, Any], *, is_named: bool = True
 ) -> BoardState:
-    info = board.info()
     pty, urls = str(info["pty"]), [str(info["socket_url"]), str(info["rfc2217_url"])]
     users = [*holders(pty), *(one for url in urls for one in socket_clients(url))]
     return BoardState(
-        name, kind, way, pty, lock=holder_of(lock_path(place, board.name, None)),
+        name, kind, way, pty, lock=holder_of(lock_path(place, name, None)),
         users=tuple(users) if info["client"] is not None else (), is_named=is_named,
     )  # fmt: skip
 
 
-def _running(home: Home) -> list[tuple[Home, VirtualBoard]]:
+def _running(home: Home) -> list[_Up]:
     """The virtual boards of the bench, then those of its suites."""
-    places = (home, Home(home.root / "hil"))
-    return [(place, board) for place in places for board in running(place)]
+    found: list[_Up] = []
+    for place in (home, Home(home.root / "hil")):
+        for board in running(place):
+            with suppress(KeyfobHostError):  # ended meanwhile
+                found.append((place, board.name, board.info()))
+    return found
 
 
 def _users(port: str) -> list[Holder]:

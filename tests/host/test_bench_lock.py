@@ -14,9 +14,11 @@ import pytest
 from keyfob_rig import Keyfob
 from usb_rig import CP2102, Adapter, UsbMachine, needs_namespace
 
+from keyfob_host.boards import open_board
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.hil.lock import board_lock, check_not_held, holder_of, is_locked, lock_path
 from keyfob_host.home import Home
+from keyfob_host.transport import open_transport
 from keyfob_host.virtual import VirtualBoard
 
 NOBODY = 65534
@@ -65,6 +67,13 @@ def test_a_server_s_port_is_one_board_whatever_is_spoken_on_it(tmp_path: Path):
     ways = ("rfc2217://LAB:4000?ign_set_control", "socket://lab:4000", "rfc2217://lab:4000")
     assert len({lock_path(home, name, way) for name, way in zip("abc", ways, strict=True)}) == 1
     assert lock_path(home, "a", "rfc2217://lab:4001") != lock_path(home, "a", ways[0])
+
+
+@pytest.mark.parametrize("url", ["rfc2217://lab:99999", "socket://[::1", "rfc2217://"])
+def test_an_address_that_is_none_is_left_to_who_connects(tmp_path: Path, url: str):
+    with pytest.raises(KeyfobHostError) as caught:
+        open_transport(open_board("esp32", url, home=Home(tmp_path)))
+    assert caught.value.code.startswith("port.")
 
 
 def test_a_virtual_board_is_one_by_its_name_and_by_its_ports(tmp_path: Path):

@@ -203,6 +203,21 @@ def test_running_virtual_boards_are_found_and_listed(keyfob: Keyfob):
     assert (listed["port"], listed["why_not"]) == (None, "down")
 
 
+def test_a_suite_s_board_is_listed_beside_the_user_s_of_the_same_name(keyfob: Keyfob):
+    homes = (Home(keyfob.home), Home(keyfob.home / "hil"))
+    boards = [VirtualBoard.up(home, name="garage", powered=False) for home in homes]
+    try:
+        keyfob.json("bench", "scan")
+        listed = keyfob.json("bench", "list")["boards"]
+        assert [(one["name"], one["found_by"], one["port"]) for one in listed] == [
+            ("garage", "virtual", str(boards[0].info()["pty"])),
+            ("garage", "virtual, of the suites", str(boards[1].info()["pty"])),
+        ]
+    finally:
+        for board in boards:
+            board.down()
+
+
 def test_a_machine_without_boards_says_what_to_do(keyfob: Keyfob):
     assert "keyfob board up" in keyfob.run("bench", "scan")[1]
     assert "keyfob bench scan" in keyfob.run("bench", "list")[1]

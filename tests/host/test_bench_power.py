@@ -12,12 +12,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tty
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import serial
 from keyfob_rig import Keyfob
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
@@ -141,6 +143,17 @@ def test_a_relay_gets_the_frame_that_its_maker_publishes(
     switch = open_power(table)
     switch.on() if on else switch.off()
     assert received(master) == frame
+
+
+def test_a_relay_that_switches_another_board_s_power_is_waited_for(relay: tuple[int, str]) -> None:
+    master, path = relay
+    other = serial.Serial(path, exclusive=True)
+    waiting = threading.Thread(target=open_power(PowerTable("relay", url=path)).on)
+    waiting.start()
+    assert not select.select([master], [], [], 0.2)[0]
+    other.close()
+    assert received(master) == "a0 01 01 a2"
+    waiting.join()
 
 
 def test_a_relay_that_is_not_plugged_in_is_told_as_a_port() -> None:

@@ -224,7 +224,7 @@ def _wait(holder: LockHolder) -> str:
 
 def _virtual_lock(home: Home, port: str) -> Path | None:
     """The lock of the virtual board of this bench, or of its suites, that ``port`` leads to."""
-    if is_url(port) and urlsplit(port).hostname not in _LOOPBACK:
+    if is_url(port) and not _server(port).startswith("localhost:"):
         return None
     if not is_url(port) and not os.path.realpath(port).startswith("/dev/pts/"):
         return None
@@ -232,7 +232,10 @@ def _virtual_lock(home: Home, port: str) -> Path | None:
 
     for place in (home, Home(home.root / "hil"), Home(home.root.parent)):
         for board in running(place):
-            info = board.info()
+            try:
+                info = board.info()
+            except KeyfobHostError:  # ended meanwhile
+                continue
             ways = {_server(str(info[one])) for one in ("socket_url", "rfc2217_url")}
             ways.add(os.path.realpath(str(info["pty"])))
             if (_server(port) if is_url(port) else os.path.realpath(port)) in ways:
@@ -248,9 +251,12 @@ def _plug(device: str) -> str:
 
 def _server(url: str) -> str:
     """Host and port of a URL, in one way of writing: the same line, whatever is spoken on it."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    return f"{'localhost' if host in _LOOPBACK else host}:{parts.port}"
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:  # no such address; who connects says what is wrong with it
+        return url
+    return f"{'localhost' if host in _LOOPBACK else host}:{port}"
 
 
 def _shared_folder() -> Path:
