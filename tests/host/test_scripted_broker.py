@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from scripted_rig import CONNECT_4, CONNECT_5, HOST, WAIT_S, Rig, scripted
 
 from keyfob_host.doctor.tap import Tap
@@ -26,7 +28,12 @@ from keyfob_host.hil.mqtt_packets import (
     PacketReader,
     encode,
 )
-from keyfob_host.hil.mqtt_properties import put_variable
+from keyfob_host.hil.mqtt_properties import (
+    Reader,
+    put_properties,
+    put_variable,
+    read_properties,
+)
 from keyfob_host.hil.scripted_rules import Rule
 from keyfob_host.pki.authority import Authority
 
@@ -416,6 +423,44 @@ def test_packets_are_the_same_in_whatever_pieces_they_come(size: int) -> None:
     for at in range(0, len(words), size):
         found += reader.feed(words[at : at + size])
     assert found == whole
+
+
+def test_properties_are_read_as_paho_writes_them() -> None:
+    written = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    written.PayloadFormatIndicator = 1
+    written.MessageExpiryInterval = 70_000
+    written.ContentType = "text/plain"
+    written.ResponseTopic = "answers"
+    written.CorrelationData = b"\x00\xff"
+    written.UserProperty = [("a", "ä"), ("a", "")]
+    written.TopicAlias = 300
+    assert read_properties(Reader(written.pack()), "PUBLISH") == {  # type: ignore[no-untyped-call]
+        "payload-format-indicator": 1, "message-expiry-interval": 70_000,
+        "content-type": "text/plain", "response-topic": "answers",
+        "correlation-data": b"\x00\xff", "user-property": [("a", "ä"), ("a", "")],
+        "topic-alias": 300,
+    }  # fmt: skip
+
+
+def test_properties_are_written_as_paho_reads_them() -> None:
+    words = put_properties(
+        {
+            "session-expiry-interval": 70_000, "receive-maximum": 5, "maximum-qos": 1,
+            "retain-available": 0, "maximum-packet-size": 1000, "topic-alias-maximum": 9,
+            "assigned-client-identifier": "x", "reason-string": "so", "server-keep-alive": 77,
+            "user-property": [("a", "b"), ("c", "d")], "authentication-data": b"\x00\x01",
+            "authentication-method": "m",
+        }
+    )  # fmt: skip
+    read = Properties(PacketTypes.CONNACK)  # type: ignore[no-untyped-call]
+    assert read.unpack(words)[1] == len(words)  # type: ignore[no-untyped-call]
+    assert read.json() == {  # type: ignore[no-untyped-call]
+        "SessionExpiryInterval": 70_000, "ReceiveMaximum": 5, "MaximumQoS": 1,
+        "RetainAvailable": 0, "MaximumPacketSize": 1000, "TopicAliasMaximum": 9,
+        "AssignedClientIdentifier": "x", "ReasonString": "so", "ServerKeepAlive": 77,
+        "UserProperty": [("a", "b"), ("c", "d")], "AuthenticationData": b"\x00\x01",
+        "AuthenticationMethod": "m",
+    }  # fmt: skip
 
 
 # Table of section 1.5.5 of MQTT 5.0.

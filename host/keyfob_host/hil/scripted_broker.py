@@ -6,9 +6,9 @@ comes and answers pings. Whatever a device sends is read strictly and recorded, 
 packet with its connection and the moment it came.
 
 What it does not do: route a device's messages to anybody, send what was not acknowledged
-again on a new connection, fire wills, look at user names and passwords, end a connection
-whose keep alive has run out, check the client certificate's name against the client
-identifier. Limits: packets of `MOST_PACKET_BYTES`; in its life `MOST_PACKETS` packets,
+again on a new connection, fire wills, look at user names and passwords, answer AUTH, end a
+connection whose keep alive has run out, check the client certificate's name against the
+client identifier. Limits: packets of `MOST_PACKET_BYTES`; in its life `MOST_PACKETS` packets,
 `MOST_BYTES` in them and `MOST_CONNECTIONS` connections, of which one is open at a time per
 client identifier.
 """

@@ -43,14 +43,14 @@ class Handshake:
 
 def next_handshake(device, broker, limit_s: float = LIMIT_S) -> Handshake:
     """That of the device's next connection, which is brought about: it was accepted, or ended."""
-    known = max((one.number for one in broker.tap.connections), default=0)
-    broker.mark()
     device.restart()
+    since_s = time.monotonic()  # what began before was of the device's life before
+    broker.mark()
     broker.relay.cut()
     accepted = _ACCEPTED.format(re.escape(device.name) if device.name else r"\S+")
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
-        for one in [one for one in broker.tap.connections if one.number > known]:
+        for one in [one for one in broker.tap.connections if one.opened_s > since_s]:
             is_accepted = re.search(accepted, broker.log()) is not None
             # One without a hello is a look whether somebody listens, or was cut at a restart.
             if one.conversation.client_hello and (is_accepted or not one.alive):
