@@ -78,7 +78,8 @@ def run(
     choice = Choice(expression, rungs, is_long, reruns, exit_first)
     if only_list:
         cases = list_cases(paths, choice)
-        lines = [f"{one.suite + '/' + one.part:<20}{one.name}" for one in cases]
+        width = max((len(f"{one.suite}/{one.part}") for one in cases), default=0) + 2
+        lines = [f"{one.suite + '/' + one.part:<{width}}{one.name}" for one in cases]
         ui.result("\n".join(lines), {"cases": [vars(one) for one in cases]})
         return 0
     # Resolved here, so that what is missing is told before pytest starts.
