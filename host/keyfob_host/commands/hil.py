@@ -78,7 +78,7 @@ def run(
     choice = Choice(expression, rungs, is_long, reruns, exit_first)
     if only_list:
         cases = list_cases(paths, choice)
-        width = max((len(f"{one.suite}/{one.part}") for one in cases), default=0) + 2
+        width = max([20, *(len(f"{one.suite}/{one.part}") + 2 for one in cases)])
         lines = [f"{one.suite + '/' + one.part:<{width}}{one.name}" for one in cases]
         ui.result("\n".join(lines), {"cases": [vars(one) for one in cases]})
         return 0
