@@ -20,13 +20,14 @@ wifi = $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID) $(if $(KEYFOB_WIFI_PASSWORD),-
 # On two cores: tests wait for boards and brokers two fifths of their time, hence three. Each
 # worker begins in another part, so that they neither compute nor wait all at once.
 workers = -n 3 --dist worksteal
-# Suites mostly wait, and have a board, a broker and ports of their own: two run side by
-# side where make can hold back the output of one (GNU make 4; macOS brings 3.81).
-beside = $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
+# Suites mostly wait, and have a board, a broker and ports of their own: they run side by
+# side where make can hold back the output of each (GNU make 4; macOS brings 3.81).
+beside = $(if $(filter output-sync,$(.FEATURES)),--jobs=4 --output-sync=target)
 bench = $(if $(BENCH_ADDRESS),--bench-address $(BENCH_ADDRESS)) $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo certs broker board flash sync provision monitor hil hil-virtual hil-virtual-esp32 hil-virtual-esp8266 down test test-all bench doctor-table lint clean
+.PHONY: help setup demo certs broker board flash sync provision monitor hil hil-virtual hil-virtual-esp32 hil-virtual-esp8266 \
+  hil-advisor-esp32 hil-advisor-esp8266 hil-fifty down test test-all bench doctor-table lint clean
 
 help: ## this page
 	@echo "Keyfob gives a MicroPython board an identity, proves that it works, keeps it connected."
@@ -84,16 +85,29 @@ test-all: setup lint ## every test, long sweeps and fuzz runs included
 	@$(PYTEST) $(workers)
 	@$(MAKE) --no-print-directory hil-virtual
 
-hil-virtual: setup ## the suite on a virtual ESP32, and on a virtual ESP8266 where one can be
-	@$(if $(beside),echo "both suites run side by side; each is shown when it has ended")
-	@$(MAKE) --no-print-directory --keep-going $(beside) hil-virtual-esp32 hil-virtual-esp8266
+# The suite advisor has boards of its own, so that nothing waits for anything.
+hil-virtual: setup ## all suites on a virtual ESP32, and on a virtual ESP8266 where one can be
+	@$(if $(beside),echo "four runs side by side; each is shown when it has ended")
+	@$(MAKE) --no-print-directory --keep-going $(beside) hil-virtual-esp32 hil-virtual-esp8266 \
+	  hil-advisor-esp32 hil-advisor-esp8266
 
 hil-virtual-esp32: setup
-	@$(KEYFOB) hil run --board virtual-esp32
+	@$(KEYFOB) hil run smoke keyfob --board virtual-esp32
 
 hil-virtual-esp8266: setup
-	@if .venv/bin/python tools/micropython32.py >/dev/null; then $(KEYFOB) hil run --board virtual-esp8266; \
-	  else echo "without a 32-bit MicroPython there is no ESP8266 with its own heap: its suite is left out"; fi
+	@$(call with-32-bit,$(KEYFOB) hil run smoke keyfob --board virtual-esp8266)
+
+hil-advisor-esp32: setup
+	@$(KEYFOB) hil run advisor --board virtual-esp32 --boards 1
+
+hil-advisor-esp8266: setup
+	@$(call with-32-bit,$(KEYFOB) hil run advisor --board virtual-esp8266 --boards 1)
+
+with-32-bit = if .venv/bin/python tools/micropython32.py >/dev/null; then $(1); \
+  else echo "without a 32-bit MicroPython there is no ESP8266 with its own heap: its suites are left out"; fi
+
+hil-fifty: setup ## the suite smoke on fifty virtual boards at once
+	@$(KEYFOB) hil run smoke --boards 50
 
 bench: setup ## everything measured, which takes long (WRITE=1: to tools/RESULTS*.md)
 	@.venv/bin/python tools/bench_esp8266.py $(if $(WRITE),--write)
