@@ -20,10 +20,10 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from keyfob_host.bench_file import FILE_NAME, BenchEntry, load_bench
 from keyfob_host.bench_state import where
-from keyfob_host.chip_macs import Asked, kind_of
+from keyfob_host.chip_macs import Asked, kind_of, known_chip
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.files import read_bounded, write_atomic
-from keyfob_host.finding_ports import Address, fits, is_board, lasting_address
+from keyfob_host.finding_ports import Address, fits, is_board, lasting_address, own_mac
 from keyfob_host.flash.flashing import Chip
 from keyfob_host.home import Home
 from keyfob_host.ports import is_url
@@ -79,11 +79,12 @@ class Scan:
 
     def to_ask(self) -> list[str]:
         """The ports whose chips can tell something that is not known."""
-        new = [port.device for port in self.ports if self._is_new(port)]
+        new = [port.device for port in self.ports if self._is_new(port) or self._may_be(port)]
         here = [one for one in self.entries if one.place is None and not one.virtual]
         unknown = [one for one in here if not one.kind]
         theirs = [where(one, self.home, self.ports)[0] for one in unknown]
-        return list(dict.fromkeys([*new, *(port for port in theirs if port is not None)]))
+        devices = dict.fromkeys([*new, *(port for port in theirs if port is not None)])
+        return [device for device in devices if self._chip(device) is None]
 
     def seen(self) -> list[Seen]:
         """New ones and ports first, then the boards of the file that are not there."""
@@ -108,7 +109,17 @@ class Scan:
         return found
 
     def _is_new(self, port: ListPortInfo) -> bool:
+        return self._is_nobody_s(port) and not self._may_be(port)
+
+    def _is_nobody_s(self, port: ListPortInfo) -> bool:
         return is_board(port) and self._entry_of(port) is None and self._relay_of(port) is None
+
+    def _may_be(self, port: ListPortInfo) -> list[str]:
+        """The boards that go by their MAC and may be on this port: its chip was not asked."""
+        if not self._is_nobody_s(port) or own_mac(port) or self._chip(port.device) is not None:
+            return []
+        by_mac = [one for one in self.entries if one.mac is not None]
+        return [one.name for one in by_mac if where(one, self.home, self.ports)[0] is None]
 
     def _entry_of(self, port: ListPortInfo) -> BenchEntry | None:
         return next((one for one in self.entries if self._is_on(one, port)), None)
@@ -138,7 +149,7 @@ class Scan:
 
     def _chip(self, device: str) -> Chip | None:
         asked = self.asked.get(device)
-        return asked.chip if asked else None
+        return asked.chip if asked else known_chip(device, self.home)
 
     def _known(self, entry: BenchEntry, port: str) -> Seen:
         chip, notes = self._chip(port), self._why_no_chip(port)
@@ -168,13 +179,15 @@ class Scan:
         return () if asked is None or asked.chip else (asked.why_not,)
 
     def _left_out(self, port: ListPortInfo) -> Seen:
-        relay = self._relay_of(port)
+        relay, may_be = self._relay_of(port), self._may_be(port)
         if relay is not None:
             why = f"the relay that switches {relay.name}"
+        elif may_be:
+            why = f"may be {' or '.join(may_be)}, by its MAC: keyfob bench scan --probe"
         else:
             why = "no adapter that boards are known to have; if it is one, write it in by hand"
         what = printable(str(port.description), limit=LINE_CHARS)
-        return Seen("left out", "", port.device, "", what, (why,))
+        return Seen("left out", "", port.device, "", what, (why, *self._why_no_chip(port.device)))
 
     def _not_on_usb(self, entry: BenchEntry) -> Seen:
         if entry.virtual or entry.place is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,23 @@ def test_what_a_person_wrote_stays_and_new_boards_come_after_it(machine: Machine
 
 
 @needs_namespace
+def test_a_program_that_has_a_board_s_port_open_is_listed_and_its_board_not_asked(
+    machine: Machine, home: Home
+):
+    master, slave = os.openpty()
+    try:
+        ports = machine(Adapter("ttyUSB0", "1-1", CP2102, "AAA", os.ttyname(slave)))
+        (seen,) = ports.json("bench", "scan", "--probe")["seen"]
+        assert "its chip was not asked" in seen["notes"][0]
+        (listed,) = ports.json("bench", "list")["boards"]
+        assert [user["pid"] for user in listed["users"]] == [os.getpid()]
+        assert f"(pid {os.getpid()})" in listed["held_by"]
+    finally:
+        os.close(slave)
+        os.close(master)
+
+
+@needs_namespace
 def test_an_adapter_s_own_words_cannot_spoil_the_file(machine: Machine, home: Home):
     model = (CP2102[0], CP2102[1], 'x"]\x1b[2J\u202e')
     ports = machine(
@@ -164,6 +182,23 @@ def test_a_chip_says_what_it_is_and_its_mac_tells_boards_apart(
     # Its chip is not asked again as long as it stays plugged in.
     (listed, _) = ports.json("bench", "list")["boards"]
     assert (listed["name"], listed["port"]) == (one["name"], "/dev/ttyUSB0")
+
+
+@needs_namespace
+def test_a_port_that_may_be_a_board_s_by_its_mac_is_not_written_a_second_time(
+    machine: Machine, home: Home, board: VirtualBoard
+):
+    home.ensure()
+    mac = ":".join(re.findall("..", str(board.info()["mac"])))
+    text = f'[board.attic]\nkind = "esp8266"\nmac = "{mac}"\n'
+    (home.root / "bench.toml").write_text(text)
+    ports = machine(Adapter("ttyUSB0", "1-1", CP2102, "AAA", terminal(board)))
+    before = ports.json("bench", "scan", "--dry-run")["seen"][0]
+    assert (before["state"], "may be attic" in before["notes"][0]) == ("left out", True)
+    after = ports.json("bench", "scan", "--probe", "--dry-run")["seen"][0]
+    assert (after["state"], after["name"]) == ("known", "attic")
+    assert "an esp32, the file says esp8266" in after["notes"][0]
+    assert (home.root / "bench.toml").read_text() == text
 
 
 @needs_namespace
