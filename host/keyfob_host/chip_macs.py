@@ -53,8 +53,13 @@ def find_mac(mac: str, what: str, home: Home, ports: Sequence[ListPortInfo] | No
     address = Address(mac=mac)
     if any(fits(address, port) for port in there):
         return find_port(address, what, there)
+    # Those that are known first: who is silent takes seconds each time.
+    devices = sorted(
+        (port.device for port in there if is_board(port)),
+        key=lambda device: known_chip(device, home) is None,
+    )
     notes = []
-    for asked in ask_chips([port.device for port in there if is_board(port)], home):
+    for asked in ask_chips(devices, home):
         if asked.chip is not None and asked.chip.mac == mac:
             return asked.device
         notes.append(f"{asked.device}: {asked.chip.mac if asked.chip else asked.why_not}")

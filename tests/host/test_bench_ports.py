@@ -202,6 +202,23 @@ def test_a_port_that_may_be_a_board_s_by_its_mac_is_not_written_a_second_time(
 
 
 @needs_namespace
+def test_a_board_is_found_by_the_mac_that_its_chip_says(
+    machine: Machine, home: Home, board: VirtualBoard
+):
+    home.ensure()
+    mac = ":".join(re.findall("..", str(board.info()["mac"])))
+    (home.root / "bench.toml").write_text(
+        f'[board.attic]\nkind = "esp32"\nmac = "{mac}"\n'
+        '[board.gone]\nkind = "esp32"\nmac = "24:0a:c4:00:00:01"\n'
+    )
+    ports = machine(Adapter("ttyUSB0", "1-1", CP2102, "0001", terminal(board)))
+    shown = ports.run("monitor", "--board", "attic", "--for", "0.1")
+    assert (shown.returncode, "console of attic on /dev/ttyUSB0" in shown.stderr) == (0, True)
+    gone = ports.run("monitor", "--board", "gone", "--for", "0.1").stderr
+    assert "error  port.not-plugged-in" in gone and f"/dev/ttyUSB0: {mac}" in gone
+
+
+@needs_namespace
 def test_a_scan_that_asks_gives_a_board_the_kind_that_nobody_said(
     machine: Machine, home: Home, board: VirtualBoard
 ):
