@@ -24,8 +24,14 @@ from keyfob_host.mqtt_host import HostClient
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.crl import crls_pem
 from keyfob_host.pki.identity import Identity
+from keyfob_host.pki.names import HOST_ID
 
 _POLL_S = 0.02
+_COME_AND_GO = re.compile(
+    r"^\S+ (?:New client connected from \S+ as (.+) \(p\d+, |Client (\S+) (?!already ))",
+    re.MULTILINE,
+)
+_OF_HOST = ("keyfob-probe", HOST_ID)
 _STARTS = " starting\n"  # the end of mosquitto's first line
 
 
@@ -187,6 +193,14 @@ class BenchBroker:
         """
         __tracebackhide__ = True
         self.wait_log(f"Sending SUBACK to {client_id}$", text=self._since_start)
+
+    def clients(self) -> set[str]:
+        """Who is connected now, by mosquitto's log; of the host's own nobody."""
+        found: set[str] = set()
+        for joined, gone in _COME_AND_GO.findall(self._since_start()):
+            found -= {gone}
+            found |= {joined} if joined and not joined.startswith(_OF_HOST) else set()
+        return found
 
     def _since_start(self) -> str:
         return self._mosquitto.log().rpartition(_STARTS)[2]

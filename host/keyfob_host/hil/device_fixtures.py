@@ -29,6 +29,7 @@ def device(
     from keyfob_host.hil.external import ExternalBench
 
     if isinstance(keyfob_bench, ExternalBench):
+        keyfob_bench.wait_here()
         yield ExternalDevice(keyfob_bench)
         return
     board = request.getfixturevalue("board")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ from keyfob_host.pki.validity import Dates
 KIND = "external"
 DEFAULT_WAIT_S = 300
 _RUN = "keyfob hil run advisor --device external --bench-address {}"
+_POLL_S = 0.05
+_BACK_S, _GONE_S = 150.0, 5.0  # a device that was refused may back off for minutes
 _DAYS = 1  # a run's certificates outlive it by no more
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - refused
 
@@ -120,7 +123,8 @@ class ExternalBench:
         self.client_id: str | None = None  # of the device that came
         self.filters: list[str] = []  # what it subscribed to then
         self._tell = tell
-        self._folder = options.home.root / "hil-bench" / KIND
+        self._is_gone = False
+        self._folder = options.home.root / "hil-bench" / f"{KIND}-{options.port}"
         self._stack = ExitStack()
 
     def start(self) -> None:
@@ -134,6 +138,27 @@ class ExternalBench:
         """End everything this run started, Ctrl-C or not; harmless twice."""
         with interrupts_deferred():
             self._stack.close()
+
+    def wait_here(self) -> None:
+        """Returns when the device is connected, as each case finds it; error
+        ``hil.device-gone``, and soon where it was gone before."""
+        wanted, end = self.options.client_id, time.monotonic() + self._patience_s()
+        while not (here := self.broker.clients()) or (wanted and wanted not in here):
+            if time.monotonic() > end:
+                self._is_gone = True
+                raise KeyfobHostError(
+                    "hil.device-gone",
+                    "the device does not come back",
+                    evidence=f"{self.client_id} is not connected to {self.options.address}:"
+                    f"{self.options.port}; {self.diagnosis()[0]}",
+                    fix="look at the device; have it connect by itself, whatever happened before",
+                    status=ExitStatus.NETWORK,
+                )
+            time.sleep(_POLL_S)
+        self._is_gone = False
+
+    def _patience_s(self) -> float:
+        return _GONE_S if self._is_gone else _BACK_S
 
     def told(self) -> dict[str, Any]:
         """Of the device, for a report."""
