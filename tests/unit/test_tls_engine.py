@@ -1,5 +1,7 @@
 """The engine's own promises, on both Pythons: buffers, steps, alerts, ends."""
 
+import sys
+
 import tls12_flight
 from device_support import code_of, refusal
 from tls12_flight import (
@@ -207,3 +209,32 @@ def test_broken_messages_and_records_are_refused():
         assert tls12_flight.fuzz_records(MESSAGES, 1, 12)[1] > 5
         engine = new_engine()
         assert not refuses(engine, flight(), 100)
+
+
+class NoRoom:
+    """In place of a module for whose import there is no memory."""
+
+    def __getattr__(self, name):
+        raise MemoryError("memory allocation failed")
+
+
+def test_server_is_told_that_we_failed_where_not_even_the_words_for_it_fit():
+    name = "keyfob.tls.alerts"
+    before = sys.modules.get(name)
+    engine = new_engine()
+    give(engine, b"")  # the hello goes out
+    end_handshake = engine._end_handshake
+
+    def end_and_fill_up():
+        end_handshake()  # which unloads what the handshake had
+        sys.modules[name] = NoRoom()
+
+    engine._end_handshake = end_and_fill_up
+    try:
+        code = code_of(give, engine, record(22, b"\x02\0\0\1x"))
+    finally:
+        sys.modules.pop(name, None)
+        if before:
+            sys.modules[name] = before
+    assert code == "tls.malformed"
+    assert bytes(engine.tx()) == b"\x15\3\1\0\2\2\x50"  # no version was chosen yet

@@ -56,6 +56,7 @@ _ALERT_BYTES = const(7 + 64)
 _MAX_IDLE = const(16)
 # Of TLS 1.3 under one key; AES-GCM is good for 2**24.5 (RFC 8446 section 5.5).
 _MAX_RECORDS = const(1 << 23)
+_INTERNAL_ERROR = const(80)
 
 
 class Engine:
@@ -406,10 +407,14 @@ class Engine:
             error = KeyfobError("tls.no-memory", "handshake or record")
         self.error = error
         self._end_handshake()
+        number = _INTERNAL_ERROR
         try:
             from keyfob.tls.alerts import number_for
 
             number = number_for(error)
+        except MemoryError:
+            pass  # then the server is told this much, which takes no module
+        try:
             if number >= 0 and not self.is_ended:
                 self.put_alert(2, number)
         except MemoryError:
