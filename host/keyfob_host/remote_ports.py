@@ -6,6 +6,7 @@ be told as far as the server tells it, or where the holder runs on this machine.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
@@ -95,6 +96,18 @@ def port_name(port: str) -> str:
         return port.rpartition("/")[2]
     scheme, _, rest = port.partition("://")
     return rest.partition("?")[0].strip("/") or scheme
+
+
+def in_the_clear(port: str) -> str | None:
+    """The other machine that all on ``port`` goes to unencrypted; None for a port of this one."""
+    if not is_url(port):
+        return None
+    host, tcp = _address(port)
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    return None if is_here else f"{host}:{tcp}"
 
 
 def how_to_bring_back(port: str) -> str:

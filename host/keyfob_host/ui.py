@@ -26,8 +26,9 @@ class Ui:
     def __init__(self, *, as_json: bool = False, debug: bool = False) -> None:
         self.as_json = as_json
         self.debug = debug
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.out = Console(highlight=False, soft_wrap=True)
+        # Without emoji: rich takes the :ab: of a MAC or a fingerprint for one.
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+        self.out = Console(highlight=False, soft_wrap=True, emoji=False)
 
     def step(self, text: str) -> None:
         """One line of progress, on standard error."""
@@ -43,7 +44,7 @@ class Ui:
 
     def table(self, table: Table) -> None:
         """A table as the result, for people; a pipe gets every cell in full."""
-        wide = Console(width=_PIPE_WIDTH, highlight=False)
+        wide = Console(width=_PIPE_WIDTH, highlight=False, emoji=False)
         (self.out if self.out.is_terminal else wide).print(table)
 
     def error(self, error: KeyfobHostError) -> None:

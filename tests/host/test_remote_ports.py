@@ -15,7 +15,7 @@ import pytest
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.ports import check_port
-from keyfob_host.remote_ports import port_name
+from keyfob_host.remote_ports import in_the_clear, port_name
 from keyfob_host.serial_stream import open_stream
 from keyfob_host.transport import connect
 
@@ -156,3 +156,18 @@ def test_program_of_this_machine_that_has_the_port_is_named() -> None:
 )
 def test_board_is_called_by_what_tells_its_port_apart(port: str, name: str) -> None:
     assert port_name(port) == name
+
+
+@pytest.mark.parametrize(
+    ("port", "where"),
+    [
+        ("/dev/ttyUSB0", None),
+        ("rfc2217://127.0.0.1:4000", None),
+        ("rfc2217://localhost:4000", None),
+        ("socket://[::1]:4000", None),
+        ("rfc2217://192.0.2.7:4000", "192.0.2.7:4000"),
+        ("socket://shelf:4000", "shelf:4000"),
+    ],
+)
+def test_what_leaves_this_machine_unencrypted_is_known(port: str, where: str | None) -> None:
+    assert in_the_clear(port) == where

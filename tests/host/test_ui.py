@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from rich.table import Table
 
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.ui import Ui
@@ -25,6 +26,19 @@ def test_nothing_that_a_command_shows_moves_the_terminal(
     for text in (out, err):
         assert "sensor\\x1b[2J" in text
         assert all(one == "\n" or one.isprintable() for one in text)
+
+
+def test_a_mac_or_a_fingerprint_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    # rich has emoji called :ab:, :cd: and :m:.
+    ui, mac = Ui(), "24:ab:c4:cd:ab:cd"
+    table = Table()
+    table.add_column()
+    table.add_row(mac)
+    ui.step(mac)
+    ui.table(table)
+    ui.error(KeyfobHostError("a.code", mac, evidence=mac, fix=mac))
+    out, err = capsys.readouterr()
+    assert (out.count(mac), err.count(mac)) == (1, 4)
 
 
 def test_letters_that_the_output_s_encoding_lacks_are_spelled_out() -> None:

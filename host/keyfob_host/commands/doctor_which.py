@@ -17,7 +17,7 @@ from keyfob_host.home import Home
 from keyfob_host.virtual import VirtualBoard, known, running
 
 _REAL_KIND = "esp32"
-_PORT_BEGINS = ("/", "COM", "tty", "cu.", "socket:", "rfc2217:")
+_PORT_BEGINS = ("/", "COM", "tty", "cu.", "socket:", "rfc2217:", "labgrid:")
 
 
 def choose_board(

@@ -28,6 +28,7 @@ from keyfob_host.provision.provisioning import (
 )
 from keyfob_host.provision.settings import parse_set
 from keyfob_host.provision.which_identity import which_identity
+from keyfob_host.remote_ports import in_the_clear
 from keyfob_host.transport import Via
 from keyfob_host.ui import Ui
 
@@ -108,6 +109,12 @@ def provision(
         ui.step(f"identity {identity}: none was named")
     folder, device_id = find_identity(home, identity)
     _check_not_revoked(home, folder)
+    where = in_the_clear(ref.port)
+    if where is not None and not dry_run:
+        ui.step(
+            f"the private key goes to {where} unencrypted: keep that to a network of your own, "
+            "or have the board make its key: --key-on-board"
+        )
     names: list[str] = []
     report = provision_board(
         ref,
