@@ -95,15 +95,14 @@ def test_a_usb_board_stays_locked_when_its_port_is_numbered_anew(tmp_path: Path,
     home = tmp_path / "home"
     home.mkdir()
     (home / "bench.toml").write_text('[board.one]\nkind = "esp32"\nusb_serial = "AAA"\n')
-    # A place that no adapter of this machine has.
-    place = "99-1.7"
+    bus = 1000 + os.getpid()  # no adapter of this machine is there, and no other run's
     for name in ("ttyUSB0", "ttyUSB7"):
-        machine = UsbMachine(tmp_path / name, home, [Adapter(name, place, CP2102, "AAA")])
+        machine = UsbMachine(tmp_path / name, home, [Adapter(name, f"{bus}-1.7", CP2102, "AAA")])
         try:
             (free,) = machine.json("bench", "list")["boards"]
             assert (free["port"], free["held_by"]) == (f"/dev/{name}", "free")
             shared = lock_path(Home(home), "one", "/dev/ttyNONE").parent
-            process = hold(shared / "keyfob-usb-99-1-7.lock")
+            process = hold(shared / f"keyfob-usb-{bus}-1-7.lock")
             (held,) = machine.json("bench", "list")["boards"]
             assert held["held_by"].startswith(f"pid {process.pid}: ")
             refused = machine.run("monitor", "--board", "one", "--for", "1")

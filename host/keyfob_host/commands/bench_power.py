@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import rich_click as click
 
-from keyfob_host.bench_file import BenchEntry, bench_path, load_bench, resolve_port
+from keyfob_host.bench_file import BenchEntry, bench_path, load_bench
+from keyfob_host.bench_state import where
 from keyfob_host.errors import KeyfobHostError
+from keyfob_host.finding_ports import usb_ports
 from keyfob_host.hil.lock import check_not_held, lock_path
 from keyfob_host.home import Home, find_home
 from keyfob_host.power import PowerSwitch, open_power
@@ -75,10 +76,7 @@ def _supply(entry: BenchEntry, home: Home, path: Path) -> PowerSwitch:
 
 
 def _check_not_held(entry: BenchEntry, home: Home) -> None:
-    port = None
-    if not entry.virtual and entry.mac is None:
-        # One that is off may have no port; one by its MAC would be restarted to find it.
-        with suppress(KeyfobHostError):
-            port = resolve_port(entry, home)
+    # One that is off may have no port, and is held by nobody who could be told.
+    port = None if entry.virtual else where(entry, home, usb_ports())[0]
     if port is not None or entry.virtual:
         check_not_held(lock_path(home, entry.name, port), entry.name)
