@@ -27,7 +27,7 @@ bench = $(if $(BENCH_ADDRESS),--bench-address $(BENCH_ADDRESS)) $(if $(WIFI_SSID
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo certs broker board flash sync provision monitor hil hil-virtual hil-virtual-esp32 hil-virtual-esp8266 \
-  hil-advisor-esp32 hil-advisor-esp8266 hil-fifty down test test-all bench doctor-table lint clean
+  hil-advisor-esp32 hil-advisor-esp8266 hil-long hil-long-esp32 hil-long-esp8266 hil-fifty down test test-all bench doctor-table lint clean
 
 help: ## this page
 	@echo "Keyfob gives a MicroPython board an identity, proves that it works, keeps it connected."
@@ -105,6 +105,15 @@ hil-advisor-esp8266: setup
 
 with-32-bit = if .venv/bin/python tools/micropython32.py >/dev/null; then $(1); \
   else echo "without a 32-bit MicroPython there is no ESP8266 with its own heap: its suites are left out"; fi
+
+hil-long: setup ## the cases that take long, on both virtual kinds: about half an hour
+	@$(MAKE) --no-print-directory --keep-going $(beside) hil-long-esp32 hil-long-esp8266
+
+hil-long-esp32: setup
+	@$(KEYFOB) hil run --long --board virtual-esp32
+
+hil-long-esp8266: setup
+	@$(call with-32-bit,$(KEYFOB) hil run --long --board virtual-esp8266)
 
 hil-fifty: setup ## the suite smoke on fifty virtual boards at once
 	@$(KEYFOB) hil run smoke --boards 50
