@@ -8,7 +8,9 @@ for the caller to find out, from the board.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,13 +43,27 @@ def exec_until(ref: BoardRef, program: str, is_over: Callable[[], bool]) -> None
 def _until(is_over: Callable[[], bool], work: Callable[..., None], *arguments: Any) -> None:
     # Not forked: the bench's relay and time servers are threads of this process.
     process = get_context("spawn").Process(target=work, args=arguments)
-    process.start()
+    with _deaf_to_ctrl_c():
+        process.start()
     try:
         while process.is_alive() and not is_over():
             process.join(_POLL_S)
     finally:
         process.kill()
         process.join()
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What is started in the body never hears Ctrl-C: it is ended by who started it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers are the main thread's to set
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _exec(ref: BoardRef, program: str) -> None:
