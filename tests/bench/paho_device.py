@@ -34,7 +34,7 @@ FLAWS = (
 KEEPALIVE_S = 5
 ANSWER_LIMIT_S = 25.0  # longer than a lost connection goes unnoticed, which is a flaw of its own
 PERIOD_S = 1.0
-FIRST_DELAY_S, CEILING_S = 0.5, 20.0
+FIRST_DELAY_S = 0.5
 
 
 class Device:
@@ -142,7 +142,7 @@ class Device:
         self.attempts += 1
         if self.flaw == "constant-delay":
             return 1.0
-        most_s = min(FIRST_DELAY_S * 2 ** (self.attempts - 1), CEILING_S)
+        most_s = min(FIRST_DELAY_S * 2 ** (self.attempts - 1), self.given.ceiling_s)
         return random.uniform(0, most_s)
 
     # -- called by paho
@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--id", required=True)
     parser.add_argument("--version", type=int, choices=(4, 5), default=4)
     parser.add_argument("--flaw", choices=FLAWS)
+    parser.add_argument("--ceiling-s", type=float, default=20.0, help="of the waits")
     Device(parser.parse_args()).run()
 
 

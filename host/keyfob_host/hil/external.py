@@ -40,7 +40,7 @@ KIND = "external"
 DEFAULT_WAIT_S = 300
 _RUN = "keyfob hil run advisor --device external --bench-address {}"
 _POLL_S = 0.05
-_BACK_S, _GONE_S = 150.0, 5.0  # a device that was refused may back off for minutes
+_BACK_S, _GONE_S = 150.0, 1.0  # a device that was refused may back off for minutes
 _DAYS = 1  # a run's certificates outlive it by no more
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - refused
 
