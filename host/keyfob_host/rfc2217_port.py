@@ -26,6 +26,7 @@ from serial.serialutil import Timeout
 
 # esp_rfc2217_server takes the next client some 3 seconds after the last one left.
 _ANSWER_TIMEOUT_S = 8.0
+_AGAIN_S = (0.3, 0.7)  # others turn it away as long as they let go of the last one
 _LINE_PAUSE_S = 0.1  # servers and boards take the lines one at a time
 _MAX_SAID = 200
 # A server that is gone without a word is noticed after these three together.
@@ -78,6 +79,16 @@ class Serial(_Base):  # type: ignore[misc]
 
     def open(self) -> None:
         """Errors: `NotServed`."""
+        for pause_s in (*_AGAIN_S, None):
+            try:
+                self._open()
+                return
+            except NotServed as error:
+                if error.why != "closed" or pause_s is None:
+                    raise
+            time.sleep(pause_s)
+
+    def _open(self) -> None:
         self._opening, self._left, self._left_at_once = True, False, False
         try:
             with warnings.catch_warnings():  # it starts its thread in the way of Python 2
@@ -87,10 +98,11 @@ class Serial(_Base):  # type: ignore[misc]
             raise self._not_served(error) from None
         finally:
             self._opening = False
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE:
-            if hasattr(socket, name):
-                self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        with contextlib.suppress(OSError):  # gone already: reading will tell
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEPALIVE:
+                if hasattr(socket, name):
+                    self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def close(self) -> None:
         if self._opening:
