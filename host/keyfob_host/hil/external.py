@@ -30,7 +30,7 @@ from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
 from keyfob_host.hil.lock import board_lock
 from keyfob_host.home import Home
 from keyfob_host.pki.authority import CERT_FILE, Authority
-from keyfob_host.pki.identity import Identity
+from keyfob_host.pki.identity import KEY_FILE, Identity
 from keyfob_host.pki.keys import generate_key
 from keyfob_host.pki.names import HOST_ID, parse_san
 from keyfob_host.pki.profiles import Profile, load_profile
@@ -181,6 +181,7 @@ class ExternalBench:
         stack.enter_context(board_lock(lock, f"at port {options.port}"))
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = Home(self._folder).broker_dir
+        stack.callback(self._forget_keys)
         leftover = MosquittoBroker.attach(folder)  # of a run that was killed
         if leftover is not None:
             leftover.stop()
@@ -204,6 +205,11 @@ class ExternalBench:
         self.client_id = arrival.wait(options.wait_s)
         self.filters = arrival.wait_filters(self.client_id)
         self._tell(f"{self.client_id} is connected")
+
+    def _forget_keys(self) -> None:
+        """The bench's CA stands behind them, which others trust too."""
+        for path in self._folder.rglob(KEY_FILE):
+            path.unlink()
 
     def _how(self) -> list[str]:
         options = self.options
