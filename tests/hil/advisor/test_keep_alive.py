@@ -38,7 +38,7 @@ def test_device_is_heard_within_its_keep_alive(device, scripted, case) -> None:
     assert max(gaps) <= 1.5 * period_s, (
         f"it said nothing for {max(gaps):.1f} s, with a keep alive of {period_s} s"
     )
-    if max(gaps) > period_s:
+    if max(gaps) > 1.1 * period_s:
         case.warn(f"it said nothing for {max(gaps):.1f} s, longer than its keep alive")
 
 
