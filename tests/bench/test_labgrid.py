@@ -142,6 +142,26 @@ def test_place_is_ours_for_the_body_and_free_after_it(no_boards: str, own_home: 
     assert look("plain", no_boards).holder is None
 
 
+def test_run_that_has_a_place_keeps_others_from_it_by_any_of_its_names(
+    no_boards: str, own_home: None
+) -> None:
+    labgrid_client(no_boards, "-p", "plain", "add-alias", "desk")
+    code = (
+        "from keyfob_host.hil.labgrid_place import acquire\n"
+        f"with acquire('desk', {no_boards!r}): print('in', flush=True); input()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout is not None and other.stdout.readline() == b"in\n"
+        error = refusal("plain", no_boards)
+        assert error.code == "board.in-use" and f"pid {other.pid}" in error.evidence
+    finally:
+        other.communicate(b"\n")
+    assert look("plain", no_boards).holder is None
+
+
 def test_place_is_released_when_the_body_fails(no_boards: str, own_home: None) -> None:
     with pytest.raises(KeyboardInterrupt), acquire("plain", no_boards):
         raise KeyboardInterrupt

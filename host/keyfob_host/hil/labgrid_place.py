@@ -66,17 +66,20 @@ def acquire(place: str, coordinator: str | None = None) -> Iterator[str]:
     Within another body of this process that has it, the same. Errors: ``labgrid.*``
     (`keyfob_host.hil.labgrid_words`), ``board.in-use`` for another run of this machine.
     """
-    name, _, port_name = place.removeprefix(SCHEME).strip("/").partition("/")
+    meant = place.removeprefix(SCHEME).strip("/")
+    alias, _, port_name = meant.partition("/")
     address = coordinator_address(coordinator)
-    if (address, place) in _held:
-        yield _held[address, place]
+    if (address, meant) in _held:
+        yield _held[address, meant]
         return
+    with Coordinator(address) as there:
+        name = str(there.find(alias).name)
     with board_lock(_lock(address, name), f"at labgrid's place {name}"):
         taken = None
         try:
             with interrupts_deferred():
                 taken = _take(address, name, port_name)
-                _held[address, place] = taken.url
+                _held[address, meant] = taken.url
             yield taken.url
         except BaseException:
             # It stays on record as left behind if this fails: the first error is the one to tell.
@@ -86,7 +89,7 @@ def acquire(place: str, coordinator: str | None = None) -> Iterator[str]:
         else:
             _give_back(taken)
         finally:
-            _held.pop((address, place), None)
+            _held.pop((address, meant), None)
 
 
 def resolve(place: str, coordinator: str | None = None) -> str:
