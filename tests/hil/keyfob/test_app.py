@@ -33,7 +33,11 @@ def command(host_client, topic):
     return send
 
 
-def test_readings_arrive_in_order_with_the_time(board, host_client, topic) -> None:
+def test_readings_arrive_in_order_with_the_time(board, host_client, topic, case) -> None:
+    case.criterion(
+        "Readings come with numbers that go up by one, the time, and values that a DHT22 can "
+        "measure."
+    )
     board.needs_sensor()
     first, second = (
         json.loads(host_client.wait_message(f"{topic}/reading").payload) for _ in range(2)
@@ -45,7 +49,8 @@ def test_readings_arrive_in_order_with_the_time(board, host_client, topic) -> No
 
 
 @pytest.mark.parametrize("measured", [(21.5, 40.0), (-7.5, 99.9)], ids=["room", "winter"])
-def test_readings_are_what_the_sensor_measures(board, host_client, topic, measured) -> None:
+def test_readings_are_what_the_sensor_measures(board, host_client, topic, measured, case) -> None:
+    case.criterion("A reading is published as the sensor measured it.")
     board.connected()
     board.dht(*measured)
     host_client.wait_message(
@@ -60,19 +65,22 @@ def test_readings_are_what_the_sensor_measures(board, host_client, topic, measur
     )
 
 
-def test_command_changes_the_colour_and_is_answered(board, command) -> None:
+def test_command_changes_the_colour_and_is_answered(board, command, case) -> None:
+    case.criterion("A command is answered with the state that it made.")
     board.connected()
     assert command(color=[1, 2, 3])["color"] == [1, 2, 3]
     board.wait_event("command")
 
 
-def test_command_reaches_the_pixel(board, command) -> None:
+def test_command_reaches_the_pixel(board, command, case) -> None:
+    case.criterion("The NeoPixel shows the colour that was commanded.")
     board.connected()
     command(color=[9, 8, 7])
     assert board.pixels() == [(9, 8, 7)]
 
 
-def test_colour_follows_the_temperature(board, host_client, topic, command) -> None:
+def test_colour_follows_the_temperature(board, host_client, topic, command, case) -> None:
+    case.criterion("The pixel is blue below the thresholds, red above them and green between.")
     board.connected()
     command(thresholds={"blue_below_c": 18, "red_above_c": 25})
     for temperature_c, brightest in ((10.5, 2), (20.5, 1), (30.5, 0)):
@@ -86,7 +94,8 @@ def test_colour_follows_the_temperature(board, host_client, topic, command) -> N
         assert sum(pixel) == pixel[brightest]
 
 
-def test_period_is_changed_by_command(board, host_client, topic, command) -> None:
+def test_period_is_changed_by_command(board, host_client, topic, command, case) -> None:
+    case.criterion("Readings come in the period that was commanded last.")
     board.needs_sensor()
     assert command(period_s=2)["period_s"] == 2
     host_client.wait_message(f"{topic}/reading")
@@ -101,8 +110,9 @@ def test_period_is_changed_by_command(board, host_client, topic, command) -> Non
     ids=["text", "array", "unknown", "range", "not-utf8"],
 )
 def test_bad_command_is_told_and_the_next_one_works(
-    board, host_client, topic, command, payload
+    board, host_client, topic, command, payload, case
 ) -> None:
+    case.criterion("A command that is none is told, changes nothing, and the next one is obeyed.")
     board.connected()
     host_client.publish(f"{topic}/command", payload)
     board.wait_event("app.bad-command")
@@ -110,8 +120,12 @@ def test_bad_command_is_told_and_the_next_one_works(
 
 
 def test_sensor_that_fails_is_told_and_the_application_goes_on(
-    board, host_client, topic, command
+    board, host_client, topic, command, case
 ) -> None:
+    case.criterion(
+        "A sensor that does not answer is told; commands are obeyed, and readings come again "
+        "with it."
+    )
     board.connected()
     board.dht(None, None)
     board.wait_event("app.sensor-failed")

@@ -9,7 +9,10 @@ from keyfob_host.transport.files import hashes
 pytestmark = pytest.mark.rung("firmware")
 
 
-def test_boots_from_erased_flash_to_a_first_reading(board, host_client) -> None:
+def test_boots_from_erased_flash_to_a_first_reading(board, host_client, case) -> None:
+    case.criterion(
+        "From erased flash the board is flashed, synced and provisioned, and publishes a reading."
+    )
     board.erase()
     board.wait_rom_refusal()
     board.flash_and_sync()
@@ -20,7 +23,8 @@ def test_boots_from_erased_flash_to_a_first_reading(board, host_client) -> None:
     assert b"temperature_c" in reading.payload
 
 
-def test_survives_a_reset(board, broker) -> None:
+def test_survives_a_reset(board, broker, case) -> None:
+    case.criterion("A reset of a connected board is followed by a connection.")
     board.connected()
     broker.mark()
     board.reset()
@@ -29,7 +33,8 @@ def test_survives_a_reset(board, broker) -> None:
     broker.wait_log(f"New client connected from .* as {board.device_id} ")
 
 
-def test_survives_two_quick_resets(board, broker) -> None:
+def test_survives_two_quick_resets(board, broker, case) -> None:
+    case.criterion("Two resets in a row leave one connection and no other.")
     board.connected()
     board.reset()
     board.reset()
@@ -41,7 +46,10 @@ def test_survives_two_quick_resets(board, broker) -> None:
 
 
 @pytest.mark.rung("store")
-def test_keeps_identity_and_settings_when_power_is_cut(board) -> None:
+def test_keeps_identity_and_settings_when_power_is_cut(board, case) -> None:
+    case.criterion(
+        "A cut of the power changes no file, and the board connects with the identity that it had."
+    )
     with board.repl() as repl:
         # Sync puts the packages into the file system or into a ROMFS.
         package = str(repl.eval("__import__('keyfob').__path__")).lstrip("/")
@@ -59,7 +67,8 @@ def test_keeps_identity_and_settings_when_power_is_cut(board) -> None:
     assert None not in before.values()
 
 
-def test_says_which_firmware_boots_and_why(board) -> None:
+def test_says_which_firmware_boots_and_why(board, case) -> None:
+    case.criterion("The board says with each start which firmware it has and why it started.")
     board.reset()
     boot = board.wait_event("boot")
     assert boot["version"]

@@ -19,7 +19,10 @@ def tells(error, port: int) -> bool:
     return f":{port}:" in error["detail"]
 
 
-def test_never_tries_tls_with_an_unset_clock(board, broker, ntp, ntp_second) -> None:
+def test_never_tries_tls_with_an_unset_clock(board, broker, ntp, ntp_second, case) -> None:
+    case.criterion(
+        "A board whose clock is not set connects to nobody and goes on asking for the time."
+    )
     ntp.mode = ntp_second.mode = "unsynchronized"
     connections = len(broker.relay.connections)
     board.reset()
@@ -35,7 +38,8 @@ def test_never_tries_tls_with_an_unset_clock(board, broker, ntp, ntp_second) -> 
     assert "connection from" not in broker.log()
 
 
-def test_silent_time_server_is_told_and_the_next_is_asked(board, ntp, ntp_second) -> None:
+def test_silent_time_server_is_told_and_the_next_is_asked(board, ntp, ntp_second, case) -> None:
+    case.criterion("A time server without an answer is told, and the next one sets the clock.")
     ntp.mode = "silent"
     board.reset()
     error = board.wait_error("clock.no-answer")
@@ -45,7 +49,12 @@ def test_silent_time_server_is_told_and_the_next_is_asked(board, ntp, ntp_second
     assert abs(told["unix_s"] - time.time()) < 5
 
 
-def test_kiss_of_death_is_told_and_that_server_is_asked_no_more(board, ntp, ntp_second) -> None:
+def test_kiss_of_death_is_told_and_that_server_is_asked_no_more(
+    board, ntp, ntp_second, case
+) -> None:
+    case.criterion(
+        "A server that said kiss-of-death is asked no more (RFC 4330 section 8); the other one is."
+    )
     ntp.mode = "kiss-of-death"
     ntp_second.mode = "unsynchronized"
     board.reset()
@@ -62,8 +71,12 @@ def test_kiss_of_death_is_told_and_that_server_is_asked_no_more(board, ntp, ntp_
 
 @pytest.mark.parametrize("years", [-3, +40], ids=["before-the-firmware", "far-future"])
 def test_implausible_time_is_refused_and_the_next_server_asked(
-    board, ntp, ntp_second, years
+    board, ntp, ntp_second, years, case
 ) -> None:
+    case.criterion(
+        "A time before the firmware was made, or decades after, is refused and the next "
+        "server asked."
+    )
     ntp.offset_s = years * YEAR_S
     board.reset()
     error = board.wait_error("clock.implausible")
@@ -83,8 +96,12 @@ def test_implausible_time_is_refused_and_the_next_server_asked(
     ],
 )
 def test_useless_answer_is_refused_and_the_next_server_asked(
-    board, ntp, ntp_second, mode, code
+    board, ntp, ntp_second, mode, code, case
 ) -> None:
+    case.criterion(
+        "An answer that fails a check of RFC 4330 section 5 is told by its code, and the next "
+        "server asked."
+    )
     ntp.mode = mode
     board.reset()
     board.wait_error(code)
@@ -92,7 +109,10 @@ def test_useless_answer_is_refused_and_the_next_server_asked(
     assert ntp.requests == 1
 
 
-def test_clock_runs_on_after_the_time_servers_are_gone(board, ntp, ntp_second, broker) -> None:
+def test_clock_runs_on_after_the_time_servers_are_gone(
+    board, ntp, ntp_second, broker, case
+) -> None:
+    case.criterion("A clock that was set needs no time server for the next connection.")
     board.connected()
     ntp.mode = ntp_second.mode = "silent"
     board.mark()

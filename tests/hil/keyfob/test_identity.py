@@ -35,10 +35,13 @@ client.disconnect()
 
 
 @pytest.fixture
-def refused(board, broker):
+def refused(board, broker, case):
     """``refused(identity, code, log)``: the broker refuses the board that shows ``identity``."""
 
     def check(identity: Identity, code: str, log: str) -> None:
+        case.criterion(
+            f"The broker refuses the identity; the board tells it as {code} and does not hammer."
+        )
         board.provision(identity)
         broker.mark()
         error = board.wait_error(code)
@@ -74,11 +77,14 @@ def on_trial(board, both_slots) -> Callable[[Identity], str]:
 
 
 @pytest.fixture
-def replaced(board, broker, both_slots) -> Callable[[Identity, str], dict]:
+def replaced(board, broker, both_slots, case) -> Callable[[Identity, str], dict]:
     """``replaced(identity, code)``: the board uses its other identity in the place of that
     one, and says so; what it said."""
 
     def check(identity: Identity, code: str) -> dict:
+        case.criterion(
+            f"The board tells {code}, shows that identity to nobody and uses its other one."
+        )
         board.provision(identity)
         told = board.wait_event("store.fallback")
         assert told["code"] == code
@@ -92,7 +98,11 @@ def replaced(board, broker, both_slots) -> Callable[[Identity, str], dict]:
     return check
 
 
-def test_rotated_identity_takes_effect(board, broker, ca) -> None:
+def test_rotated_identity_takes_effect(board, broker, ca, case) -> None:
+    case.criterion(
+        "After provisioning the board shows the new certificate, from the other slot, and "
+        "never the old one."
+    )
     board.reset()
     before = board.wait_event("store.loaded")
     assert before["cert"] == board.fingerprint()
@@ -107,13 +117,15 @@ def test_rotated_identity_takes_effect(board, broker, ca) -> None:
     assert old.cert_der() not in shown
 
 
-def test_rsa_identity_connects(board, ca) -> None:
+def test_rsa_identity_connects(board, ca, case) -> None:
+    case.criterion("An identity with an RSA-2048 key is let in.")
     board.needs_key("rsa2048")
     board.provision(ca.authority.issue_device(board.device_id, key_type="rsa2048"))
     board.wait_event("mqtt.up")
 
 
-def test_identity_with_an_intermediate_shows_both(board, broker, ca) -> None:
+def test_identity_with_an_intermediate_shows_both(board, broker, ca, case) -> None:
+    case.criterion("The board shows its whole chain.")
     chain = (intermediate_of(ca.authority, root_above()),)
     board.provision(replace(ca.authority.issue_device(board.device_id), intermediates=chain))
     board.wait_event("mqtt.up")
@@ -150,7 +162,13 @@ def test_key_of_another_certificate_is_told_and_the_other_used(replaced, board, 
 
 @pytest.mark.rung("store")
 @pytest.mark.parametrize("name", ["key.der", "cert.der", "ca.der"])
-def test_damaged_identity_file_is_told_and_the_other_slot_used(board, both_slots, name) -> None:
+def test_damaged_identity_file_is_told_and_the_other_slot_used(
+    board, both_slots, name, case
+) -> None:
+    case.criterion(
+        "A file of the identity that is not as it was provisioned is told, and the other "
+        "identity used."
+    )
     board.spoil(name)
     told = board.wait_event("store.fallback")
     assert told["code"] == "store.hash-mismatch"
@@ -160,7 +178,12 @@ def test_damaged_identity_file_is_told_and_the_other_slot_used(board, both_slots
 
 
 @pytest.mark.rung("store")
-def test_two_damaged_identities_are_told_and_nothing_is_sent(board, broker, both_slots) -> None:
+def test_two_damaged_identities_are_told_and_nothing_is_sent(
+    board, broker, both_slots, case
+) -> None:
+    case.criterion(
+        "A board with two damaged identities says what is wrong with each and connects to nobody."
+    )
     board.provision(board.identity)  # so that the next story is provisioned again
     connections = len(broker.relay.connections)
     with board.repl() as repl:
@@ -174,7 +197,10 @@ def test_two_damaged_identities_are_told_and_nothing_is_sent(board, broker, both
     assert len(broker.relay.connections) == connections
 
 
-def test_slot_on_trial_that_the_broker_takes_becomes_active(board, ca, on_trial) -> None:
+def test_slot_on_trial_that_the_broker_takes_becomes_active(board, ca, on_trial, case) -> None:
+    case.criterion(
+        "An identity on trial that the broker takes is the board's from then on, over resets."
+    )
     slot = on_trial(ca.authority.issue_device(board.device_id))
     board.wait_event("store.loaded", slot=slot, cert=board.fingerprint())
     board.wait_event("store.committed", slot=slot)
@@ -185,7 +211,11 @@ def test_slot_on_trial_that_the_broker_takes_becomes_active(board, ca, on_trial)
     assert board.events("store.committed") == []
 
 
-def test_slot_on_trial_that_the_broker_refuses_is_given_up(board, ca, on_trial) -> None:
+def test_slot_on_trial_that_the_broker_refuses_is_given_up(board, ca, on_trial, case) -> None:
+    case.criterion(
+        "An identity on trial that the broker refuses is given up at once, and the one of "
+        "before used."
+    )
     foreign = ca.foreign.issue_device(board.device_id)
     slot = on_trial(Identity(cert=foreign.cert, key=foreign.key, anchors=(ca.authority.cert,)))
     # The old one does not wait for a person to mend the new one.
@@ -197,8 +227,11 @@ def test_slot_on_trial_that_the_broker_refuses_is_given_up(board, ca, on_trial) 
 
 
 def test_slot_on_trial_without_a_broker_is_given_up_after_three_attempts(
-    board, broker, ca, on_trial
+    board, broker, ca, on_trial, case
 ) -> None:
+    case.criterion(
+        "Without a broker an identity is tried three times, then the one of before is used."
+    )
     broker.stop()
     slot = on_trial(ca.authority.issue_device(board.device_id))
     told = board.wait_event("store.rolled-back", slot=slot)
@@ -211,7 +244,11 @@ def test_slot_on_trial_without_a_broker_is_given_up_after_three_attempts(
 
 
 @pytest.mark.rung("authorization")
-def test_board_may_write_only_below_its_own_id(board, broker, host_client) -> None:
+def test_board_may_write_only_below_its_own_id(board, broker, host_client, case) -> None:
+    case.criterion(
+        "What a board writes below another one's id is denied, what it writes below its own "
+        "arrives."
+    )
     with board.repl() as repl:
         repl.exec(PUBLISH_BOTH % board.device_id, timeout_s=60)
     host_client.wait_message(
@@ -222,7 +259,10 @@ def test_board_may_write_only_below_its_own_id(board, broker, host_client) -> No
         host_client.wait_message("devices/other-board/#", timeout_s=0.1)
 
 
-def test_no_key_or_password_is_ever_printed(board) -> None:
+def test_no_key_or_password_is_ever_printed(board, case) -> None:
+    case.criterion(
+        "Neither the Wi-Fi password nor a piece of a key is in anything that the board printed."
+    )
     board.connected()
     with board.repl() as repl:
         settings = repl.read("/keyfob.json").decode()

@@ -17,7 +17,8 @@ def said(payload: bytes):
     return lambda message: message.payload == payload and not message.retain
 
 
-def test_status_is_online_and_retained(board, broker, host_client) -> None:
+def test_status_is_online_and_retained(board, broker, host_client, case) -> None:
+    case.criterion("A subscriber that comes later is told that the board is online.")
     board.connected()
     status = f"devices/{board.device_id}/status"
     with broker.client() as late:
@@ -26,21 +27,26 @@ def test_status_is_online_and_retained(board, broker, host_client) -> None:
         assert message.payload == b"online"
 
 
-def test_last_will_fires_when_power_is_cut(board, host_client) -> None:
+def test_last_will_fires_when_power_is_cut(board, host_client, case) -> None:
+    case.criterion("A board that vanishes is told to be offline by its last will.")
     board.connected()
     status = f"devices/{board.device_id}/status"
     board.power(False)
     host_client.wait_message(status, said(b"offline"), timeout_s=20)
 
 
-def test_leaving_properly_says_offline_too(board, host_client) -> None:
+def test_leaving_properly_says_offline_too(board, host_client, case) -> None:
+    case.criterion("A board that leaves says itself that it is offline.")
     board.connected()
     status = f"devices/{board.device_id}/status"
     with board.repl():
         host_client.wait_message(status, said(b"offline"), timeout_s=20)
 
 
-def test_keep_alive_holds_over_three_idle_periods(board, broker, host_client) -> None:
+def test_keep_alive_holds_over_three_idle_periods(board, broker, host_client, case) -> None:
+    case.criterion(
+        "An idle board sends a PINGREQ in each keep alive period, and the connection stands."
+    )
     board.connected()
     host_client.publish(f"devices/{board.device_id}/command", json.dumps({"period_s": 3600}))
     host_client.wait_message(f"devices/{board.device_id}/state", lambda one: not one.retain)
@@ -55,8 +61,9 @@ def test_keep_alive_holds_over_three_idle_periods(board, broker, host_client) ->
 
 @pytest.mark.rung("traffic")
 def test_command_sent_while_the_board_is_away_arrives_when_it_is_back(
-    board, broker, host_client
+    board, broker, host_client, case
 ) -> None:
+    case.criterion("The broker keeps the session, and the board takes what came while it was away.")
     board.connected()
     broker.relay.fail(Fault("cut"))
     board.wait_event("mqtt.down")
@@ -71,7 +78,8 @@ def test_command_sent_while_the_board_is_away_arrives_when_it_is_back(
 
 
 @pytest.mark.rung("traffic")
-def test_reading_that_was_not_acknowledged_is_sent_again(board, broker, host_client) -> None:
+def test_reading_that_was_not_acknowledged_is_sent_again(board, broker, host_client, case) -> None:
+    case.criterion("No reading is lost over a connection that was cut.")
     board.needs_sensor()
     reading = f"devices/{board.device_id}/reading"
     last = json.loads(host_client.wait_message(reading).payload)["seq"]

@@ -36,8 +36,12 @@ def offered(board, broker):
 
 
 def test_board_goes_over_to_a_new_ca_without_a_hand_laid_on_it(
-    board, broker, ca, next_ca, offered
+    board, broker, ca, next_ca, offered, case
 ) -> None:
+    case.criterion(
+        "Over MQTT alone the board comes to trust the next CA, gets its certificate, and "
+        "trusts the old one no more."
+    )
     board.provision(ca.authority.issue_device(board.device_id))  # afterwards it has another CA
     board.connected()
     both = (ca.authority, next_ca)
@@ -65,8 +69,11 @@ def test_board_goes_over_to_a_new_ca_without_a_hand_laid_on_it(
 
 
 def test_board_that_was_off_for_a_whole_rollover_recovers_over_serial(
-    board, broker, ca, next_ca
+    board, broker, ca, next_ca, case
 ) -> None:
+    case.criterion(
+        "A board that knows the old CA alone refuses the new broker; provisioned again it connects."
+    )
     board.connected()
     broker.trust(next_ca)
     broker.show(next_ca.issue_broker(broker.host, [broker.host]))

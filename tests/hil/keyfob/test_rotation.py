@@ -26,7 +26,8 @@ def rotated(board, host_client, ca) -> Callable[..., str]:
     board.provision()
 
 
-def test_a_certificate_sent_over_mqtt_is_in_use(rotated, board, ca) -> None:
+def test_a_certificate_sent_over_mqtt_is_in_use(rotated, board, ca, case) -> None:
+    case.criterion("A certificate sent over MQTT is in use, also after a reset.")
     new = rotated(ca.authority)
     assert board.wait_event("store.loaded", cert=new)
     board.wait_event("store.committed")
@@ -35,7 +36,11 @@ def test_a_certificate_sent_over_mqtt_is_in_use(rotated, board, ca) -> None:
     board.wait_event("mqtt.up")
 
 
-def test_a_certificate_that_the_broker_refuses_is_given_back(rotated, board, ca) -> None:
+def test_a_certificate_that_the_broker_refuses_is_given_back(rotated, board, ca, case) -> None:
+    case.criterion(
+        "A certificate that the broker refuses is given back, with the broker's reason, and "
+        "the one of before used."
+    )
     old = board.fingerprint()
     with pytest.raises(KeyfobHostError) as caught:
         rotated(ca.foreign)

@@ -22,10 +22,14 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def refuses(board, broker):
+def refuses(board, broker, case):
     """``refuses(identity, code)``: the board refuses a broker that shows ``identity``."""
 
     def check(identity, code: str):
+        case.criterion(
+            f"The board refuses the broker with {code} and does not hammer; no session begins, "
+            "and its own certificate is not shown."
+        )
         broker.show(identity)
         board.reset()
         broker.relay.cut()
@@ -45,7 +49,8 @@ def refuses(board, broker):
 
 
 @pytest.mark.rung("tls")
-def test_verified_broker_is_talked_to_over_tls_1_2(board, broker) -> None:
+def test_verified_broker_is_talked_to_over_tls_1_2(board, broker, case) -> None:
+    case.criterion("A verified broker is talked to, and shown the board's certificate.")
     board.reset()
     up = board.wait_event("tls.up")
     assert up["version"] == "TLSv1.2"
@@ -55,7 +60,8 @@ def test_verified_broker_is_talked_to_over_tls_1_2(board, broker) -> None:
     assert board.identity.cert_der() in broker.said_in_clear()
 
 
-def test_broker_with_an_rsa_key_is_talked_to(board, broker, ca) -> None:
+def test_broker_with_an_rsa_key_is_talked_to(board, broker, ca, case) -> None:
+    case.criterion("A broker with an RSA-2048 key is verified.")
     broker.show(ca.authority.issue_broker(broker.host, key_type="rsa2048"))
     board.reset()
     assert "RSA" in board.wait_event("tls.up")["cipher"]
@@ -63,7 +69,10 @@ def test_broker_with_an_rsa_key_is_talked_to(board, broker, ca) -> None:
 
 
 @pytest.mark.parametrize("is_sent", [True, False], ids=["sent", "not-sent"])
-def test_broker_below_an_intermediate_needs_to_send_it(board, broker, ca, is_sent) -> None:
+def test_broker_below_an_intermediate_needs_to_send_it(board, broker, ca, is_sent, case) -> None:
+    case.criterion(
+        "A broker below an intermediate is verified if it sends that, and refused if not."
+    )
     root = root_above()
     chain = (intermediate_of(ca.authority, root),) if is_sent else ()
     broker.show(replace(ca.authority.issue_broker(broker.host), intermediates=chain))
@@ -108,21 +117,28 @@ def test_broker_with_a_client_certificate_is_refused(refuses, broker, ca) -> Non
     refuses(client, "x509.wrong-usage")
 
 
-def test_no_common_trust_is_refused_by_the_board_first(board, broker, ca) -> None:
+def test_no_common_trust_is_refused_by_the_board_first(board, broker, ca, case) -> None:
+    case.criterion(
+        "Where neither trusts the other the board refuses before it shows its certificate."
+    )
     board.provision(ca.foreign.issue_device(board.device_id))
     board.wait_error("x509.untrusted")
     assert board.identity.cert_der() not in broker.said_in_clear()
     assert board.events("tls.up") == []
 
 
-def test_broker_known_only_by_its_address_is_talked_to(board, broker, ca) -> None:
+def test_broker_known_only_by_its_address_is_talked_to(board, broker, ca, case) -> None:
+    case.criterion("A broker is verified by the IP address in its certificate.")
     broker.show(ca.authority.issue_broker("broker-by-address", [broker.address]))
     board.provision(broker=f"{broker.address}:{broker.port}")
     assert board.wait_event("tls.up")["host"] == broker.address
     board.wait_event("mqtt.up")
 
 
-def test_broker_with_another_address_is_refused(board, broker, ca) -> None:
+def test_broker_with_another_address_is_refused(board, broker, ca, case) -> None:
+    case.criterion(
+        "A broker with another IP address in its certificate is refused, and both are told."
+    )
     broker.show(ca.authority.issue_broker("broker-by-address", ["192.0.2.1"]))
     board.provision(broker=f"{broker.address}:{broker.port}")
     error = board.wait_error("x509.wrong-name")
@@ -132,7 +148,9 @@ def test_broker_with_another_address_is_refused(board, broker, ca) -> None:
 
 
 @pytest.mark.rung("tls")
-def test_server_that_does_not_speak_tls_is_told(board, broker) -> None:
+def test_server_that_does_not_speak_tls_is_told(board, broker, case) -> None:
+    case.criterion("A server that answers in clear is told to be none of TLS.")
+
     def answer_in_clear() -> None:
         client, _ = listener.accept()
         with client:
