@@ -34,7 +34,7 @@ _TEXT = {"ignore_unknown_options": True}
     "--board-ahead", type=float, default=0.0, metavar="SECONDS",
     help="With --files: by how much the board's clock is ahead.",
 )  # fmt: skip
-@click.option("--port", help="Serial port of a real board.")
+@click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…")
 @click.option("--name", help="Name of a virtual board, if not its kind.")
 @click.option("--reset", is_flag=True, help="Let the board boot while it is listened to.")
 @click.option(

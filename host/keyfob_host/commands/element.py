@@ -24,7 +24,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def _board_options(command: _Command) -> _Command:
     for option in (
         click.option("--name", help="Name of the virtual board, if not that of its kind."),
-        click.option("--port", help="Serial port of a real board."),
+        click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…"),
         click.option(
             "--board",
             "kind",

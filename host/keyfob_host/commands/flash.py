@@ -29,7 +29,7 @@ _WORDS = {
     show_default=True,
     help="Board kind, or name in bench.toml.",
 )
-@click.option("--port", help="Serial port of a real board.")
+@click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…")
 @click.option("--name", help="Name of a virtual board, if not its kind.")
 @click.option(
     "--firmware", type=click.Path(path_type=Path), help="Image to write; virtual boards have one."

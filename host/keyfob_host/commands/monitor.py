@@ -30,7 +30,7 @@ from keyfob_host.ui import Ui
     show_default=True,
     help="Board kind, or name in bench.toml.",
 )
-@click.option("--port", help="Serial port of a real board.")
+@click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…")
 @click.option("--name", help="Name of a virtual board, if not its kind.")
 @click.option("--reset", is_flag=True, help="Restart the board first.")
 @click.option("--events-only", is_flag=True, help="Leave out what is no event.")

@@ -20,7 +20,7 @@ from keyfob_host.ui import Ui
     show_default=True,
     help="Board kind, or name in bench.toml.",
 )
-@click.option("--port", help="Serial port of a real board.")
+@click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…")
 @click.option("--name", help="Name of the virtual board, if not that of its kind.")
 @click.option(
     "--via", type=click.Choice(["mpremote", "ampy"]), default="mpremote", help="Uploader."
