@@ -28,12 +28,12 @@ class Progress:
         # Taken now: standard output may stand for standard error during the run.
         self._out = sys.stdout
         self._shows_now = not self._is_several and self._out.isatty()
-        self._cases = 0
+        self._cases: int | None = None
         self._done = 0
 
     def begin(self, cases: int) -> None:
         """``cases`` were found; said once."""
-        if not self._cases:
+        if self._cases is None:
             self._cases = cases
             where = f"{len(self._boards)} boards" if self._is_several else self._boards[0]
             self.say(f"{cases} cases on {where}; the bench comes up first")
@@ -41,7 +41,7 @@ class Progress:
     def show(self, case: Case, result: Result, *, is_last: bool) -> None:
         """A result; ``is_last``: the case is not tried again on that board."""
         self._done += is_last
-        total = self._cases * len(self._boards)
+        total = (self._cases or 0) * len(self._boards)
         why = result.warnings[0] if result.verdict == "warn" else result.reason or ""
         board = f"{result.board:<{self._width}}" if self._is_several else ""
         self.say(
