@@ -30,6 +30,7 @@ class Progress:
         self._shows_now = not self._is_several and self._out.isatty()
         self._cases: int | None = None
         self._done = 0
+        self._errors: set[tuple[str, str]] = set()
 
     def begin(self, cases: int) -> None:
         """``cases`` were found; said once."""
@@ -43,6 +44,11 @@ class Progress:
         self._done += is_last
         total = (self._cases or 0) * len(self._boards)
         why = result.warnings[0] if result.verdict == "warn" else result.reason or ""
+        if result.verdict == "error":
+            # Of a board that did not come up all cases say the same.
+            is_known = (result.board, why) in self._errors
+            self._errors.add((result.board, why))
+            why = "as before" if is_known else why
         board = f"{result.board:<{self._width}}" if self._is_several else ""
         self.say(
             f"[{self._done:>{len(str(total))}}/{total}] {board}"
