@@ -90,27 +90,36 @@ class Arrival:
             )
         others = [name for name in _JOINED.findall(broker.log()) if name != self._client_id]
         verdicts = [one.verdict for one in seen if one.verdict and not one.verdict.is_well]
-        fix = (
-            f"keyfob hil run advisor --device external --bench-address {quote(broker.host)} "
-            f"--bench-port {broker.port}"
-        )
+        mend, named = "", ""
         if others:
             what = [f"clients that came: {', '.join(dict.fromkeys(others))}"]
-            fix += f" --client-id {quote(others[-1])}"
+            named = f" --client-id {quote(others[-1])}"
         elif verdicts:
             last = verdicts[-1]
             what = [f"the last: {last.text}"]
-            fix = _FIXES.get(last.causes[0] if last.causes else "", last.fix) or fix
+            mend = _FIXES.get(last.causes[0] if last.causes else "", last.fix)
         else:
             what = [tail(broker.log(), _EVIDENCE_LINES)]
         count = f"{len(seen)} connection{'s' if len(seen) > 1 else ''} to {where}"
-        return KeyfobHostError(
-            "hil.no-device",
-            f"the device got no session at the bench's broker within {limit_s:g} s",
-            evidence="\n".join([count, *what]),
-            fix=fix,
-            status=ExitStatus.NETWORK,
+        told = "\n".join([count, *what])
+        if mend:
+            return _no_session(limit_s, told, mend)
+        return _no_session(
+            limit_s,
+            told,
+            f"keyfob hil run advisor --device external --bench-address {quote(broker.host)} "
+            f"--bench-port {broker.port}{named}",
         )
+
+
+def _no_session(limit_s: float, evidence: str, fix: str) -> KeyfobHostError:
+    return KeyfobHostError(
+        "hil.no-device",
+        f"the device got no session at the bench's broker within {limit_s:g} s",
+        evidence=evidence,
+        fix=fix,
+        status=ExitStatus.NETWORK,
+    )
 
 
 def _host(connection: TapConnection) -> str:

@@ -38,7 +38,7 @@ from keyfob_host.pki.validity import Dates
 
 KIND = "external"
 DEFAULT_WAIT_S = 300
-_RUN = "keyfob hil run advisor --device external --bench-address {}"
+_EXAMPLE = "ip -brief address; keyfob hil run advisor --device external --bench-address 192.0.2.10"
 _POLL_S = 0.05
 _BACK_S, _GONE_S = 150.0, 1.0  # a device that was refused may back off for minutes
 _DAYS = 1  # a run's certificates outlive it by no more
@@ -84,7 +84,7 @@ class ExternalOptions:
                 "hil.no-address",
                 "the device must be told this machine's address, and the broker's certificate "
                 "is for that one",
-                fix=f"ip -brief address; {_RUN.format('192.0.2.10')}",
+                fix=_EXAMPLE,
                 status=ExitStatus.USAGE,
             )
         return cls(home, address, _listen_host(address), port, client_id, wait_s, unlock())
@@ -276,28 +276,28 @@ def _listen_host(address: str) -> str:
         "hil.bad-address",
         f"devices cannot connect to {address!r}",
         evidence=why,
-        fix=f"ip -brief address; {_RUN.format('192.0.2.10')}",
+        fix=_EXAMPLE,
         status=ExitStatus.USAGE,
     )
 
 
 def _cannot_listen(options: ExternalOptions, error: KeyfobHostError) -> KeyfobHostError:
     """``error`` of the tap's, with the way out of this command's."""
-    again = f"{_RUN.format(quote(options.address))} --bench-port"
     if error.code == "tap.bad-address":
         return KeyfobHostError(
             "hil.bad-address",
             "the broker cannot listen on this address: it is not one of this machine's",
             evidence=error.evidence,
-            fix=f"ip -brief address; {_RUN.format('192.0.2.10')}",
+            fix=_EXAMPLE,
             status=ExitStatus.HOST,
         )
     if error.code in ("tap.port-taken", "tap.port-privileged"):
         return KeyfobHostError(
             "hil.port-taken",
-            error.cause.replace("the tap", "the broker"),
+            "the broker cannot have its port: another program does, or it is for root alone",
             evidence=error.evidence,
-            fix=f"keyfob broker down; or another port: {again} 8884",
+            fix="keyfob broker down; or another port: keyfob hil run advisor --device external "
+            f"--bench-address {quote(options.address)} --bench-port 8884",
             status=ExitStatus.HOST,
         )
     return error
