@@ -439,7 +439,7 @@ def test_tracebacks_and_boot_messages_are_read(tmp_path: Path, line: str, cause:
 
 
 def test_a_program_that_was_stopped_by_hand_is_told_until_it_runs_again(tmp_path: Path) -> None:
-    text = "Traceback (most recent call last):\n  File \"main.py\", line 5\nKeyboardInterrupt: \n"
+    text = 'Traceback (most recent call last):\n  File "main.py", line 5\nKeyboardInterrupt: \n'
     assert codes(written(tmp_path, board=text)) == ["firmware.program-stopped"]
     again = 'kf {"t":0,"ev":"boot","cause":"soft","device":"240ac4b6d8c6","version":"0.1.0"}\n'
     assert codes(written(tmp_path, board=text + again)) == []
