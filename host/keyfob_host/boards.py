@@ -23,7 +23,7 @@ from keyfob_host.remote_ports import is_place, port_name
 from keyfob_host.strict_toml import Pattern, Range, read_strict, refuse_field
 
 if TYPE_CHECKING:
-    from keyfob_host.bench_file import BenchEntry
+    from keyfob_host.bench.file import BenchEntry
     from keyfob_host.virtual import VirtualBoard
 
 DEFAULT_KIND = "virtual-esp32"
@@ -287,7 +287,7 @@ def open_board(
     by nobody here. In place of a kind a board of the bench file has its kind and port.
     Errors: those of `load_kind`, ``board.port-missing`` when a real kind is given no
     port, ``board.not-up``/``board.*`` from the virtual board, those of
-    `keyfob_host.bench_file.resolve_port`, for ``labgrid://PLACE`` ``labgrid.*``.
+    `keyfob_host.bench.file.resolve_port`, for ``labgrid://PLACE`` ``labgrid.*``.
     """
     entry = None if port and kind_name in kind_names() else _entry(kind_name, home)
     if entry is not None:
@@ -319,7 +319,7 @@ def _entry(name: str, home: Home | None) -> BenchEntry | None:
     is_kind = name in kind_names()
     if name.endswith(".toml") or (is_kind and load_kind(name).virtual):
         return None
-    from keyfob_host.bench_file import entry_names, find_entry
+    from keyfob_host.bench.file import entry_names, find_entry
 
     place = home or find_home()
     entry = find_entry(place, name)
@@ -330,8 +330,8 @@ def _entry(name: str, home: Home | None) -> BenchEntry | None:
 
 def _at_place(port: str, home: Home) -> str:
     """The port of a board at a place of labgrid, acquired to the end of the command."""
-    from keyfob_host.bench_file import bench_coordinator
-    from keyfob_host.hil.labgrid_place import resolve
+    from keyfob_host.bench.file import bench_coordinator
+    from keyfob_host.hil.labgrid.place import resolve
 
     return resolve(port, bench_coordinator(home))
 
@@ -340,7 +340,7 @@ def _open_entry(entry: BenchEntry, port: str | None, home: Home) -> BoardRef:
     """The board of a bench file; a ``port`` that was given too is where it is."""
     kind = load_kind(entry.kind)
     if not kind.virtual:
-        from keyfob_host.bench_file import resolve_port
+        from keyfob_host.bench.file import resolve_port
 
         return BoardRef(kind, port or resolve_port(entry, home), entry.name, entry=entry)
     try:

@@ -86,7 +86,7 @@ def port_not_served(port: str, error: NotServed) -> KeyfobHostError:
 
 
 def is_place(port: str) -> bool:
-    """Whether ``port`` is ``labgrid://PLACE`` (`keyfob_host.hil.labgrid_place`)."""
+    """Whether ``port`` is ``labgrid://PLACE`` (`keyfob_host.hil.labgrid.place`)."""
     return port.startswith("labgrid://")
 
 

@@ -20,8 +20,8 @@ from remote_rig import NO_SER2NET, SER2NET, labgrid, labgrid_client, own_url
 from virtual_rig import wait_for_log, wait_until
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.hil.labgrid_coordinator import own_name
-from keyfob_host.hil.labgrid_place import acquire, look
+from keyfob_host.hil.labgrid.coordinator import own_name
+from keyfob_host.hil.labgrid.place import acquire, look
 from keyfob_host.transport import connect
 from keyfob_host.virtual import VirtualBoard
 
@@ -148,7 +148,7 @@ def test_run_that_has_a_place_keeps_others_from_it_by_any_of_its_names(
 ) -> None:
     labgrid_client(no_boards, "-p", "plain", "add-alias", "desk")
     code = (
-        "from keyfob_host.hil.labgrid_place import acquire\n"
+        "from keyfob_host.hil.labgrid.place import acquire\n"
         f"with acquire('desk', {no_boards!r}): print('in', flush=True); input()"
     )
     other = subprocess.Popen(

@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 
 from keyfob_host.hil.evidence import Evidence
-from keyfob_host.hil.scripted_broker import ScriptedBroker
+from keyfob_host.hil.scripted.broker import ScriptedBroker
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from serial.tools.list_ports_common import ListPortInfo
 
-from keyfob_host.bench_file import BenchFile, find_entry, load_bench, resolve_port
+from keyfob_host.bench.file import BenchFile, find_entry, load_bench, resolve_port
+from keyfob_host.bench.finding_ports import Address, find_port, lasting_address
 from keyfob_host.boards import open_board
 from keyfob_host.commands.doctor_which import choose_board
 from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.finding_ports import Address, find_port, lasting_address
 from keyfob_host.hil.lineup import Asked, line_up
 from keyfob_host.home import Home
 

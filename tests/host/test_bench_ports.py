@@ -12,10 +12,10 @@ import pytest
 from keyfob_rig import Keyfob
 from usb_rig import ARDUINO, CH340, CP2102, ESP_USB, Adapter, UsbMachine, needs_namespace
 
-from keyfob_host.bench_file import load_bench, resolve_port
-from keyfob_host.bench_scanning import Scan, plan
-from keyfob_host.chip_macs import find_mac
-from keyfob_host.finding_ports import Address
+from keyfob_host.bench.chip_macs import find_mac
+from keyfob_host.bench.file import load_bench, resolve_port
+from keyfob_host.bench.finding_ports import Address
+from keyfob_host.bench.scanning import Scan, plan
 from keyfob_host.home import Home
 from keyfob_host.virtual import VirtualBoard
 

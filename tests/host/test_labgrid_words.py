@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from keyfob_host.bench_file import bench_coordinator, load_bench
+from keyfob_host.bench.file import bench_coordinator, load_bench
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.hil import labgrid_words as words
-from keyfob_host.hil.labgrid_coordinator import Coordinator, full_address, own_name
-from keyfob_host.hil.labgrid_place import coordinator_address, look
+from keyfob_host.hil.labgrid import words
+from keyfob_host.hil.labgrid.coordinator import Coordinator, full_address, own_name
+from keyfob_host.hil.labgrid.place import coordinator_address, look
 from keyfob_host.home import Home
 
 needs_labgrid = pytest.mark.skipif(

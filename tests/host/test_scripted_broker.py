@@ -18,23 +18,23 @@ from paho.mqtt.properties import Properties
 from scripted_rig import CONNECT_4, CONNECT_5, HOST, WAIT_S, Rig, scripted
 
 from keyfob_host.doctor.tap import Tap
-from keyfob_host.hil import scripted_broker
 from keyfob_host.hil.backoff_shape import classify
 from keyfob_host.hil.evidence import BenchFailure
-from keyfob_host.hil.mqtt_packets import (
+from keyfob_host.hil.scripted import broker as scripted_broker
+from keyfob_host.hil.scripted.packets import (
     MOST_PACKET_BYTES,
     MalformedError,
     Packet,
     PacketReader,
     encode,
 )
-from keyfob_host.hil.mqtt_properties import (
+from keyfob_host.hil.scripted.properties import (
     Reader,
     put_properties,
     put_variable,
     read_properties,
 )
-from keyfob_host.hil.scripted_rules import Rule
+from keyfob_host.hil.scripted.rules import Rule
 from keyfob_host.pki.authority import Authority
 
 needs_mosquitto = pytest.mark.skipif(

@@ -9,9 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from keyfob_host.bench_file import bench_path, load_bench
-from keyfob_host.bench_state import BoardState, states
-from keyfob_host.finding_ports import usb_ports
+from keyfob_host.bench.file import bench_path, load_bench
+from keyfob_host.bench.finding_ports import usb_ports
+from keyfob_host.bench.state import BoardState, states
 from keyfob_host.home import find_home
 from keyfob_host.printable import printable
 from keyfob_host.ui import Ui

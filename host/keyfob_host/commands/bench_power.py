@@ -6,10 +6,10 @@ from pathlib import Path
 
 import rich_click as click
 
-from keyfob_host.bench_file import BenchEntry, bench_path, load_bench
-from keyfob_host.bench_state import where
+from keyfob_host.bench.file import BenchEntry, bench_path, load_bench
+from keyfob_host.bench.finding_ports import usb_ports
+from keyfob_host.bench.state import where
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.finding_ports import usb_ports
 from keyfob_host.hil.lock import check_not_held, lock_path
 from keyfob_host.home import Home, find_home
 from keyfob_host.power import PowerSwitch, open_power

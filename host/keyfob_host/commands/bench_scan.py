@@ -9,12 +9,12 @@ from pathlib import Path
 import rich_click as click
 from filelock import FileLock
 
-from keyfob_host.bench_file import bench_path, load_bench
-from keyfob_host.bench_scanning import Scan, Seen, plan, write_bench
+from keyfob_host.bench.chip_macs import ask_chips
+from keyfob_host.bench.file import bench_path, load_bench
+from keyfob_host.bench.finding_ports import usb_ports
+from keyfob_host.bench.scanning import Scan, Seen, plan, write_bench
 from keyfob_host.boards import kind_names, load_kind
-from keyfob_host.chip_macs import ask_chips
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.finding_ports import usb_ports
 from keyfob_host.home import find_home
 from keyfob_host.ui import Ui
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from shlex import quote
 
-from keyfob_host.bench_file import entry_names, find_entry
+from keyfob_host.bench.file import entry_names, find_entry
 from keyfob_host.boards import DEFAULT_KIND, BoardRef, kind_names, load_kind, open_board
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from keyfob_host.bench_file import bench_coordinator, resolve_port
+from keyfob_host.bench.file import bench_coordinator, resolve_port
 from keyfob_host.boards import BoardRef, open_board
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.console import Event
@@ -138,7 +138,7 @@ class Bench:
         options = self.options
         place = options.entry.place if options.entry is not None else options.place
         if place is not None:
-            from keyfob_host.hil.labgrid_place import acquire
+            from keyfob_host.hil.labgrid.place import acquire
 
             return stack.enter_context(acquire(place, bench_coordinator(options.home)))
         if options.entry is None or options.is_virtual:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyfob_host.bench_file import BenchEntry, BenchFile
+from keyfob_host.bench.file import BenchEntry, BenchFile
 from keyfob_host.boards import load_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.hil import capabilities as can

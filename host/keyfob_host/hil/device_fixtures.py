@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from keyfob_host.hil.bench_ca import BenchCa
     from keyfob_host.hil.device import Device
     from keyfob_host.hil.external import ExternalBench
-    from keyfob_host.hil.scripted_broker import ScriptedBroker
+    from keyfob_host.hil.scripted.broker import ScriptedBroker
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def scripted(
     keyfob_bench: Bench | ExternalBench, device: Device, broker: BenchBroker, ca: BenchCa
 ) -> Iterator[ScriptedBroker]:
     """A scripted broker in mosquitto's place, with its name; the device is about to connect."""
-    from keyfob_host.hil.scripted_broker import ScriptedBroker
+    from keyfob_host.hil.scripted.broker import ScriptedBroker
 
     identity = ca.authority.issue_broker(broker.host, [broker.host])
     before = broker.relay.target[1]

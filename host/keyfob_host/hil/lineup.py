@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from keyfob_host.bench_file import bench_path, load_bench
+from keyfob_host.bench.file import bench_path, load_bench
 from keyfob_host.boards import kind_names, load_kind, unknown_kind
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.hil.bench_options import BenchOptions, Network
@@ -48,7 +48,7 @@ class Asked:
 def line_up(asked: Asked) -> tuple[BenchOptions, ...]:
     """The boards of the run, each with a name of its own.
 
-    Errors: those of `BenchOptions.resolve`, of `keyfob_host.bench_file`, and
+    Errors: those of `BenchOptions.resolve`, of `keyfob_host.bench.file`, and
     ``hil.boards-and-board``, ``hil.too-many-boards``.
     """
     if asked.boards is None and _is_in_bench(asked):

@@ -12,8 +12,8 @@ import time
 
 import serial
 
+from keyfob_host.bench.finding_ports import Address, find_port
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.finding_ports import Address, find_port
 from keyfob_host.ports import check_port, is_url, port_busy
 from keyfob_host.power.switch import PowerSwitch
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Literal
 
-from keyfob_host.finding_ports import Address
+from keyfob_host.bench.finding_ports import Address
 from keyfob_host.strict_toml import Pattern, Range
 
 COMMAND_TIMEOUT_S = 60.0

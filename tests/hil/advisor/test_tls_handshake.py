@@ -10,7 +10,7 @@ from handshakes import next_handshake
 from long_chain import long_chain
 from traffic import command_topic
 
-from keyfob_host.hil.mqtt_packets import Packet
+from keyfob_host.hil.scripted.packets import Packet
 
 pytestmark = [pytest.mark.rung("tls"), pytest.mark.timeout(600)]
 

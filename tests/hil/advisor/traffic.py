@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from keyfob_host.hil.mqtt_packets import Packet
+from keyfob_host.hil.scripted.packets import Packet
 from keyfob_host.hil.topic_filters import covers, example_of
 
 # So long a device may take for what it does by itself: to publish, to notice that an

@@ -26,11 +26,11 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from keyfob_host.hil.evidence import Evidence
-from keyfob_host.hil.mqtt_packets import MOST_PACKET_BYTES, VERSION_5, Packet, Properties
-from keyfob_host.hil.scripted_connection import ScriptedConnection, Seen
-from keyfob_host.hil.scripted_record import Record
-from keyfob_host.hil.scripted_rules import How, Rule, Rules
-from keyfob_host.hil.scripted_tls import RECORD_BYTES
+from keyfob_host.hil.scripted.connection import ScriptedConnection, Seen
+from keyfob_host.hil.scripted.packets import MOST_PACKET_BYTES, VERSION_5, Packet, Properties
+from keyfob_host.hil.scripted.record import Record
+from keyfob_host.hil.scripted.rules import How, Rule, Rules
+from keyfob_host.hil.scripted.tls import RECORD_BYTES
 from keyfob_host.pki.identity import Identity
 
 __all__ = ["MOST_PACKET_BYTES", "How", "Packet", "Rule", "ScriptedBroker", "Seen"]

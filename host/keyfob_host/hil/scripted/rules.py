@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Literal
 
-from keyfob_host.hil.mqtt_packets import Properties
+from keyfob_host.hil.scripted.packets import Properties
 
 # How a connection is ended: with close_notify; by FIN without one; by RST; with an MQTT
 # DISCONNECT (5.0 alone has one of a server), then as the first.

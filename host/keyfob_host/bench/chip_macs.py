@@ -16,10 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from serial.tools.list_ports_common import ListPortInfo
 
-from keyfob_host.boards import BoardRef, kind_names, load_kind
-from keyfob_host.errors import KeyfobHostError, explain_os_error
-from keyfob_host.files import write_atomic
-from keyfob_host.finding_ports import (
+from keyfob_host.bench.finding_ports import (
     Address,
     find_port,
     fits,
@@ -27,6 +24,9 @@ from keyfob_host.finding_ports import (
     not_plugged_in,
     usb_ports,
 )
+from keyfob_host.boards import BoardRef, kind_names, load_kind
+from keyfob_host.errors import KeyfobHostError, explain_os_error
+from keyfob_host.files import write_atomic
 from keyfob_host.flash.flashing import Chip, identify
 from keyfob_host.hil.lock import board_lock, holder_of, lock_path
 from keyfob_host.home import Home

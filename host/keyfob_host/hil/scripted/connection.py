@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from keyfob_host.hil.mqtt_packets import (
+from keyfob_host.hil.scripted.packets import (
     VERSION_5,
     MalformedError,
     Packet,
     PacketReader,
     encode,
 )
-from keyfob_host.hil.scripted_rules import How, Rules
-from keyfob_host.hil.scripted_tls import RECORD_BYTES, TlsEnd, alert_in
+from keyfob_host.hil.scripted.rules import How, Rules
+from keyfob_host.hil.scripted.tls import RECORD_BYTES, TlsEnd, alert_in
 
 _TICK_S = 0.2
 _CLOSE_S = 5.0

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from keyfob_host.hil.mqtt_properties import (
+from keyfob_host.hil.scripted.properties import (
     MalformedError,
     Properties,
     Reader,

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import TypeVar
 
 from keyfob_host.hil.evidence import Evidence
-from keyfob_host.hil.mqtt_packets import Packet
-from keyfob_host.hil.scripted_connection import ScriptedConnection, Seen
+from keyfob_host.hil.scripted.connection import ScriptedConnection, Seen
+from keyfob_host.hil.scripted.packets import Packet
 
 WAIT_S = 40.0
 _SHOWN_LINES = 60

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.hil import labgrid_words as words
+from keyfob_host.hil.labgrid import words
 
 DEFAULT_ADDRESS = "127.0.0.1:20408"
 _PORT = 20408

@@ -15,10 +15,10 @@ from typing import Any
 
 from serial.tools.list_ports_common import ListPortInfo
 
-from keyfob_host.bench_file import BenchEntry
-from keyfob_host.chip_macs import known_chip
+from keyfob_host.bench.chip_macs import known_chip
+from keyfob_host.bench.file import BenchEntry
+from keyfob_host.bench.finding_ports import fits
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.finding_ports import fits
 from keyfob_host.hil.lock import LockHolder, holder_of, lock_path
 from keyfob_host.home import Home
 from keyfob_host.ports import Holder, holders, is_url, socket_clients
@@ -108,7 +108,7 @@ def _of_real(entry: BenchEntry, home: Home, ports: Sequence[ListPortInfo]) -> Bo
 
 
 def _of_place(entry: BenchEntry, place: str) -> BoardState:
-    from keyfob_host.hil.labgrid_place import look
+    from keyfob_host.hil.labgrid.place import look
 
     try:
         state = look(place, entry.coordinator)

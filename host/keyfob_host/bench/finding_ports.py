@@ -63,7 +63,7 @@ def find_port(address: Address, what: str, ports: Sequence[ListPortInfo] | None 
     """Today's port of ``what`` ("board kitchen"), a URL or device as it stands.
 
     By MAC only a chip is found whose own USB has the MAC as serial number (ESP32-C3, -S3);
-    `keyfob_host.chip_macs` asks the others. Errors: ``port.not-plugged-in``,
+    `keyfob_host.bench.chip_macs` asks the others. Errors: ``port.not-plugged-in``,
     ``port.ambiguous``.
     """
     if address.url is not None:

@@ -24,9 +24,9 @@ import click
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import write_atomic
-from keyfob_host.hil import labgrid_words as words
 from keyfob_host.hil.interrupts import interrupts_deferred
-from keyfob_host.hil.labgrid_coordinator import (
+from keyfob_host.hil.labgrid import words
+from keyfob_host.hil.labgrid.coordinator import (
     DEFAULT_ADDRESS,
     Coordinator,
     changed_text,
@@ -64,7 +64,7 @@ def acquire(place: str, coordinator: str | None = None) -> Iterator[str]:
     """Have ``place`` (with or without ``labgrid://``) for the body: the URL of its serial port.
 
     Within another body of this process that has it, the same. Errors: ``labgrid.*``
-    (`keyfob_host.hil.labgrid_words`), ``board.in-use`` for another run of this machine.
+    (`keyfob_host.hil.labgrid.words`), ``board.in-use`` for another run of this machine.
     """
     meant = place.removeprefix(SCHEME).strip("/")
     alias, _, port_name = meant.partition("/")

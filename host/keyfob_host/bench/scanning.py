@@ -18,12 +18,12 @@ from pathlib import Path
 
 from serial.tools.list_ports_common import ListPortInfo
 
-from keyfob_host.bench_file import FILE_NAME, BenchEntry, load_bench
-from keyfob_host.bench_state import where
-from keyfob_host.chip_macs import Asked, kind_of, known_chip
+from keyfob_host.bench.chip_macs import Asked, kind_of, known_chip
+from keyfob_host.bench.file import FILE_NAME, BenchEntry, load_bench
+from keyfob_host.bench.finding_ports import Address, fits, is_board, lasting_address, own_mac
+from keyfob_host.bench.state import where
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.files import read_bounded, write_atomic
-from keyfob_host.finding_ports import Address, fits, is_board, lasting_address, own_mac
 from keyfob_host.flash.flashing import Chip
 from keyfob_host.home import Home
 from keyfob_host.ports import is_url

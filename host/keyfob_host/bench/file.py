@@ -12,12 +12,11 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
+from keyfob_host.bench.finding_ports import Address, find_port
 from keyfob_host.errors import ExitStatus, KeyfobHostError
-from keyfob_host.finding_ports import Address, find_port
 from keyfob_host.home import Home, find_home
 from keyfob_host.ports import is_url
 from keyfob_host.power.table import PowerTable
@@ -245,10 +244,11 @@ def resolve_port(entry: BenchEntry, home: Home | None = None) -> str:
         return str(VirtualBoard.attach(home or find_home(), entry.name).info()["pty"])
     if entry.place is not None:
         # labgrid is an extra, which only its users have installed.
-        labgrid_place = import_module("keyfob_host.hil.labgrid_place")
-        return str(labgrid_place.resolve(entry.place, entry.coordinator))
+        from keyfob_host.hil.labgrid.place import resolve
+
+        return resolve(entry.place, entry.coordinator)
     if entry.mac is not None:
-        from keyfob_host.chip_macs import find_mac
+        from keyfob_host.bench.chip_macs import find_mac
 
         return find_mac(entry.mac, f"board {entry.name}", home or find_home())
     return find_port(entry.address, f"board {entry.name}")

@@ -1,0 +1,1 @@
+"""Boards behind labgrid: places acquired and released, and labgrid's failures explained."""
