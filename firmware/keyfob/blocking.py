@@ -115,6 +115,10 @@ class BlockingClient:
             if isinstance(error, RuntimeError) and "recursion" not in str(error):
                 raise
             self.failure = error
+        taken, self._taken = self._taken, None
+        if taken and taken.receipt:
+            # The program was not done with it, and its next `receive` would acknowledge it.
+            self.kept.forget(taken.receipt)
         if self.version == 4:
             self.drop_connection()  # nothing is said in it any more, and telling wants the room
         try:
@@ -211,7 +215,8 @@ class BlockingClient:
             drop("connection", "mqtt.subscribe")
 
     def receive(self, limit_ms: int):
-        """The next message, or None after ``limit_ms``; the one before is acknowledged."""
+        """The next message, or None after ``limit_ms``; the one before is acknowledged. One
+        with which the connection ended, in `run_once`, comes again."""
         started_ms = _now_ms()
         self._acknowledge()
         self._flush()

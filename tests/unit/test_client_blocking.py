@@ -193,6 +193,41 @@ def test_a_connection_is_dropped_before_it_is_told_what_ended_it():
         assert event["detail"] == "connecting: of the program"
 
 
+def test_a_message_that_the_program_was_not_done_with_comes_again():
+    links = [
+        Link(CONNACK, b"\x32\x06\x00\x01a\x00\x07x"),
+        Link(PRESENT, b"\x3a\x06\x00\x01a\x00\x07x"),
+    ]
+    waiting, taken = links[:], []
+    client = BlockingClient(check(SETTINGS))
+
+    async def open_link(is_flat):
+        return waiting.pop(0)
+
+    def program(client):
+        client.publish("b", b"y", qos=0)  # what came is read on the way
+        client._turn(0)
+        message = client.receive(0)
+        taken.append(message and message.payload)
+        if len(taken) == 1:
+            raise MemoryError("of the program")
+        client.receive(0)
+
+    client.uplink.open = open_link
+    client.uplink.check_up = lambda: None
+    client.draw = bytes
+    plenty, keyfob.plenty_bytes = keyfob.plenty_bytes, 0  # so that no module is dropped
+    try:
+        with Console():
+            assert not client.run_once(program)
+            assert client.run_once(program)
+    finally:
+        keyfob.plenty_bytes = plenty
+    assert taken == [b"x", b"x"]
+    acknowledged = [b"".join(link.written).count(b"\x40\x02\x00\x07") for link in links]
+    assert acknowledged == [0, 1]
+
+
 def kept_up_once(program):
     """(what `run_once` returned, the errors it told)."""
     client = BlockingClient(check(SETTINGS))
