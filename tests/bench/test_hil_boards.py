@@ -158,7 +158,9 @@ def test_pytest_deals_cases_out_over_its_workers_boards(home: Path, cases: Path)
 
 
 @pytest.mark.parametrize(
-    ("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "kill"]
+    ("number", "to_all"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["ctrl-c", "kill", "timeout"],
 )
 def test_interrupt_ends_every_board_and_leaves_a_report(
     home: Path, cases: Path, number: signal.Signals, to_all: bool

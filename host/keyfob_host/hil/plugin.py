@@ -9,6 +9,7 @@ worker has a board of its own (`keyfob_host.hil.lineup`).
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -98,6 +99,9 @@ def keyfob_bench(request: pytest.FixtureRequest) -> Iterator[AnyBench]:
     from keyfob_host.hil.opening import open_bench
 
     config = request.config
+    if hasattr(config, "workerinput"):
+        # As the command does it: what ends a whole group of processes takes the bench down too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         bench = open_bench(config)
         bench.start()
