@@ -217,6 +217,10 @@ def test_a_users_board_has_its_own_identity_and_settings_back(home: Path, cases:
 
     before = files()
     assert before["id/a/key.der"] is not None
+    # The board is at the bench already when its broker cannot come up.
+    failed = run(*KEYFOB, "hil", "run", "boot", "--name", "mine", "--bench-address", "192.0.2.1")
+    assert "hil.bad-address" in failed.stderr, failed.stdout + failed.stderr
+    assert {**files(), "clock": None} == {**before, "clock": None}
     done = run(*KEYFOB, "hil", "run", str(cases), "boot", "--name", "mine", "-k", "after or erased")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the board's own identity, put aside on it, would be erased too" in str(report(home))

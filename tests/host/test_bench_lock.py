@@ -16,7 +16,7 @@ from usb_rig import CP2102, Adapter, UsbMachine, needs_namespace
 
 from keyfob_host.boards import open_board
 from keyfob_host.errors import KeyfobHostError
-from keyfob_host.hil.lock import board_lock, check_not_held, holder_of, is_locked, lock_path
+from keyfob_host.hil.lock import board_lock, check_not_held, holder_of, lock_path
 from keyfob_host.home import Home
 from keyfob_host.transport import open_transport
 from keyfob_host.virtual import VirtualBoard
@@ -117,7 +117,7 @@ def test_a_usb_board_stays_locked_when_its_port_is_numbered_anew(tmp_path: Path,
 
 def test_who_holds_it_is_told_to_others_and_not_to_itself(tmp_path: Path, hold: Hold):
     path = tmp_path / "board.lock"
-    assert not is_locked(path)
+    assert holder_of(path) is None
     process = hold(path)
     holder = holder_of(path)
     assert holder is not None and holder.pid == process.pid and not holder.is_ours
@@ -131,14 +131,14 @@ def test_who_holds_it_is_told_to_others_and_not_to_itself(tmp_path: Path, hold: 
         child = f"from keyfob_host.hil.lock import *\nfrom pathlib import Path\n" \
             f"check_not_held(Path({str(path)!r}), 'kitchen')"  # fmt: skip
         subprocess.run([sys.executable, "-c", child], check=True)
-    assert not is_locked(path) and not path.exists()
+    assert holder_of(path) is None and not path.exists()
 
 
 def test_to_look_at_a_lock_keeps_nobody_from_taking_it(tmp_path: Path):
     path = tmp_path / "board.lock"
     code = (
-        "import sys\nfrom pathlib import Path\nfrom keyfob_host.hil.lock import is_locked\n"
-        "print('looking', flush=True)\nwhile True: is_locked(Path(sys.argv[1]))\n"
+        "import sys\nfrom pathlib import Path\nfrom keyfob_host.hil.lock import holder_of\n"
+        "print('looking', flush=True)\nwhile True: holder_of(Path(sys.argv[1]))\n"
     )
     looker = subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True

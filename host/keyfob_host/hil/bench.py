@@ -53,7 +53,6 @@ class Bench:
         self._ntp: list[NtpServer] = []
         self._stack = ExitStack()
         self._micropython: str | None = None
-        self._is_aside = False
 
     def start(self) -> None:
         with ExitStack() as stack, interrupts_unwrapped():
@@ -95,7 +94,7 @@ class Bench:
         options = self.options
         port = self._port(stack)
         path = lock_path(options.home, options.name, port)
-        stack.enter_context(board_lock(path, options.name if port is None else port))
+        stack.enter_context(board_lock(path, options.name))
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The folder is the same for each run on this board, so that what a killed run
         # left behind is found.
@@ -125,8 +124,6 @@ class Bench:
             supply=self._supply(),
         )
         stack.callback(self.board.close)
-        if self._is_aside:
-            stack.callback(self._bring_back)
         self.evidence.add("board console", self.board.log.tail)
         self.evidence.add("broker log", self.broker.log)
         self.evidence.add("TLS on the wire", self.broker.tap.report)
@@ -165,14 +162,18 @@ class Bench:
             version = prompt.eval("__import__('sys').implementation.version")
             if isinstance(version, tuple):
                 self._micropython = ".".join(str(one) for one in version[:3])
-            self._is_aside = not options.is_own and put_aside(prompt)
+            if not options.is_own:
+                # Before the first step: also where it is interrupted, or what follows fails.
+                stack.callback(self._bring_back, ref)
+                put_aside(prompt, DEVICE_ID)
         return ref
 
-    def _bring_back(self) -> None:
-        self.board.undo()
-        with self.board.repl() as prompt:
+    def _bring_back(self, ref: BoardRef) -> None:
+        """The run is over for the board: nobody else has its port any more."""
+        # A board whose power was cut may have come back at another port.
+        with open_transport(self.board.ref if hasattr(self, "board") else ref) as prompt:
             bring_back(prompt)
-        self.board.reset()
+            prompt.reset()
 
     def _virtual_board(self, stack: ExitStack) -> None:
         options = self.options

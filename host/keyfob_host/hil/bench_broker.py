@@ -17,6 +17,7 @@ from cryptography import x509
 
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.doctor.tap import Tap
+from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import write_atomic
 from keyfob_host.hil.bench_ca import BenchCa
 from keyfob_host.hil.evidence import Evidence
@@ -82,10 +83,14 @@ class BenchBroker:
     # -- life
 
     def start_all(self) -> BenchBroker:
-        """Start mosquitto and the relay."""
+        """Start mosquitto and the relay. Errors: ``broker.*``, ``hil.bad-address``,
+        ``hil.port-taken``."""
         self._mosquitto.start()
         self.relay.target = ("127.0.0.1", self._mosquitto.port)
-        self.tap.start()
+        try:
+            self.tap.start()
+        except KeyfobHostError as error:
+            raise _cannot_listen(error) from error
         return self
 
     def stop_all(self) -> None:
@@ -220,3 +225,24 @@ class BenchBroker:
                     f"the broker's log did not show {pattern!r} within {timeout_s:g} s"
                 )
             time.sleep(_POLL_S)
+
+
+def _cannot_listen(error: KeyfobHostError) -> KeyfobHostError:
+    """``error`` of the tap's, with the way out of ``keyfob hil run``."""
+    if error.code == "tap.bad-address":
+        return KeyfobHostError(
+            "hil.bad-address",
+            "the bench's broker cannot listen on this address: it is not one of this machine's",
+            evidence=error.evidence,
+            fix="ip -brief address; keyfob hil run … --bench-address 192.0.2.10",
+            status=ExitStatus.HOST,
+        )
+    if error.code in ("tap.port-taken", "tap.port-privileged"):
+        return KeyfobHostError(
+            "hil.port-taken",
+            "the bench's broker cannot have its port: another program has it, or it is root's alone",
+            evidence=error.evidence,
+            fix="keyfob broker down; or another port: keyfob hil run … --bench-port 8884",
+            status=ExitStatus.HOST,
+        )
+    return error

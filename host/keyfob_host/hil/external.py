@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
-from shlex import quote
 from typing import Any
 
 from keyfob_host.broker import DEFAULT_PORT, MosquittoBroker
@@ -30,11 +28,7 @@ from keyfob_host.hil.interrupts import interrupts_deferred, interrupts_unwrapped
 from keyfob_host.hil.lock import board_lock
 from keyfob_host.home import Home
 from keyfob_host.pki.authority import CERT_FILE, Authority
-from keyfob_host.pki.identity import KEY_FILE, Identity
-from keyfob_host.pki.keys import generate_key
-from keyfob_host.pki.names import HOST_ID, parse_san
-from keyfob_host.pki.profiles import Profile, load_profile
-from keyfob_host.pki.validity import Dates
+from keyfob_host.pki.identity import KEY_FILE
 
 KIND = "external"
 DEFAULT_WAIT_S = 300
@@ -185,16 +179,13 @@ class ExternalBench:
         leftover = MosquittoBroker.attach(folder)  # of a run that was killed
         if leftover is not None:
             leftover.stop()
-        self.ca = BenchCa(self._folder, _OfADay.of(options.authority))
+        self.ca = BenchCa(self._folder, replace(options.authority, days=_DAYS))
         self.broker = BenchBroker(
             folder, self.ca, options.address, options.listen_host, self.evidence,
             port=options.port, acl=False,
         )  # fmt: skip
         stack.callback(self.broker.stop_all)
-        try:
-            self.broker.start_all()
-        except KeyfobHostError as error:
-            raise _cannot_listen(options, error) from error
+        self.broker.start_all()
         self.evidence.add("broker log", self.broker.log)
         self.evidence.add("TLS on the wire", self.broker.tap.report)
         self.evidence.add("link", self.broker.relay.summary)
@@ -229,38 +220,6 @@ class ExternalBench:
         ]
 
 
-@dataclass(frozen=True)
-class _OfADay(Authority):
-    """The bench's CA, whose certificates for a run end soon after it."""
-
-    @classmethod
-    def of(cls, authority: Authority) -> _OfADay:
-        return cls(authority.cert, authority.key, authority.root, authority.others)
-
-    def issue_broker(
-        self,
-        name: str,
-        sans: Sequence[str] | None = None,
-        *,
-        profile: Profile | None = None,
-        key_type: str | None = None,
-        days: int | None = None,
-        not_before: datetime | None = None,
-        not_after: datetime | None = None,
-        eku: Sequence[str] | None = None,
-    ) -> Identity:
-        chosen = profile or load_profile("broker", kind="broker")
-        return super().issue_broker(
-            name, sans, profile=replace(chosen, days=_DAYS), key_type=key_type, days=days,
-            not_before=not_before, not_after=not_after, eku=eku,
-        )  # fmt: skip
-
-    def issue_host(self) -> Identity:
-        profile = load_profile("device", kind="device")
-        key, entries = generate_key(profile.key_type), [parse_san(HOST_ID)]
-        return self._identity(HOST_ID, key, entries, profile, Dates(_DAYS), None)
-
-
 def _listen_host(address: str) -> str:
     """The address of this machine's that ``address`` is, or that the name resolves to."""
     why = "a certificate is for one address, and a device connects to one"
@@ -279,25 +238,3 @@ def _listen_host(address: str) -> str:
         fix=_EXAMPLE,
         status=ExitStatus.USAGE,
     )
-
-
-def _cannot_listen(options: ExternalOptions, error: KeyfobHostError) -> KeyfobHostError:
-    """``error`` of the tap's, with the way out of this command's."""
-    if error.code == "tap.bad-address":
-        return KeyfobHostError(
-            "hil.bad-address",
-            "the broker cannot listen on this address: it is not one of this machine's",
-            evidence=error.evidence,
-            fix=_EXAMPLE,
-            status=ExitStatus.HOST,
-        )
-    if error.code in ("tap.port-taken", "tap.port-privileged"):
-        return KeyfobHostError(
-            "hil.port-taken",
-            "the broker cannot have its port: another program does, or it is for root alone",
-            evidence=error.evidence,
-            fix="keyfob broker down; or another port: keyfob hil run advisor --device external "
-            f"--bench-address {quote(options.address)} --bench-port 8884",
-            status=ExitStatus.HOST,
-        )
-    return error

@@ -106,11 +106,6 @@ def board_lock(path: Path, board: str) -> Iterator[None]:
         os.close(handle)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock now."""
-    return holder_of(path) is not None
-
-
 def holder_of(path: Path) -> LockHolder | None:
     """Who holds the lock now, None if nobody does."""
     try:

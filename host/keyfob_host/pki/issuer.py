@@ -7,7 +7,7 @@ exactly those, so that a bench can show a board what to refuse.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography import x509
@@ -33,12 +33,14 @@ from keyfob_host.pki.validity import Dates, validity
 @dataclass(frozen=True)
 class Issuer:
     """``root``: the trust anchor that issued an intermediate; None for a root. ``others``:
-    anchors of another CA, trusted as well during a rollover."""
+    anchors of another CA, trusted as well during a rollover. ``days``: how long what is
+    issued is good where nobody says; None: as long as its profile has it."""
 
     cert: x509.Certificate
     key: PrivateKey
     root: x509.Certificate | None = None
     others: tuple[x509.Certificate, ...] = ()
+    days: int | None = None
 
     @property
     def anchors(self) -> tuple[x509.Certificate, ...]:
@@ -179,7 +181,8 @@ class Issuer:
             is_device = profile.kind == "device"
             names.check_end_entity_name(common_name(subject), is_device=is_device)
         check_differs(subject, public, (self.cert, *self.anchors))
-        start, end = validity(profile, dates, self.cert)
+        asked = replace(dates, days=dates.days or self.days)
+        start, end = validity(profile, asked, self.cert)
         return build_end_entity(
             public, subject, start, end,
             signer=Signer(self.cert, self.key), sans=sans,
