@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def run(
     with _packages():
         from keyfob_host.commands.hil_report import finish, prepare
         from keyfob_host.hil.lineup import Asked, line_up
+        from keyfob_host.hil.report.data import run_id
         from keyfob_host.hil.run import Choice, find_suites, list_cases, run_suites
     paths = find_suites(suites or (DEFAULT_SUITES if board["device"] else ()))
     choice = Choice(expression, rungs, is_long, reruns, exit_first)
@@ -91,8 +93,9 @@ def run(
     )  # fmt: skip
     device = chosen_device(home, board)
     boards = (device,) if device else line_up(asked)
-    folder = prepare(home, report, junit)
-    found = run_suites(paths, asked, boards, choice, to_stderr=ui.as_json)
+    started = datetime.now(timezone.utc)
+    folder = prepare(home, report, junit, run_id(started))
+    found = run_suites(paths, asked, boards, choice, started, to_stderr=ui.as_json)
     return finish(ui, home, found, folder, junit)
 
 

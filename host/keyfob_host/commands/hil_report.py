@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
 from pathlib import Path
 
 from keyfob_host.errors import ExitStatus, explain_os_error
@@ -17,13 +16,13 @@ from keyfob_host.ui import Ui
 _SHOWN = 20  # results of one kind, by name
 
 
-def prepare(home: Home, report: Path | None, junit: Path | None) -> Path:
-    """The folder for the report, which can be made there.
+def prepare(home: Home, report: Path | None, junit: Path | None, run_id: str) -> Path:
+    """The folder for the report of the run ``run_id``, which can be made there.
 
     Errors: ``hil.not-a-report-folder``, ``file.*``, ``host.*``.
     """
     home.ensure()
-    folder = report or _unused(reports_dir(home))
+    folder = report or _unused(reports_dir(home) / run_id)
     check_report_folder(folder)
     for path in (folder, *([junit] if junit else [])):
         with explain_os_error(path, "write the report"):
@@ -98,9 +97,9 @@ def _row(one: Result) -> dict[str, object]:
 
 
 def _unused(folder: Path) -> Path:
-    """A run's own folder; of two that begin in the same second the second has a number."""
-    name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    number = 1
-    while (folder / (name if number == 1 else f"{name}-{number}")).exists():
+    """``folder``; of two runs that begin in the same second the second's has a number."""
+    number, found = 1, folder
+    while found.exists():
         number += 1
-    return folder / (name if number == 1 else f"{name}-{number}")
+        found = folder.with_name(f"{folder.name}-{number}")
+    return found

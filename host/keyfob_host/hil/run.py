@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from keyfob_host.data import data_path
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.hil.lineup import Asked, Options, handed_over
 from keyfob_host.hil.progress import Progress
-from keyfob_host.hil.report.data import Case, Report, Run, Status
+from keyfob_host.hil.report.data import Case, Report, Run, Status, run_id
 from keyfob_host.hil.report.versions import versions
 from keyfob_host.hil.results import PREFIX, SUFFIX, Results, case_of
 
@@ -75,16 +75,19 @@ def run_suites(
     asked: Asked,
     boards: Sequence[Options],
     choice: Choice,
+    started: datetime,
     *,
     to_stderr: bool = False,
 ) -> Report:
     """Run the cases in ``paths`` on ``boards``, which are those of ``asked``.
 
+    ``started``: when the run began, which is its name.
+
     Interrupted, it returns what there is, with the status ``interrupted``, after everything
     was taken down. Errors: ``hil.no-cases``, ``hil.bad-suite``, those of the only board's
     bench.
     """
-    began, started = time.monotonic(), datetime.now(timezone.utc)
+    began = time.monotonic()
     arguments = [*_arguments(paths, choice), *_board_arguments(asked, boards)]
     with contextlib.redirect_stdout(sys.stderr) if to_stderr else contextlib.nullcontext():
         progress = Progress([one.name for one in boards])
@@ -100,7 +103,7 @@ def run_suites(
     order = {one.name: number for number, one in enumerate(boards)}
     suites = dict.fromkeys(case.suite for case in results.cases.values())
     run = Run(
-        id=started.strftime("%Y%m%dT%H%M%SZ"),
+        id=run_id(started),
         started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=time.monotonic() - began,
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),

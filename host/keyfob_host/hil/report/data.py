@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 FORMAT = "keyfob-hil-1"
@@ -22,9 +23,14 @@ BAD: frozenset[Verdict] = frozenset(("fail", "error"))
 GOOD: frozenset[Verdict] = frozenset(("pass", "warn"))
 
 
+def run_id(started: datetime) -> str:
+    """How a run is called that began then, in UTC: ``20261121T231500Z``."""
+    return started.strftime("%Y%m%dT%H%M%SZ")
+
+
 @dataclass(frozen=True)
 class Run:
-    """``id`` is its start as ``20261121T231500Z``, ``started`` the same as RFC 3339 has it."""
+    """``id`` is that of `run_id`, ``started`` the same as RFC 3339 has it."""
 
     id: str
     started: str
