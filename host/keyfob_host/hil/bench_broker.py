@@ -240,7 +240,7 @@ def _cannot_listen(error: KeyfobHostError) -> KeyfobHostError:
     if error.code in ("tap.port-taken", "tap.port-privileged"):
         return KeyfobHostError(
             "hil.port-taken",
-            "the bench's broker cannot have its port: another program has it, or it is root's alone",
+            "the bench's broker cannot have its port: another has it, or it is root's alone",
             evidence=error.evidence,
             fix="keyfob broker down; or another port: keyfob hil run … --bench-port 8884",
             status=ExitStatus.HOST,
