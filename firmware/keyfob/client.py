@@ -170,7 +170,7 @@ class Client:
             if end:
                 if not self._is_acknowledged(state, end):
                     outgoing = Outgoing(topic, payload, 1, False)
-                    outgoing.packet_id = state.last_id
+                    outgoing.packet_id = state.kept.last_id
                     outgoing.awaits = _PUBACK
                     outgoing.sent_ms = now_ms
                     state.inflight.append(outgoing)
@@ -332,7 +332,7 @@ class Client:
                 rx = state.rx
                 count = stream.read_now(rx)
                 packet_id = rx[2] << 8 | rx[3]
-                if count == 4 and rx[0] == 64 and rx[1] == 2 and packet_id == state.last_id:
+                if count == 4 and rx[0] == 64 and rx[1] == 2 and packet_id == state.kept.last_id:
                     return True
                 state.received(count or 0)
         except KeyfobError as error:

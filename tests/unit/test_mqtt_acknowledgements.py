@@ -27,16 +27,16 @@ from keyfob.mqtt import connack, subscribe
 def test_identifiers_are_never_0_and_never_one_in_use():
     made = opened(window=8)
     assert [publish(made).packet_id for _ in range(3)] == [1, 2, 3]
-    made.last_id = 0xFEFE
+    made.kept.last_id = 0xFEFE
     assert [publish(made).packet_id for _ in range(3)] == [
         0xFEFF,
         4,
         5,
     ]  # those above are the outbox's
     feed(made, b"\x40\x02\x00\x02")
-    made.last_id = 0xFEFF
+    made.kept.last_id = 0xFEFF
     assert subscribe.subscribe(made, 0, "a", 1).packet_id == 2
-    made.last_id = 1
+    made.kept.last_id = 1
     assert subscribe.subscribe(made, 0, "a", 1).packet_id == 6
 
 
@@ -48,7 +48,7 @@ def test_no_identifier_left_is_an_error():
 
         @property
         def packet_id(self):
-            return made.last_id
+            return made.kept.last_id
 
     made.inflight.append(Taken())
     assert code_of(made.take_id) == "mqtt.no-identifier"
@@ -94,7 +94,7 @@ def test_publishes_are_sent_again_in_their_order_with_dup_and_their_identifiers(
     assert made.inflight == [first, second]
     assert [connack.resend(made, 9, outgoing) for outgoing in (first, second)] == [True, True]
     assert taken(made) == b"\x3a\x06\x00\x01a\x00\x01x" + b"\x3c\x06\x00\x01b\x00\x02x"
-    made.last_id = 0
+    made.kept.last_id = 0
     assert publish(made).packet_id == 3
 
 

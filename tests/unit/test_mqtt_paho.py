@@ -138,6 +138,6 @@ def test_connect(topic, payload, qos, retain, name, password, keepalive_s) -> No
 @given(IDS, st.integers(0, 2))
 def test_a_suback_is_read(packet_id, code) -> None:  # type: ignore[no-untyped-def]
     made = opened()
-    made._last_id = 0
+    made.kept.last_id = 0
     subscribe.subscribe(made, 0, "a", 2)
     assert feed(made, struct.pack("!BBHB", 0x90, 3, 1, code)) == [(SUBACK, 1, code)]

@@ -43,7 +43,7 @@ class Session:
     state of the session so far.
 
     All attributes are there from the beginning, because another one may move the dictionary
-    of 300 bytes that they are in. It has 37 places: with none of them free, looking for what
+    of 230 bytes that they are in. It has 29 places: with none of them free, looking for what
     is not there (each method) would go over all of it.
     """
 
@@ -55,8 +55,6 @@ class Session:
         self.kept = kept = kept or SessionState()
         self.inflight: list[Outgoing] = kept.inflight
         self.replies: list[int] = kept.replies
-        self.receipts: list[list] = kept.receipts
-        self.last_id = kept.last_id
         self.asked: list[Outgoing] = []  # SUBSCRIBE and UNSUBSCRIBE without an answer
         self.window = window
         self.keepalive_ms = 0
@@ -72,7 +70,6 @@ class Session:
 
     def reset(self, rx_bytes: int, tx_bytes: int) -> None:
         """Forget what belongs to one connection; buffers for the next one, if any."""
-        self.kept.last_id = self.last_id
         self.state = 0
         self.tx = bytearray(tx_bytes)
         self._rx = bytearray(rx_bytes)
@@ -85,9 +82,6 @@ class Session:
         self.sent_ms = 0
         self._ping_ms: int | None = None  # when the PINGREQ without an answer was put
         self._name: bytearray | None = None  # topic of the last PUBLISH, its length in front
-        # What is between the fixed header and the payload of most messages of QoS 0: the
-        # topic of the one before, and in 5.0 no properties.
-        self._usual: bytes | bytearray | None = None
         self.again: tuple | None = None  # see `publish_again`
 
     # -- sending -------------------------------------------------------------------------
@@ -139,7 +133,8 @@ class Session:
         if len(payload) != size or topic != same_topic or self.start != self._end or self.left:
             return 0
         self.start = self._end = 0
-        packet_id = self.last_id = self.last_id % _LAST_ID + 1
+        kept = self.kept
+        packet_id = kept.last_id = kept.last_id % _LAST_ID + 1
         tx, at = self.tx, end - size
         tx[at - 2] = packet_id >> 8
         tx[at - 1] = packet_id & 255
@@ -168,17 +163,18 @@ class Session:
 
     def take_id(self) -> int:
         """A packet identifier that is not in use. Errors: mqtt.no-identifier."""
+        kept = self.kept
         for _ in range(_LAST_ID):
-            self.last_id = self.last_id % _LAST_ID + 1
+            kept.last_id = kept.last_id % _LAST_ID + 1
             for each in (self.inflight, self.asked):
                 for waiting in each:
-                    if waiting.packet_id == self.last_id:
+                    if waiting.packet_id == kept.last_id:
                         break
                 else:
                     continue
                 break
             else:
-                return self.last_id
+                return kept.last_id
         raise KeyfobError("mqtt.no-identifier", "%d in use" % _LAST_ID)
 
     def check_open(self) -> None:
@@ -246,12 +242,16 @@ class Session:
     def next_usual(self):
         """The payload of the next packet if it is a PUBLISH of QoS 0, not retained, of
         `topic` as the one before, and all there; otherwise None, and see `next_event`."""
-        rx, start, usual = self._rx, self.start, self._usual
-        if usual and self._end - start > 1 and rx[start] == 0x30:
+        rx, start, name = self._rx, self.start, self._name
+        if name and self._end - start > 1 and rx[start] == 0x30:
             size = rx[start + 1]
             end = start + 2 + size
-            at = start + 2 + len(usual)
-            if at <= end <= self._end and size < 128 and rx[start + 2 : at] == usual:
+            at = start + 2 + len(name)
+            if at <= end <= self._end and size < 128 and rx[start + 2 : at] == name:
+                if self.version > 4:
+                    if at == end or rx[at]:  # properties, or none where there must be a length
+                        return None
+                    at += 1
                 self.start = end
                 return bytes(rx[at:end])
         return None
@@ -386,13 +386,12 @@ class Session:
             return False
         self.topic = topic
         self._name = name if topic else None
-        self._usual = None if not topic else name if self.version == 4 else name + b"\0"
         return True
 
     def _hold(self, packet_id: int, qos: int, is_dup: int) -> int:
         """Keep what is owed for a PUBLISH; it is no event if it came before."""
         is_known = False
-        for receipt in self.receipts:
+        for receipt in self.kept.receipts:
             if receipt[0] == packet_id and receipt[1] == qos and (is_dup or qos == 2):
                 is_known = True  # the application still has it
         if qos == 2 and not is_known:
@@ -403,5 +402,5 @@ class Session:
             # A duplicate that comes in pieces: they are events that nobody waits for.
             return _PART if self.left else -1
         self.receipt = [packet_id, qos, False]
-        self.receipts.append(self.receipt)
+        self.kept.receipts.append(self.receipt)
         return _PUBLISH

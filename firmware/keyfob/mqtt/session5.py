@@ -124,7 +124,7 @@ class Session5(Session):
             elif alias not in self._aliases_in:
                 raise KeyfobError("mqtt.topic-alias-unknown", "%d" % alias)
             self.topic = self._aliases_in[alias]
-            self._name = self._usual = None
+            self._name = None
         if not self.topic:
             raise malformed("topic name of length", 0)
         return at
