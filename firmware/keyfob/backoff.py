@@ -14,6 +14,7 @@ from keyfob.mqtt.state import since
 _FIRST_MS = const(500)
 _CEILING_MS = const(60_000)
 _STOP_MS = const(120_000)
+_STOOD_MS = const(2_000)  # a connection that did is a success, and waits begin anew
 _QUICK_MS = const(5_000)
 _MOST_QUICK = const(5)
 
@@ -68,7 +69,8 @@ def conclude(client, up_ms: int) -> int:
     lasted_ms = -1
     if up_ms >= 0:
         lasted_ms = since(up_ms, now_ms())
-        client.attempts = 0
+        if lasted_ms >= _STOOD_MS:
+            client.attempts = 0  # not for a CONNACK alone, behind which a broker may hang up
         emit("mqtt.down", code=error.code, detail=error.detail)
     # Two boards of one name throw each other out; MQTT 3.1.1 has no word for it.
     is_end = error.code in ("tls.closed", "tls.reset", "tls.truncated")
@@ -77,7 +79,7 @@ def conclude(client, up_ms: int) -> int:
     if client.quick_ends >= _MOST_QUICK:
         detail = "closed %d times in a row, last after %d ms" % (client.quick_ends, lasted_ms)
         error = KeyfobError("mqtt.closed-again", detail)
-        client.attempts = client.quick_ends - _MOST_QUICK
+        client.attempts = max(client.attempts, client.quick_ends - _MOST_QUICK)
     if client.version > 4 and error.code == "mqtt.unacceptable-protocol":
         emit_error(error)
         client.version = 4

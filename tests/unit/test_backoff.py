@@ -43,7 +43,7 @@ class EndedClient:
     version, attempts, quick_ends, session_present = 4, 0, 0, True
     draw = bytes
 
-    def __init__(self, code):
+    def __init__(self, code="tls.closed"):
         self.failure = KeyfobError(code, "")
         self.uplink = self
 
@@ -62,3 +62,39 @@ def test_connections_that_end_at_once_are_told_however_the_engine_calls_their_en
                 conclude(client, events.now_ms())
         codes = [event["code"] for event in console.named("error")]
         assert codes == [code] * 4 + ["mqtt.closed-again"]
+
+
+def waits(client, lasted_ms, count=8):
+    """The longest waits after so many connections that each stood so long."""
+    client.draw = most
+    with Console():
+        return [conclude(client, (events.now_ms() - lasted_ms) & 0x3FFFFFFF) for _ in range(count)]
+
+
+def test_waits_grow_where_a_broker_lets_us_in_and_hangs_up_at_once():
+    want = [499, 999, 1999, 3999, 7999, 15999, 31999, 59999]
+    for is_present in (True, False):
+        client = EndedClient()
+        client.session_present = is_present
+        assert waits(client, 0) == want
+        assert waits(client, 1_500, 2) == [59999, 59999]
+
+
+def test_waits_begin_anew_after_a_connection_that_stood():
+    client = EndedClient()
+    assert waits(client, 0, 3) == [499, 999, 1999]
+    assert waits(client, 2_000, 2) == [499, 499]
+    assert waits(client, 100, 2) == [999, 1999]
+
+
+def test_waits_grow_later_where_connections_stand_a_while_and_end_again():
+    client = EndedClient()
+    assert waits(client, 3_000, 9) == [499] * 5 + [999, 1999, 3999, 7999]
+
+
+def test_a_connection_that_never_stood_makes_no_wait_shorter():
+    client = EndedClient("tls.refused")
+    client.draw = most
+    with Console():
+        assert [conclude(client, -1) for _ in range(3)] == [499, 999, 1999]
+    assert waits(client, 0, 2) == [3999, 7999]
