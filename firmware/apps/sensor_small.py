@@ -49,10 +49,14 @@ def _mend_heap(client: BlockingClient, notes: dict) -> None:
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:
     """One connection's life. Errors: what ends it."""
     notes["short"] = 0
-    client.subscribe(prefix + "/command")
     # Whoever sends more than one at a time would fill the heap; the host waits for answers.
     client.single = prefix + "/identity/set"
-    client.subscribe(client.single)
+    # A session that was kept has both, if this program had both granted.
+    if not (client.session_present and notes.get("subscribed")):
+        notes["subscribed"] = False
+        client.subscribe(prefix + "/command")
+        client.subscribe(client.single)
+        notes["subscribed"] = True
     _attend(client, notes)
     while True:
         if client.clock.now_s() >= notes["renew_s"]:

@@ -54,13 +54,18 @@ class Wire:
 class SmallWire(Wire):
     """What the application without asyncio asks of one. After ``turns`` waits it is over."""
 
-    def __init__(self, *commands, turns=0):
+    session_present = False
+
+    def __init__(self, *commands, turns=0, refuses=""):
         super().__init__(*commands)
         self._turns = turns
+        self._refuses = refuses
         self.filters = []
 
     def subscribe(self, topic_filter):
         self.filters.append(topic_filter)
+        if topic_filter == self._refuses:
+            raise Over
 
     def publish(self, topic, payload, qos=1, retain=False):
         self.published.append((topic, json.loads(payload.decode()), retain))
@@ -147,6 +152,37 @@ def test_without_asyncio_it_publishes_obeys_and_answers():
     assert len(console.named("command")) == 4 and len(console.named("publish")) == 6
     assert len(console.named("app.bad-command")) == 1
     assert neopixel.shown[:3] == [(0, 32, 0), (1, 2, 3), (0, 32, 0)]
+
+
+def filters_of_a_second_connection(refuses="", is_present=True):
+    """What it subscribed to then, and of which topic one message waits at most."""
+    notes = {"renew_s": 1 << 40, "slot": ""}
+    second = SmallWire()
+    second.session_present = is_present
+    dht.values[:] = [(21.5, 40.0)] * 2
+    with Console():
+        for wire in (SmallWire(refuses=refuses), second):
+            assert refusal_of(Over, sensor_small._serve, wire, make(), PREFIX, notes)
+    return second.filters, second.single
+
+
+def test_without_asyncio_it_subscribes_again_only_where_the_session_is_new():
+    both, single = ["devices/dev/command", "devices/dev/identity/set"], "devices/dev/identity/set"
+    assert filters_of_a_second_connection() == ([], single)
+    assert filters_of_a_second_connection(is_present=False) == (both, single)
+
+
+def test_without_asyncio_a_subscription_that_was_not_granted_is_asked_for_again():
+    both, single = ["devices/dev/command", "devices/dev/identity/set"], "devices/dev/identity/set"
+    for topic_filter in both:
+        assert filters_of_a_second_connection(topic_filter) == (both, single)
+
+
+def test_without_asyncio_a_session_of_another_program_is_subscribed_in_all_the_same():
+    wire = SmallWire()
+    wire.session_present = True
+    small(wire, [(21.5, 40.0)])
+    assert wire.filters == ["devices/dev/command", "devices/dev/identity/set"]
 
 
 def test_without_asyncio_a_sensor_that_fails_is_told_and_the_next_reading_comes():
