@@ -59,11 +59,11 @@ def _schema() -> dict:
         },
         "tls": {
             "engine": (str, 1, 16, "mbedtls"),
+            "rsa_exchange": (int, 0, 1, 0),  # without forward secrecy
             # The rest is for Keyfob's own engine.
             "versions": (list, 1, 2, ["1.2", "1.3"]),
             "alpn": (list, 0, 4, []),
             "pins": (list, 0, 4, []),  # SHA-256 of a SubjectPublicKeyInfo each
-            "rsa_exchange": (int, 0, 1, 0),
         },
     }
 
@@ -188,12 +188,11 @@ def _check_tls(tls: dict, given: dict) -> None:
         detail = "tls.engine: %r, want mbedtls or keyfob" % tls["engine"]
         raise KeyfobError("config.bad-value", detail)
     if tls["engine"] == "mbedtls":
-        for name in list(tls):
-            if name in given and name != "engine":
+        for name in ("versions", "alpn", "pins"):
+            if name in given:
                 # What mbedTLS has no way to do must not be believed done.
                 raise KeyfobError("config.bad-value", "tls.%s: takes tls.engine keyfob" % name)
-            if name != "engine":
-                del tls[name]
+            del tls[name]
         return
     for version in tls["versions"]:
         if version not in ("1.2", "1.3"):

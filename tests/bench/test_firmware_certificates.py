@@ -7,6 +7,7 @@ in memory.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -233,3 +234,19 @@ def test_an_intermediate_of_the_board_that_cannot_be_read_is_told(
     device = replace(device_cert(MID), issuers=(odd,))
     code, detail = outcome(tmp_path, ntp, server_cert(), device=device)
     assert (code, detail) == ("x509.bad-certificate", "cert1.der: invalid cert")
+
+
+def test_a_broker_without_forward_secrecy_is_connected_to_where_that_was_asked_for(
+    tmp_path: Path, ntp: NtpServer
+) -> None:
+    server = server_cert(key=rsa.generate_private_key(65537, 2048))
+    lines = (NAMED, "tls_version tlsv1.2", "ciphers AES128-GCM-SHA256")
+    config = mutual_tls(tmp_path / "broker", server, CA, *lines)
+    with Mosquitto(tmp_path / "broker", config) as broker, Board(tmp_path / "board") as board:
+        board.settle("localhost", broker.port, ntp.port)
+        board.provision([CA], device_cert(CA))
+        code, detail = board.outcome()
+        settings = json.loads((board.folder / "keyfob.json").read_text())
+        board.write_settings({**settings, "tls": {"rsa_exchange": 1}})
+        assert board.outcome() == ("mqtt.up", "")
+    assert (code, detail) == ("tls.alert-handshake-failure", "alert 40 from the broker")

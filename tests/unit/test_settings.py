@@ -47,7 +47,7 @@ def test_defaults_are_filled_in():
         "rx_bytes": 4096, "tx_bytes": 4096, "payload_bytes": 2048, "packet_bytes": 0,
         "inflight": 4, "inbox": 8, "topic_aliases": 4,
     }  # fmt: skip
-    assert checked["tls"] == {"engine": "mbedtls"}
+    assert checked["tls"] == {"engine": "mbedtls", "rsa_exchange": 0}
     assert checked["ntp"]["min_s"] == 0
     assert checked["app"] == {}
 
@@ -161,7 +161,9 @@ def test_what_only_keyfobs_engine_can_do_is_not_asked_of_another():
     asked = {"versions": ["1.3"], "alpn": ["mqtt"], "pins": [pin], "rsa_exchange": 1}
     checked = config.check(settings(tls=dict(asked, engine="keyfob")))["tls"]
     assert checked == dict(asked, engine="keyfob")
-    for name in asked:
+    both = {"engine": "mbedtls", "rsa_exchange": 1}
+    assert config.check(settings(tls=both))["tls"] == both
+    for name in ("versions", "alpn", "pins"):
         refused = refusal(config.check, settings(tls={name: asked[name]}))
         assert refused.code == "config.bad-value"
         assert refused.detail == "tls.%s: takes tls.engine keyfob" % name

@@ -12,14 +12,19 @@ from keyfob.errors import KeyfobError
 from keyfob.tls.mbedtls import refuse
 
 
-def make_context(identity):
+def make_context(identity, has_rsa_exchange: int):
     """A context that verifies the broker, and refuses its chain until it gets a better judge.
 
-    ``identity``: `keyfob.store.Identity`. Errors: tls.cannot-verify, tls.bad-key,
-    x509.bad-anchor, x509.bad-certificate, store.*.
+    ``identity``: `keyfob.store.Identity`. ``has_rsa_exchange``: offer the suites without
+    forward secrecy too. Errors: tls.cannot-verify, tls.bad-key, x509.bad-anchor,
+    x509.bad-certificate, store.*.
     """
     gc.collect()
-    return _prepared(tls.SSLContext(tls.PROTOCOL_TLS_CLIENT), identity)
+    context = _prepared(tls.SSLContext(tls.PROTOCOL_TLS_CLIENT), identity)
+    if not has_rsa_exchange:
+        suites = context.get_ciphers()
+        context.set_ciphers([name for name in suites if not name.startswith("TLS-RSA-")])
+    return context
 
 
 def _prepared(context, identity):

@@ -14,13 +14,14 @@ async def open_stream(
     `keyfob.tls.mbedtls_stream.MbedtlsStream`. Errors: tls.*, x509.*, store.*.
 
     ``identity``: `keyfob.store.Identity`. ``now_s``: Unix seconds of a clock that was set.
-    MicroPython's mbedTLS resumes no session and has no settings: the rest is not looked at.
+    ``settings``: the checked ones, of which ``tls.rsa_exchange`` counts here. MicroPython's
+    mbedTLS resumes no session: the rest is not looked at.
     """
     try:
         # First, because the context wants the largest piece of memory.
         from keyfob.tls import context as making
 
-        context = making.make_context(identity)
+        context = making.make_context(identity, settings["tls"].get("rsa_exchange", 0))
         del making
         drop("tls.context")
         from keyfob import tcp
