@@ -173,10 +173,10 @@ class BlockingClient:
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         """Returns when it is sent (QoS 0) or when the broker has it. Errors: mqtt.bad-topic,
-        mqtt.too-large, mqtt.no-puback, and what ends a connection."""
+        mqtt.qos-not-supported, mqtt.too-large, mqtt.no-puback, and what ends a connection."""
         from keyfob.mqtt.publish import check_topic
 
-        check_topic(topic)
+        check_topic(topic, qos)
         outgoing = Outgoing(topic, payload, qos, retain)
         self._flush()
         # What the last connection left comes first, or one after the other would leave more.

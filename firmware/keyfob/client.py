@@ -179,10 +179,10 @@ class Client:
                 elif (now_ms - self._turn_ms) & _TICKS_MASK > _TURN_MS:
                     await self._give_turn(now_ms)
                 return
-        if topic != self._good_topic:
+        if topic != self._good_topic or qos > 2:
             from keyfob.mqtt.publish import check_topic
 
-            check_topic(topic)
+            check_topic(topic, qos)
             self._good_topic = topic
         outgoing = Outgoing(topic, payload, qos, retain)
         size = 0

@@ -5,6 +5,7 @@ by hand after its sections; none comes from our own encoder.
 """
 
 from device_support import code_of
+from mqtt_steps import feed, opened
 
 from keyfob.inbox import matches
 from keyfob.mqtt import connect, properties, subscribe
@@ -144,6 +145,10 @@ def test_topic_filters_have_wildcards_at_whole_levels():
         "/",
         "$share/name/a/+",
         "$share/name/#",
+        "$share/name//a",
+        "$share/name//",
+        "$SYS/#",
+        "/+//#",
     ):
         subscribe.check_filter(good)
     for bad in (
@@ -158,6 +163,9 @@ def test_topic_filters_have_wildcards_at_whole_levels():
         "$share//a",
         "$share/+/a",
         "$share/a+/b",
+        "$share/name/",
+        "$share/#/a",
+        "$share",
     ):
         assert code_of(subscribe.check_filter, bad) == "mqtt.bad-topic", bad
 
@@ -193,8 +201,73 @@ def test_filters_match_as_in_section_4_7():
         assert matches(topic_filter, topic) == want, (topic_filter, topic)
 
 
-def test_text_is_utf_8_without_nul():
+# What RFC 3629 (section 3 and its ABNF) leaves out, from tests of decoders: NUL, # and / in two
+# and three bytes, surrogates, a pair of them, above U+10FFFF, what ends early.
+BAD_TEXTS = (
+    b"\xff", b"\xc3", b"\0", b"a\0b", b"\x80", b"\xc0\x80", b"\xe0\x80\x80", b"\xc0\xa3",
+    b"a\xe0\x80\xafb", b"\xf0\x80\x80\xaf", b"\xf0\x8f\xbf\xbf", b"\xe0\x9f\xbf", b"\xc1\xbf",
+    b"\xed\xa0\x80", b"\xed\xbf\xbf", b"a\xed\xa0\xbd\xed\xb8\x80", b"\xf4\x90\x80\x80",
+    b"\xf5\x80\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xe2\x82", b"\xf0\x9f\x98",
+)  # fmt: skip
+GOOD_TEXTS = (
+    (b"A\xf0\xaa\x9b\x94", "A\U0002a6d4"),  # section 1.5.3.1
+    (b"\xc2\x80\xdf\xbf\xe0\xa0\x80", "\x80\u07ff\u0800"), (b"\xed\x9f\xbf", "\ud7ff"),
+    (b"\xee\x80\x80", "\ue000"), (b"\xf0\x90\x80\x80", "\U00010000"),
+    (b"\xf4\x8f\xbf\xbf", "\U0010ffff"), (b"\xef\xbb\xbfa", "\ufeffa"),  # and BOM stays: 1.5.3-3
+)  # fmt: skip
+
+
+def test_text_is_well_formed_utf_8_without_nul():
     read = properties._read_text
-    assert read(memoryview(b"xA\xf0\xaa\x9b\x94x"), 1, 5) == "A\U0002a6d4"  # section 1.5.3.1
-    for bad in (b"\xff", b"\xc3", b"\0", b"a\0b"):
-        assert code_of(read, memoryview(bad), 0, len(bad)) == "mqtt.malformed"
+    for good, text in GOOD_TEXTS:
+        assert read(memoryview(b"x" + good + b"x"), 1, len(good)) == text
+    for bad in BAD_TEXTS:
+        assert code_of(read, memoryview(bad), 0, len(bad)) == "mqtt.malformed", bad
+
+
+def test_topics_that_come_are_well_formed_utf_8_without_nul():
+    for good, text in GOOD_TEXTS:
+        size = len(good)
+        (event,) = feed(opened(), bytes([0x30, size + 2, 0, size]) + good)
+        assert event[1] == text
+    for bad in BAD_TEXTS:
+        size = len(bad)
+        packet = bytes([0x30, size + 2, 0, size]) + bad
+        assert code_of(feed, opened(), packet) == "mqtt.malformed", bad
+
+
+def test_topics_filters_and_user_names_that_go_out_are_well_formed_utf_8_without_nul():
+    bad_texts = [chr(0xD800), "a" + chr(0xDFFF)]
+    for bad in BAD_TEXTS:
+        try:
+            text = bad.decode()  # MicroPython reads most of them
+        except ValueError:
+            continue
+        bad_texts.append(text)
+    for bad in bad_texts:
+        assert code_of(wire.check_topic, bad) == "mqtt.bad-topic"
+        assert code_of(subscribe.check_filter, bad + "/#") == "mqtt.bad-topic"
+        for form, name in (("s", "content_type"), ("p", "user_property")):
+            value = bad if form == "s" else [("k", bad)]
+            assert code_of(properties.encode, {name: value}, 3) == "mqtt.bad-property"
+    for _, good in GOOD_TEXTS:
+        wire.check_topic(good)
+        subscribe.check_filter(good + "/+")
+        properties.encode({"content_type": good}, 3)
+    assert code_of(sent, connect.put_connect, "x", 1, True, None, "a\0b") == "config.bad-value"
+
+
+def test_a_password_alone_is_of_5_0_only():
+    # 3.1.1 section 3.1.2.9; 5.0 section 3.1.2.9 "does not follow this".
+    put = connect.put_connect
+    assert code_of(sent, put, "x", 1, True, None, "", "pw") == "config.bad-value"
+    packet = sent(put, "x", 1, True, None, "", "pw", 5, b"\0")
+    assert packet == b"\x10\x12\x00\x04MQTT\x05\x42\x00\x01\x00\x00\x01x\x00\x02pw"
+
+
+def test_a_qos_is_0_1_or_2():
+    for bad in (3, 4, -1):
+        assert code_of(wire.check_topic, "a", bad) == "mqtt.qos-not-supported"
+        assert code_of(sent, connect.put_connect, "x", 1, True, ("t", b"", bad, 0)) == (
+            "mqtt.qos-not-supported"
+        )

@@ -24,7 +24,8 @@ def connect(
 ) -> None:
     """Put it into the `tx` of a `session.Session`. ``will``: (topic, payload bytes, qos,
     retain), and in 5.0 perhaps a dict of properties; or None. Event: CONNACK. Errors:
-    mqtt.too-large, mqtt.bad-topic, mqtt.bad-property."""
+    mqtt.too-large, mqtt.bad-topic, mqtt.bad-property, mqtt.qos-not-supported,
+    config.bad-value."""
     session.reset(*session.sizes)
     session.asked.clear()
     session.keepalive_ms = keepalive_s * 1000
@@ -54,13 +55,18 @@ def put_connect(
     properties: bytes = b"",
     of_will: bytes = b"",
 ) -> int:
-    """Section 3.1, written at ``buffer[at]``; the offset behind it."""
+    """Section 3.1, written at ``buffer[at]``; the offset behind it.
+
+    In 3.1.1 there is no password without a user name (section 3.1.2.9).
+    """
+    if "\0" in username or (password and not username and version == 4):
+        raise KeyfobError("config.bad-value", "broker.username: %r" % username)
     flags = 2 if clean else 0
     fields = [client_id.encode()]
     size = 12 + len(properties)
     if will:
         topic, payload, qos, retain = will
-        check_topic(topic)
+        check_topic(topic, qos)
         flags |= 4 | qos << 3 | retain << 5
         fields += [topic.encode(), payload]
         size += len(of_will)

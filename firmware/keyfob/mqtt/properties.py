@@ -9,7 +9,7 @@ Not checked: what the values mean.
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.mqtt.publish import malformed, read_remaining_length
+from keyfob.mqtt.publish import is_text, malformed, read_remaining_length
 
 WILL = const(0)  # beside the packet types, whose numbers stand for themselves
 _USER_PROPERTY = const(0x26)
@@ -82,7 +82,7 @@ def _bytes_of(value, form: str) -> bytes:
             raise TypeError(value)
         return _bytes_of(value[0], "s") + _bytes_of(value[1], "s")
     if form == "s":
-        if not isinstance(value, str):
+        if not isinstance(value, str) or (value and not is_text(value)):
             raise TypeError(value)
         value = value.encode()
     if form in "sb":
@@ -166,6 +166,6 @@ def _read_text(view: memoryview, at: int, size: int) -> str:
         text = str(view[at : at + size], "utf-8")
     except ValueError:
         text = "\0"
-    if "\0" in text:
+    if "\0" in text or (len(text) != size and not is_text(text)):
         raise malformed("no UTF-8 string, of length", size)
     return text

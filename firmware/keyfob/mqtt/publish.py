@@ -92,7 +92,21 @@ def malformed(what: str, seen: int) -> KeyfobError:
     return KeyfobError("mqtt.malformed", "%s: %d" % (what, seen))
 
 
-def check_topic(topic: str) -> None:
-    """A topic name, section 4.7: not empty, no wildcard, no NUL. Errors: mqtt.bad-topic."""
-    if not topic or "+" in topic or "#" in topic or "\0" in topic:
+def is_text(text: str) -> bool:
+    """Whether it is well-formed UTF-8 without NUL (section 1.5.3), and not empty."""
+    if not text or "\0" in text:
+        return False
+    if max(text) <= "\x7f":
+        return True
+    from keyfob.mqtt.text import is_sound
+
+    return is_sound(text)
+
+
+def check_topic(topic: str, qos: int = 0) -> None:
+    """A topic name, section 4.7: text without wildcards; and a QoS. Errors: mqtt.bad-topic,
+    mqtt.qos-not-supported."""
+    if "+" in topic or "#" in topic or not is_text(topic):
         raise KeyfobError("mqtt.bad-topic", repr(topic))
+    if not 0 <= qos < 3:
+        raise KeyfobError("mqtt.qos-not-supported", "%d: %s" % (qos, topic))

@@ -16,7 +16,7 @@ Not here: connections, subscriptions (the caller asks again), and whose a messag
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.mqtt.publish import put_header, put_publish, read_remaining_length
+from keyfob.mqtt.publish import is_text, put_header, put_publish, read_remaining_length
 from keyfob.mqtt.state import Outgoing, SessionState, since
 
 # Events are numbered as the packets are (section 2.2.1), beside a piece of a PUBLISH.
@@ -383,6 +383,8 @@ class Session:
         except ValueError:
             return False
         if "#" in topic or "+" in topic or "\0" in topic or not (topic or self.version > 4):
+            return False
+        if len(topic) + 2 != len(name) and not is_text(topic):
             return False
         self.topic = topic
         self._name = name if topic else None

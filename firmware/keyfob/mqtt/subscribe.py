@@ -8,7 +8,7 @@ a `session.Session`. ``properties`` is a block of 5.0 with its length
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.mqtt.publish import malformed, put_header
+from keyfob.mqtt.publish import is_text, malformed, put_header
 from keyfob.mqtt.state import Outgoing
 
 _SUBSCRIBE = const(8)
@@ -101,11 +101,12 @@ def check_filter(topic_filter: str) -> None:
     """A topic filter, section 4.7.1: wildcards fill whole levels, # ends it.
 
     ``$share/NAME/FILTER`` (5.0 section 4.8.2) has a name without wildcards.
+    Errors: mqtt.bad-topic.
     """
     levels = topic_filter.split("/")
-    is_bad = not topic_filter or "\0" in topic_filter or "#" in levels[:-1]
+    is_bad = not is_text(topic_filter) or "#" in levels[:-1]
     if levels[0] == "$share":
-        is_bad = is_bad or len(levels) < 3 or levels[1] in ("", "+", "#")
+        is_bad = is_bad or levels[2:] in ([], [""]) or levels[1] in ("", "+", "#")
     for level in levels:
         is_bad = is_bad or (len(level) > 1 and ("+" in level or "#" in level))
     if is_bad:
