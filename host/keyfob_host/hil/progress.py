@@ -37,7 +37,8 @@ class Progress:
         if self._cases is None:
             self._cases = cases
             where = f"{len(self._boards)} boards" if self._is_several else self._boards[0]
-            self.say(f"{cases} cases on {where}; the bench comes up first")
+            noun = "case" if cases == 1 else "cases"
+            self.say(f"{cases} {noun} on {where}; the bench comes up first")
 
     def show(self, case: Case, result: Result, *, is_last: bool) -> None:
         """A result; ``is_last``: the case is not tried again on that board."""
@@ -87,6 +88,9 @@ class Progress:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.say(report.longreprtext)
+        elif report.skipped:
+            said = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            self.say(f"left out  {report.nodeid}: {said.removeprefix('Skipped: ')}")
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if self._shows_now:

@@ -14,7 +14,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from keyfob_host.hil.lineup import Asked, Options, handed_over
 from keyfob_host.hil.progress import Progress
 from keyfob_host.hil.report.data import Case, Report, Run, Status, run_id
 from keyfob_host.hil.report.versions import versions
-from keyfob_host.hil.results import PREFIX, SUFFIX, Results, case_of
+from keyfob_host.hil.results import PREFIX, SUFFIX, Results, case_of, why_broken
 
 # Without a suite's name. Smoke is a part of these again, for every commit.
 DEFAULT_SUITES = ("advisor", "keyfob")
@@ -53,6 +53,11 @@ class _Collected:
 
     def __init__(self) -> None:
         self.cases: list[Case] = []
+        self.broken: dict[str, str] = {}
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.broken[report.nodeid] = why_broken(report)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.cases = [case_of(item.nodeid) for item in session.items]
@@ -66,6 +71,7 @@ def list_cases(paths: Sequence[Path], choice: Choice = Choice()) -> list[Case]:
         status = pytest.main(arguments, plugins=[collected])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         sys.stderr.write(said.getvalue())
+    _refuse_broken(collected.broken, paths)
     _judge(status, paths, choice)
     return collected.cases
 
@@ -88,16 +94,23 @@ def run_suites(
     bench.
     """
     began = time.monotonic()
+    if asked.boards is not None:
+        # A worker leaves out a file that cannot be loaded, and runs the rest.
+        list_cases(paths, choice)
     arguments = [*_arguments(paths, choice), *_board_arguments(asked, boards)]
     with contextlib.redirect_stdout(sys.stderr) if to_stderr else contextlib.nullcontext():
         progress = Progress([one.name for one in boards])
-        results = Results(progress)
+        results = Results(progress, boards)
         plugins = [_Named("keyfob-results", results), progress, *handed_over(boards)]
         status = pytest.main(arguments, plugins=plugins)
+        is_over = status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if is_over and not (choice.exit_first and results.has_failed):
+            results.add_missing()
         cells = results.results.values()
         progress.show_failures([(results.cases[one.case], one) for one in cells])
     if results.bench_error is not None:
         raise results.bench_error
+    _refuse_broken(results.broken, paths)
     if status != pytest.ExitCode.INTERRUPTED:
         _judge(status, paths, choice)
     order = {one.name: number for number, one in enumerate(boards)}
@@ -108,7 +121,7 @@ def run_suites(
         seconds=time.monotonic() - began,
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         suites=tuple(suites),
-        status=_status(status, results),
+        status=_status(results),
     )
     return Report(
         run=run,
@@ -203,12 +216,24 @@ class _Named:
         config.pluginmanager.register(self._plugin, self._name)
 
 
-def _status(status: int, results: Results) -> Status:
-    if status == pytest.ExitCode.INTERRUPTED:
+def _status(results: Results) -> Status:
+    if results.is_interrupted:
         return "interrupted"
     if results.count("error"):
         return "error"
     return "failed" if results.count("fail") else "passed"
+
+
+def _refuse_broken(broken: Mapping[str, str], paths: Sequence[Path]) -> None:
+    """Raise that files of the suites cannot be loaded, so that their cases are not known."""
+    if broken:
+        raise KeyfobHostError(
+            "hil.bad-suite",
+            "not all of the suites can be loaded, so nothing was run",
+            evidence="\n".join(f"{name}: {why}" for name, why in broken.items()),
+            fix=shlex.join(["keyfob", "hil", "run", "--list", *(str(path) for path in paths)]),
+            status=ExitStatus.USAGE,
+        )
 
 
 def _judge(status: int, paths: Sequence[Path], choice: Choice) -> None:

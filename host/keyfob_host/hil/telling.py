@@ -35,7 +35,7 @@ def tell(
     is_bench_down = bench is None and report.failed
     found: dict[str, Any] = {
         "verdict": _verdict(report, case),
-        "reason": reason(report, error),
+        "reason": reason_of(report, error),
         "is_bench_down": is_bench_down,
         "rung": rung_of(item),
         "criterion": case.told_criterion,
@@ -67,9 +67,12 @@ def tell(
     return plain
 
 
-def reason(report: pytest.TestReport, error: BaseException | None) -> str | None:
-    """Why it did not pass, in one line; None if it did."""
+def reason_of(report: pytest.TestReport, error: BaseException | None = None) -> str | None:
+    """Why it did not pass, in one line; None if it did. ``error``: what it ended with."""
     if report.skipped:
+        expected = getattr(report, "wasxfail", None)  # pytest's, of a case marked xfail
+        if expected is not None:
+            return f"expected to fail: {expected.removeprefix('reason: ')}".removesuffix(": ")
         _, _, said = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "")
         return said.removeprefix("Skipped: ") or "skipped"
     if not report.failed:
@@ -78,8 +81,13 @@ def reason(report: pytest.TestReport, error: BaseException | None) -> str | None
         return f"{error.code}: {error.cause}"
     if isinstance(error, BenchFailure):
         return error.what.partition("\n")[0].removesuffix("; its last events:")
-    said = str(error).strip().partition("\n")[0] if error else ""
-    name = type(error).__name__ if error else "failed"
+    if error is None:
+        # Of another process, or pytest's own verdict: that a case marked xfail passed.
+        crash = getattr(report.longrepr, "reprcrash", None)
+        said = str(crash.message if crash else report.longrepr or "failed").partition("\n")[0]
+        return said.removeprefix("AssertionError: ")
+    said = str(error).strip().partition("\n")[0]
+    name = type(error).__name__
     return said if said and isinstance(error, AssertionError) else f"{name}: {said}".rstrip(": ")
 
 
