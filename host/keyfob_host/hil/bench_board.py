@@ -19,9 +19,11 @@ import pytest
 
 from keyfob_host.boards import BoardKind, BoardRef, Engine
 from keyfob_host.console import Console, Event
+from keyfob_host.errors import KeyfobHostError
 from keyfob_host.flash.esptool_run import run_esptool
 from keyfob_host.flash.flashing import flash_board
 from keyfob_host.flash.images import default_image
+from keyfob_host.hil.board_lost import why_lost
 from keyfob_host.hil.capabilities import POWER, POWER_AT_WRITE, SENSOR, WIFI, why_not
 from keyfob_host.hil.cut_short import exec_until, provision_until
 from keyfob_host.hil.event_log import EventLog, Predicate
@@ -38,6 +40,8 @@ from keyfob_host.virtual import VirtualBoard
 # does not wait for it.
 EVENT_TIMEOUT_S = 40.0
 _BOOT_S = 5.0  # from power to its first words
+_CUT_SHOWS_S = 2.0
+_POLL_S = 0.02
 _START_S = 10.0  # a board that booted and met no error is connected by then
 # On the board itself: what is read through the console is in every record of it.
 _SPOIL = """\
@@ -90,8 +94,10 @@ class BenchBoard:
     def restore(self) -> None:
         """Undo what the last story did: powered, provisioned as the bench's, its program running.
 
-        Whether it is connected depends on how the last story ended: see `connected`.
+        Whether it is connected depends on how the last story ended: see `connected`. Errors:
+        ``hil.board-lost``, those of `provision`.
         """
+        self._find_again()
         self.undo()
         self._attach()
         if self._must_provision:
@@ -105,6 +111,11 @@ class BenchBoard:
         """Undo what was done to its surroundings: power, access point, sensor."""
         while self._undo:
             self._undo.pop()()
+
+    def lost(self) -> KeyfobHostError | None:
+        """Why nothing comes from it any more; None if it is there, or off for a story."""
+        is_let_go = self._console is None and self.log.gone is None
+        return None if is_let_go else why_lost(self.ref, self.log.gone, is_own=self._is_own)
 
     def close(self) -> None:
         """Undo what is left to undo, and let go of the port."""
@@ -354,12 +365,16 @@ class BenchBoard:
             provision_until(self.ref, identity, self._own_settings, self.has_lost_power)
         return self.has_lost_power()
 
-    def exec_until_cut(self, program: str) -> bool:
-        """Have it run ``program`` at its prompt over a `cut_power_at_write`; whether that came
-        in between."""
+    def exec_until_cut(self, program: str) -> None:
+        """Have it run ``program`` at its prompt over a `cut_power_at_write`, which comes in
+        between: a failure of the case otherwise."""
         with self._port_to_others():
-            exec_until(self.ref, program, self.has_lost_power)
-        return self.has_lost_power()
+            said = exec_until(self.ref, program, self.has_lost_power)
+        end = time.monotonic() + _CUT_SHOWS_S
+        while not self.has_lost_power():  # whoever has the port may see it first
+            if time.monotonic() > end:
+                raise self._evidence.failure(f"it still has power, and its program ended:\n{said}")
+            time.sleep(_POLL_S)
 
     # -- inside
 
@@ -383,11 +398,27 @@ class BenchBoard:
                 return
             time.sleep(0.05)
 
+    def _find_again(self) -> None:
+        """Take a board that went away up again, if it is back; else ``hil.board-lost``."""
+        lost = self.lost()
+        if lost is None:
+            return
+        self._detach()
+        try:
+            self._attach()
+        except KeyfobHostError as error:
+            raise lost from error
+        self.must_restart = True
+
     def _attach(self) -> Console:
         if self._console is None:
             self._console = Console(
-                self.ref.stream_url, baud=self.ref.kind.serial.baud, on_line=self.log.add
+                self.ref.stream_url,
+                baud=self.ref.kind.serial.baud,
+                on_line=self.log.add,
+                on_gone=self.log.end,
             )
+            self.log.end(None)
         return self._console
 
     def _detach(self) -> None:

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,9 +36,17 @@ def provision_until(
         _until(is_over, _provision, ref, path, settings)
 
 
-def exec_until(ref: BoardRef, program: str, is_over: Callable[[], bool]) -> None:
-    """Have the board run ``program`` at its prompt, until that is done or ``is_over``."""
-    _until(is_over, _exec, ref, program)
+def exec_until(ref: BoardRef, program: str, is_over: Callable[[], bool]) -> str:
+    """Have the board run ``program`` at its prompt, until that is done or ``is_over``; what it
+    said, or why it ended."""
+    ours, theirs = get_context("spawn").Pipe(duplex=False)
+    with ours:
+        with theirs:
+            _until(is_over, _exec, ref, program, theirs)
+        try:
+            return str(ours.recv())
+        except EOFError:  # it was ended before
+            return ""
 
 
 def _until(is_over: Callable[[], bool], work: Callable[..., None], *arguments: Any) -> None:
@@ -66,9 +75,12 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _exec(ref: BoardRef, program: str) -> None:
-    with contextlib.suppress(KeyfobHostError), open_transport(ref) as board:
-        board.exec(program, timeout_s=_EXEC_LIMIT_S)
+def _exec(ref: BoardRef, program: str, told: Connection) -> None:
+    try:
+        with open_transport(ref) as board:
+            told.send(board.exec(program, timeout_s=_EXEC_LIMIT_S).decode(errors="replace"))
+    except KeyfobHostError as error:
+        told.send(f"{error.cause}: {error.evidence}")
 
 
 def _provision(ref: BoardRef, identity: Path, settings: Settings) -> None:
