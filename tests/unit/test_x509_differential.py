@@ -55,6 +55,8 @@ THEIRS_ALONE = (
     "a CA for 2.5.29.37.0",
     HOST + ". with",  # an absolute host name
     "its last second",  # OpenSSL's ends before it
+    "eight anchors of one name",  # without a key identifier
+    "a subject, SAN critical",
 )
 # Sound by the specification, and refused here only.
 STRICTER = (
@@ -69,6 +71,10 @@ STRICTER = (
     "with b*.keyfob.test",  # OpenSSL takes parts of labels
     "no host with",
     "-a.keyfob.test for broker.keyfob.test *.keyfob.test",
+    "name constraints of an end-entity",
+    "2.5.29.36 not critical",  # policies again
+    "bases +['keyfob.test'] -[] for",  # OpenSSL compares the ends of names
+    "bases +[] -['other.test'] for",
     # OpenSSL falls back to the common name.
     "broker.keyfob.test with 192.0.2.7",
     "broker.keyfob.test with <RFC822Name",

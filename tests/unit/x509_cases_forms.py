@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import x509_cases
+import x509_cases_claims
 from cryptography import x509
 from x509_cases import CA, LEAF, MID, Case
 from x509_forge import HOST, Node, Pair, Recipe, authority, common_name, constraints, extension_of
@@ -25,6 +26,8 @@ def cases() -> Iterator[Case]:
     """All of them."""
     for name in ("good", "algorithms", "dates", "usages", "names", "paths", "limits"):
         yield from getattr(x509_cases, name)()
+    for name in ("claims", "no_dns_names", "shared_names"):
+        yield from getattr(x509_cases_claims, name)()
     yield from forms()
     yield from name_constraints()
 
@@ -176,7 +179,7 @@ def name_constraints() -> Iterator[Case]:
         ([mail("keyfob.test")], [], (HOST, mail("a@keyfob.test")), unsupported, ("form 129",)),
         ([], [mail("other.test")], (HOST, mail("a@keyfob.test")), unsupported, ("form 129",)),
         ([one], [], (HOST,), "", ()),
-        ([x509.DirectoryName(common_name("CH"))], [], (HOST,), refused, ("'m'",)),
+        ([x509.DirectoryName(common_name("CH"))], [], (HOST,), refused, ("CH/end-entity; 'm'",)),
         ([], [one], (HOST,), unsupported, ("form 164",)),
     ):  # fmt: skip
         mid = authority("m", number=1, extra=(constraints(permitted, excluded),)).sign(CA)

@@ -14,6 +14,7 @@ _SEQUENCE = const(0x30)
 _SET = const(0x31)
 _NAME_DNS = const(0x82)
 _NAME_IP = const(0x87)
+_NAME_DIRECTORY = const(0xA4)
 _MAX_NAMES = const(4)
 _MAX_NAME_BYTES = const(64)
 _COMMON_NAME_OID = b"\x55\x04\x03"
@@ -63,6 +64,8 @@ def host_names(fields: Fields) -> list:
 def general_name_text(tag: int, content) -> str:
     """A GeneralName, or the base of a name constraint."""
     size = len(content)
+    if tag == _NAME_DIRECTORY:
+        return "/".join([_text(value) for _, value in _attributes(content)])
     if tag != _NAME_IP or not size:
         return _text(content)
     if size > 16 or size == 8:
@@ -77,19 +80,23 @@ def general_name_text(tag: int, content) -> str:
 def common_name(name: memoryview) -> str:
     """The last common name of a Name, RFC 5280 section 4.1.2.4; "" where there is none."""
     found = ""
+    for oid, content in _attributes(name):
+        if oid == _COMMON_NAME_OID:
+            found = _text(content)
+    return found
+
+
+def _attributes(name):
+    """(OID, content) of each attribute of a Name."""
     reader = Reader(name)
     reader.enter(_SEQUENCE)
     while reader.at < reader.end:
         outer = reader.enter(_SET)
         while reader.at < reader.end:
             behind = reader.enter(_SEQUENCE)
-            is_common_name = reader.oid() == _COMMON_NAME_OID
-            content = reader.take(reader.peek())
-            if is_common_name:
-                found = _text(content)
+            yield reader.oid(), reader.take(reader.peek())
             reader.leave(behind)
         reader.leave(outer)
-    return found
 
 
 def _text(content) -> str:

@@ -55,6 +55,10 @@ class NameConstraints:
             _check_mask(reader, base)
         elif tag == _DNS:
             base = bytes(base).lower()
+            # One that is no name of hosts would exclude nothing.
+            name = base[1:] if base[:1] == b"." else base
+            if name.find(b"*") >= 0 or _has_empty_label(name):
+                reader.fail("DNS name %r constrained" % base[:64])
         self._subtrees.append((is_excluded, tag, base))
 
     def check(self, fields: Fields, left: int) -> int:
@@ -145,13 +149,20 @@ def _is_dns_within(name: bytes, base: bytes, is_excluded: bool) -> bool:
     """Whether ``name`` is ``base`` with any number of labels more to the left.
 
     A dot in front of ``base``, which RFC 5280 has for URIs only but CAs use, asks for one
-    label more. Of a wildcard all names are permitted, or one of them is excluded.
+    label more. Of a wildcard all names are permitted, or one of them is excluded. What is
+    no DNS name, for an empty label, is excluded and never permitted.
     """
+    if _has_empty_label(name):
+        return is_excluded
     if is_excluded:
-        while base[:1] == b".":
+        if base[:1] == b".":
             base = base[1:]
         if name[:2] == b"*." and base.find(b".") >= 0 and base[base.find(b".") :] == name[1:]:
             return True
     if not base or name == base:
         return True
     return name.endswith(base if base[:1] == b"." else b"." + base)
+
+
+def _has_empty_label(name: bytes) -> bool:
+    return name[:1] == b"." or name[-1:] == b"." or name.find(b"..") >= 0

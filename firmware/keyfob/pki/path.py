@@ -17,10 +17,10 @@ Pins (SHA-256 of a SubjectPublicKeyInfo, RFC 7469 section 2.4) are asked for on 
 all that, never instead.
 
 Not checked: revocation (neither CRL nor OCSP), certificate policies (critical ones are
-refused), Signed Certificate Timestamps, that names are equal but for case or spaces
-(they must be equal byte by byte), that the authority's key identifier matches (it is
-evidence only), and that points lie on their curve where no signature is checked with
-them.
+refused, and constraints of them always), Signed Certificate Timestamps, that names are
+equal but for case or spaces (they must be equal byte by byte), that the authority's key
+identifier matches (an issuer that has it is tried first, and it is evidence), and that
+points lie on their curve where no signature is checked with them.
 
 The search, the algorithms, the signatures and the texts of errors are modules of their
 own, which are here at the same time only where they must: each is unloaded behind its

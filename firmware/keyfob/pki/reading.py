@@ -5,6 +5,9 @@ say. Nothing is judged: a certificate of version 1, with a weak signature or wit
 unknown extension is read all the same. What they mean on a path is
 `keyfob.pki.search`'s matter, texts of them for people `keyfob.pki.certificate`'s.
 
+Read as critical, whatever it says, are policy constraints: a path that they forbid must
+not pass because its CA forgot to mark them (section 4.2.1.11).
+
 Not checked: the inside of extensions other than key usage, extended key usage, subject
 alternative name, basic constraints and key identifiers; name constraints are read by
 `keyfob.pki.constraints`. Errors: x509.malformed.
@@ -37,8 +40,10 @@ _KEY_USAGE = const(15)
 _SAN = const(17)
 _BASIC_CONSTRAINTS = const(19)
 _NAME_CONSTRAINTS = const(30)
+_POLICY_CONSTRAINTS = const(36)
 _AUTHORITY_KEY_ID = const(35)
 _EXTENDED_KEY_USAGE = const(37)
+_EMPTY_BYTES = const(2)
 _MAX_SERIAL_BYTES = const(20)
 _MAX_EXTENSIONS = const(32)
 _MAX_PATH_LENGTH = const(0xFFFF)
@@ -80,6 +85,8 @@ def _read_head(fields: Fields, reader: Reader) -> None:
         texts = (hex_text(algorithm[4:]), hex_text(fields.algorithm[4:]))
         reader.fail("algorithm %s inside, %s outside" % texts)
     fields.issuer_name = _read_name(reader)
+    if len(fields.issuer_name) == _EMPTY_BYTES:
+        reader.fail("no issuer")  # section 4.1.2.4
     outer = reader.enter(_SEQUENCE)
     fields.not_before_s = _read_time(reader)
     fields.not_after_s = _read_time(reader)
@@ -132,11 +139,13 @@ def _read_extension(fields: Fields, oid: bytes, is_critical: bool, value: memory
         fields.san = value
         for _ in alternative_names(fields):
             pass
+        if not is_critical and len(fields.subject_name) == _EMPTY_BYTES:
+            reader.fail("no subject, and its alternative is not critical")  # section 4.1.2.6
         return
     elif number == _NAME_CONSTRAINTS:
         fields.name_constraints = value
         return
-    elif is_critical:
+    elif is_critical or number == _POLICY_CONSTRAINTS:
         fields.critical += (oid,)
         return
     elif number == _SUBJECT_KEY_ID:

@@ -21,6 +21,11 @@ def judge_end_entity(fields: Fields, now_s: int, usage: int) -> None:
     _judge(fields, now_s)
     if fields.is_ca:
         _refuse("x509.end-entity-is-ca", fields, "CA true, want false")
+    # What only a CA may have: RFC 5280 sections 4.2.1.9 and 4.2.1.10.
+    signs = fields.key_usage >= 0 and fields.key_usage & _KEY_CERT_SIGN
+    if signs or fields.name_constraints is not None:
+        text = "CA false, but key usage %02x or name constraints" % fields.key_usage
+        _refuse("x509.end-entity-is-ca", fields, text)
     if not fields.key_usage & usage:
         text = "key usage %02x, want %02x" % (fields.key_usage, usage)
         _refuse("x509.wrong-usage", fields, text)
@@ -82,20 +87,30 @@ class _Search:
 
     def paths(self):
         """All of them, depth first, the trust anchors of an issuer's name first; each list
-        is good until the next."""
+        is good until the next.
+
+        Those with another key than the key identifier asks for come last (RFC 4158 section
+        3.5.12): each that is tried in vain costs the check of a signature.
+        """
         anchors, certificates = self._anchors, self._certificates
+        count = len(anchors) + len(certificates)
         path = certificates[:1]
-        tried = [0]  # for each of the path: how many of all were tried as its issuer
+        tried = [0]  # for each of the path: how many of all were tried as its issuer, twice
         while path:
             at = tried[-1]
-            if at == len(anchors) + len(certificates):
+            if at == 2 * count:
                 path.pop()
                 tried.pop()
                 continue
             tried[-1] = at + 1
+            is_last = at >= count
+            at %= count
             is_anchor = at < len(anchors)
             issuer = anchors[at] if is_anchor else certificates[at - len(anchors)]
             if issuer.subject_name != path[-1].issuer_name or issuer in path:
+                continue
+            wanted, seen = path[-1].authority_key_id, issuer.key_id
+            if is_last != (wanted is not None and seen is not None and wanted != seen):
                 continue
             if not self._may_issue(issuer, path):
                 continue
