@@ -35,6 +35,7 @@ from x509_forge import (
     Node,
     Recipe,
     authority,
+    constraints,
     common_name,
     extension_of,
 )
@@ -149,7 +150,13 @@ ROWS = (
     Row("encipherment alone", broker(kind="rsa2048", usage=("key_encipherment",)), "broker",
         "lint.key-usage-rsa-only", "want digitalSignature too", "device"),
     Row("a CA's usage", broker(usage=("digital_signature", "key_cert_sign")), "broker",
+        "lint.end-entity-is-ca", "keyCertSign, with CA:FALSE", "device"),
+    Row("a CA's usage for lists", broker(usage=("digital_signature", "crl_sign")), "broker",
+        "lint.key-usage-of-ca", "cRLSign, with CA:FALSE"),
+    Row("a CA's usage of a device", device(usage=("digital_signature", "key_cert_sign")), "device",
         "lint.key-usage-of-ca", "keyCertSign, with CA:FALSE"),
+    Row("a CA's constraints", broker(extra=(constraints([x509.DNSName("keyfob.test")]),)),
+        "broker", "lint.end-entity-is-ca", "name constraints, with CA:FALSE", "device"),
     Row("for clients", broker(purposes=[CLIENT_AUTH]), "broker", "lint.wrong-purpose",
         "clientAuth; want serverAuth", "device"),
     Row("for servers", device(purposes=[SERVER_AUTH]), "device", "lint.wrong-purpose",
@@ -180,7 +187,7 @@ ROWS = (
     Row("trailing dot", broker(name="x", sans=[HOST + "."]), "broker", "lint.dns-name", HOST + ".",
         "device"),
     Row("no subject", broker(name="", edit=not_critical("2.5.29.17")), "broker",
-        "lint.empty-subject", "not critical, want critical"),
+        "lint.empty-subject", "not critical, want critical", "device"),
     Row("critical SAN", broker(sans=None, extra=((x509.SubjectAlternativeName(
         [x509.DNSName(HOST)]), True),)), "broker", "lint.san-critical", "critical; subject: CN="),
     Row("no common name", device(name=x509.Name(

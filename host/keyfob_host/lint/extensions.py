@@ -19,7 +19,7 @@ from keyfob_host.lint.der import (
     MalformedError,
     Walk,
 )
-from keyfob_host.lint.names import DNS, IP, MAIL, URI
+from keyfob_host.lint.names import DNS, IP, MAIL, URI, has_empty_label
 
 SUBJECT_KEY_ID, KEY_USAGE, SAN = "2.5.29.14", "2.5.29.15", "2.5.29.17"
 BASIC_CONSTRAINTS, NAME_CONSTRAINTS = "2.5.29.19", "2.5.29.30"
@@ -186,13 +186,15 @@ def _subtrees(walk: Walk, parent: Element | None) -> tuple[GeneralName, ...]:
             walk.note(subtree.start, "a name constraint of more than its base")
         if parts:
             found.append(_general_name(walk, parts[0]))
-            _check_mask(walk, parts[0], *found[-1])
+            _check_base(walk, parts[0], *found[-1])
     if not found:
         walk.note(parent.start, "a list of name constraints without one")
     return tuple(found)
 
 
-def _check_mask(walk: Walk, element: Element, tag: int, base: bytes) -> None:
+def _check_base(walk: Walk, element: Element, tag: int, base: bytes) -> None:
+    if tag == DNS and (b"*" in base or has_empty_label(base.removeprefix(b"."))):
+        walk.note(element.start, f"DNS name {base[:64]!r}, which would constrain nothing")
     if tag != IP:
         return
     half = len(base) // 2

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from keyfob_host.lint.certificate import Certificate
 from keyfob_host.lint.der import SEQUENCE, MalformedError, Walk
-from keyfob_host.lint.names import DIRECTORY, DNS, IP, MAIL, general_name_text
+from keyfob_host.lint.names import DIRECTORY, DNS, IP, MAIL, general_name_text, has_empty_label
 
 _EMAIL = "1.2.840.113549.1.9.1"
 
@@ -63,7 +63,10 @@ def _is_within(tag: int, name: bytes, base: bytes, *, is_excluded: bool) -> bool
 
 def _is_dns_within(name: bytes, base: bytes, is_excluded: bool) -> bool:
     """A dot in front of the base asks for one label more. Of a wildcard all names are
-    permitted, or one of them is excluded."""
+    permitted, or one of them is excluded. What is no DNS name, for an empty label, is
+    excluded and never permitted."""
+    if has_empty_label(name):
+        return is_excluded
     if is_excluded:
         base = base.lstrip(b".")
         if name.startswith(b"*.") and b"." in base and base.partition(b".")[2] == name[2:]:

@@ -79,6 +79,11 @@ def is_host_name(text: str) -> bool:
     return fits and len(text) <= _MAX_NAME and not labels[-1].isdigit()
 
 
+def has_empty_label(name: bytes) -> bool:
+    """Whether no host has the name, because a label of it is empty. No name is none of those."""
+    return name != b"" and b"" in name.split(b".")
+
+
 def is_wildcard_right(pattern: str) -> bool:
     """RFC 9525 section 6.3: the whole first label, and at least two labels behind it."""
     rest = pattern[2:] if pattern.startswith("*.") else ""

@@ -40,7 +40,8 @@ PURPOSES = {
 }  # fmt: skip
 # Critical extensions that are processed: by a board, and by mosquitto's OpenSSL.
 _BOARD = (BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE, SAN, NAME_CONSTRAINTS)
-_OPENSSL = (*_BOARD, "2.5.29.31", "2.5.29.32", "2.5.29.33", "2.5.29.36", "2.5.29.54")
+_POLICY_CONSTRAINTS = "2.5.29.36"  # critical for a board, whatever it says
+_OPENSSL = (*_BOARD, "2.5.29.31", "2.5.29.32", "2.5.29.33", _POLICY_CONSTRAINTS, "2.5.29.54")
 _MAX_SERIAL_BYTES = 20
 _MAX_SERVER_DAYS = 825
 _FRESH = timedelta(hours=24)
@@ -131,8 +132,9 @@ def _duplicate(subject: Subject) -> Iterator[str]:
 def _unprocessed(subject: Subject) -> Iterator[str]:
     processed = _OPENSSL if subject.role == "device" else _BOARD
     for oid, is_critical in subject.cert.extensions.all:
-        if is_critical and oid not in processed:
-            yield f"{extension_name(oid)} is critical; want one that is processed"
+        if (is_critical or oid == _POLICY_CONSTRAINTS) and oid not in processed:
+            seen = "critical" if is_critical else "taken as critical"
+            yield f"{extension_name(oid)} is {seen}; want one that is processed"
 
 
 def _is_stray(subject: Subject) -> bool:
@@ -160,6 +162,15 @@ def _no_basic_constraints(subject: Subject) -> Iterator[str]:
 def _is_ca(subject: Subject) -> Iterator[str]:
     if subject.cert.is_ca:
         yield "basic constraints: CA:TRUE, want CA:FALSE"
+
+
+def _claims_of_ca(subject: Subject) -> Iterator[str]:
+    if subject.cert.is_ca:
+        return
+    if KEY_CERT_SIGN in (subject.cert.extensions.key_usage or ()):
+        yield f"key usage: {_usage_text(subject)}, with CA:FALSE"
+    if subject.cert.extensions.criticality(NAME_CONSTRAINTS) is not None:
+        yield "name constraints, with CA:FALSE"
 
 
 def _not_critical(oid: str) -> _Judge:
@@ -210,6 +221,8 @@ def _device_usage(subject: Subject) -> Iterator[str]:
 
 def _usage_of_ca(subject: Subject) -> Iterator[str]:
     usage = subject.cert.extensions.key_usage or frozenset()
+    if subject.role == "broker" and KEY_CERT_SIGN in usage:
+        return  # an error
     if usage & {KEY_CERT_SIGN, CRL_SIGN} and not subject.cert.is_ca:
         yield f"key usage: {_usage_text(subject)}, with CA:FALSE"
 
@@ -278,6 +291,8 @@ RULES: tuple[Rule[Subject], ...] = (
          _REISSUE, _no_basic_constraints, ("broker", "device", None)),
     Rule("lint.end-entity-is-ca", _E, "a broker's certificate says that it is a CA's: boards "
          "refuse it", _REISSUE, _is_ca, ("broker",)),
+    Rule("lint.end-entity-is-ca", _E, "a broker's certificate has what only a CA's may: boards "
+         "refuse it", _REISSUE, _claims_of_ca, ("broker",)),
     Rule("lint.device-is-ca", _W, "a device's certificate says that it is a CA's: the device "
          "could sign others", _REISSUE, _is_ca, ("device",)),
     Rule("lint.basic-constraints-not-critical", _W, "strict verifiers refuse a CA whose basic "

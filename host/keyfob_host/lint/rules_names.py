@@ -65,7 +65,9 @@ def _no_san_of_device(subject: Subject) -> Iterator[str]:
 def _address_not_in_san(subject: Subject) -> Iterator[str]:
     name = _common_name(subject)
     address = address_of(name)
-    sans = subject.cert.extensions.sans or ()
+    host, sans = subject.context.host, subject.cert.extensions.sans or ()
+    if host is not None and covers(sans, host):
+        return  # nobody connects to the address
     if address and _has_host_names(subject) and (IP, address) not in sans:
         yield f"CN={name}; names: {sans_text(sans)}"
 
@@ -162,8 +164,8 @@ RULES: tuple[Rule[Subject], ...] = (
          ("broker",)),
     Rule("lint.host-not-covered", _E, "the certificate is not for the host that boards connect to",
          _REISSUE, _host_not_covered, ("broker",)),
-    Rule("lint.empty-subject", _W, "the subject is empty and the subject alternative name is not "
-         "critical: strict verifiers refuse it", _REISSUE, _empty_subject,
+    Rule("lint.empty-subject", _E, "the subject is empty and the subject alternative name is not "
+         "critical: boards refuse it", _REISSUE, _empty_subject,
          ("broker", "device", None)),
     Rule("lint.san-critical", _N, "the subject alternative name need not be critical where there "
          "is a subject (RFC 5280 section 4.2.1.6)", _REISSUE, _critical_beside_subject),
