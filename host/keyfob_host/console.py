@@ -54,7 +54,8 @@ class Console:
     """The console at ``port`` (a device, a PTY, ``socket://…``, ``rfc2217://…``).
 
     Context manager. ``on_line`` is called in the reader's thread for each whole line.
-    A port that goes away is opened again for ``reopen_timeout_s`` before that is an error.
+    A port that goes away is opened again for ``reopen_timeout_s`` before that is an error,
+    which ``on_gone`` is given in that thread.
     Errors on opening: those of `open_stream`.
     """
 
@@ -64,11 +65,13 @@ class Console:
         *,
         baud: int = 115200,
         on_line: Callable[[str], None] | None = None,
+        on_gone: Callable[[KeyfobHostError], None] | None = None,
         reopen_timeout_s: float = _REOPEN_TIMEOUT_S,
     ) -> None:
         self.port = port
         self._baud = baud
         self._on_line = on_line
+        self._on_gone = on_gone
         self._reopen_timeout_s = reopen_timeout_s
         self._lines: deque[str] = deque(maxlen=_KEEP_LINES)
         self._events: list[Event] = []
@@ -242,6 +245,8 @@ class Console:
                     with self._changed:
                         self._gone = str(error)
                         self._changed.notify_all()
+                    if self._on_gone and not self._closing.is_set():
+                        self._on_gone(self._unplugged(str(error)))
                     return
                 continue
             if data:

@@ -195,6 +195,43 @@ def test_a_board_that_does_not_come_up_is_told_and_stops_no_other(home: Path, ca
     assert "board.in-use" in error and f"pid {os.getpid()}" in done.stdout
 
 
+def test_a_board_that_goes_away_is_an_error_of_every_case_behind(home: Path, cases: Path) -> None:
+    cases.with_name("test_gone.py").write_text(
+        "import os, signal\n"
+        "def test_pulled(board):\n"
+        "    board.connected()\n"
+        "    os.kill(board.ref.virtual.info()['pid'], signal.SIGKILL)\n"
+        "    assert False, 'nothing came of it'\n"
+        "def test_next(board):\n"
+        "    raise AssertionError('never run')\n"
+        "def test_last(board):\n"
+        "    raise AssertionError('never run')\n"
+    )
+    done = run(*KEYFOB, "hil", "run", str(cases.with_name("test_gone.py")))
+    assert done.returncode == ExitStatus.TESTS, done.stdout + done.stderr
+    reason = "hil.board-lost: the board virtual-esp32 went away while it was tested"
+    told = [(one["verdict"], one["reason"]) for one in report(home)["results"]]
+    assert told == [("error", reason)] * 3
+    assert "[3/3] ERROR" in done.stdout and "[4/3]" not in done.stdout
+    assert "fix   keyfob hil run --board virtual-esp32" in done.stdout
+    assert wait_gone(home) == []
+
+
+@pytest.mark.slow  # the console looks for its port for eight seconds
+def test_nobody_waits_for_what_a_board_that_went_away_would_say(home: Path, cases: Path) -> None:
+    cases.with_name("test_gone.py").write_text(
+        "import os, signal\n"
+        "def test_pulled(board):\n"
+        "    board.connected()\n"
+        "    os.kill(board.ref.virtual.info()['pid'], signal.SIGKILL)\n"
+        "    board.wait_event('never.comes', timeout_s=3600)\n"
+    )
+    done = run(*KEYFOB, "hil", "run", str(cases.with_name("test_gone.py")))
+    assert done.returncode == ExitStatus.TESTS, done.stdout + done.stderr
+    (told,) = report(home)["results"]
+    assert (told["verdict"], "hil.board-lost" in told["reason"]) == ("error", True)
+
+
 def test_a_users_board_has_its_own_identity_and_settings_back(home: Path, cases: Path) -> None:
     for command in (
         ("ca", "init", "--no-passphrase"),

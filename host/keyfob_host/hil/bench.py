@@ -14,6 +14,7 @@ from keyfob_host.bench.file import bench_coordinator, resolve_port
 from keyfob_host.boards import BoardRef, open_board
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.console import Event
+from keyfob_host.errors import KeyfobHostError
 from keyfob_host.flash.flashing import flash_board
 from keyfob_host.flash.images import default_image
 from keyfob_host.hil.aside import bring_back, put_aside
@@ -75,6 +76,10 @@ class Bench:
         from keyfob_host.hil.bench_doctor import diagnosis
 
         return diagnosis(Home(self._folder), self.board, self.broker)
+
+    def lost(self) -> KeyfobHostError | None:
+        """Why the board is not there any more, None if it is: see `BenchBoard.lost`."""
+        return self.board.lost()
 
     def events(self) -> list[Event]:
         """What the board said since the story began or its last reset."""

@@ -404,6 +404,7 @@ class BenchBoard:
         if lost is None:
             return
         self._detach()
+        self.log.end(lost)
         try:
             self._attach()
         except KeyfobHostError as error:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 from keyfob_host.console import Event, matches, parse_event
+from keyfob_host.errors import KeyfobHostError
 from keyfob_host.hil.evidence import Evidence
 
 Predicate = Callable[[Event], bool]
@@ -40,6 +41,19 @@ class EventLog:
         self._line_begin = 0
         self._line_total = 0
         self._boot_is_due = False
+        self._gone: KeyfobHostError | None = None
+
+    @property
+    def gone(self) -> KeyfobHostError | None:
+        """What the console ended with, None while lines can come."""
+        with self._changed:
+            return self._gone
+
+    def end(self, error: KeyfobHostError | None) -> None:
+        """No line comes any more, so that nobody waits for one; None: they come again."""
+        with self._changed:
+            self._gone = error
+            self._changed.notify_all()
 
     def add(self, line: str) -> None:
         """A whole line came from the board."""
@@ -129,7 +143,7 @@ class EventLog:
         return event
 
     def find(self, name: str, where: Predicate | None, timeout_s: float) -> Event | None:
-        """As `wait`, but None when it did not come."""
+        """As `wait`, but None when it did not come. Errors: what the console ended with."""
         end = time.monotonic() + timeout_s
         with self._changed:
             while True:
@@ -139,6 +153,8 @@ class EventLog:
                     if is_named and (where is None or where(event)):
                         self._cursor = at + 1
                         return event
+                if self._gone is not None:
+                    raise self._gone
                 left = end - time.monotonic()
                 if left <= 0:
                     return None
@@ -153,6 +169,8 @@ class EventLog:
                 if text in line:
                     return line
             with self._changed:
+                if self._gone is not None:
+                    raise self._gone
                 if time.monotonic() > end:
                     break
                 self._changed.wait(0.1)

@@ -158,6 +158,10 @@ class ExternalBench:
         """Of the device, for a report."""
         return {**self.options.told(), "name": self.client_id or self.options.name}
 
+    def lost(self) -> KeyfobHostError | None:
+        """None: that it does not come back is told by `wait_here`."""
+        return None
+
     def events(self) -> Sequence[Mapping[str, Any]]:
         """None: it has no console here."""
         return ()

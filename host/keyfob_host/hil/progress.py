@@ -29,7 +29,7 @@ class Progress:
         self._out = sys.stdout
         self._shows_now = not self._is_several and self._out.isatty()
         self._cases: int | None = None
-        self._done = 0
+        self._done: set[tuple[str, str]] = set()
         self._errors: set[tuple[str, str]] = set()
 
     def begin(self, cases: int) -> None:
@@ -42,7 +42,9 @@ class Progress:
 
     def show(self, case: Case, result: Result, *, is_last: bool) -> None:
         """A result; ``is_last``: the case is not tried again on that board."""
-        self._done += is_last
+        if is_last:
+            # What breaks behind a case is told of it as well.
+            self._done.add((result.board, case.id))
         total = (self._cases or 0) * len(self._boards)
         why = result.warnings[0] if result.verdict == "warn" else result.reason or ""
         if result.verdict == "error":
@@ -52,7 +54,7 @@ class Progress:
             why = "as before" if is_known else why
         board = f"{result.board:<{self._width}}" if self._is_several else ""
         self.say(
-            f"[{self._done:>{len(str(total))}}/{total}] {board}"
+            f"[{len(self._done):>{len(str(total))}}/{total}] {board}"
             f"{_MARKS[result.verdict]:<8}{result.seconds:5.1f} s  "
             f"{case.suite}/{case.part}: {case.name}"
             + (f": {why}" if why else "")
@@ -60,9 +62,14 @@ class Progress:
         )
 
     def show_failures(self, results: list[tuple[Case, Result]]) -> None:
-        """The evidence of the first of those that failed."""
+        """The evidence of the first of those that failed; of a bench that broke, once."""
         failed = [(case, result) for case, result in results if result.verdict in BAD]
-        for case, result in failed[:_DETAILED]:
+        others = {
+            (one.board, one.reason if one.verdict == "error" else one.case): (case, one)
+            for case, one in reversed(failed)
+        }
+        shown = list(reversed(others.values()))[:_DETAILED]
+        for case, result in shown:
             on = f"{result.board}  " if self._is_several else ""
             self.say(f"\n== {on}{case.suite}/{case.part}: {case.name}")
             self.say(f"   {result.reason}")
@@ -70,8 +77,8 @@ class Progress:
                 lines = text.text.splitlines()
                 self.say(f"-- {text.title}")
                 self.say("\n".join(f"   {line}" for line in lines[-25:]))
-        if len(failed) > _DETAILED:
-            self.say(f"\n{len(failed) - _DETAILED} more failed; the report has them all")
+        if len(failed) > len(shown):
+            self.say(f"\n{len(failed) - len(shown)} more failed; the report has them all")
         if failed:
             self.say("")
 

@@ -33,9 +33,10 @@ def tell(
 ) -> dict[str, Any]:
     """Of ``item``'s ``report``; ``error``: what it ended with; ``bench``: None, it is down."""
     is_bench_down = bench is None and report.failed
+    lost = bench.lost() if bench is not None and report.failed else None
     found: dict[str, Any] = {
-        "verdict": _verdict(report, case),
-        "reason": reason_of(report, error),
+        "verdict": "error" if lost else _verdict(report, case),
+        "reason": reason_of(report, lost or error),
         "is_bench_down": is_bench_down,
         "rung": rung_of(item),
         "criterion": case.told_criterion,
@@ -45,8 +46,9 @@ def tell(
         "events": [],
         "diagnosis": None,
     }
-    if isinstance(error, KeyfobHostError):
-        found["evidence"].insert(0, {"title": "error", "text": in_words(error)})
+    shown = lost or error
+    if isinstance(shown, KeyfobHostError):
+        found["evidence"].insert(0, {"title": "error", "text": in_words(shown)})
     if bench is None:
         why = str(found["reason"]) if is_bench_down else None
         found["board"] = {**own_board(item.config).told(), "error": why}
@@ -58,7 +60,7 @@ def tell(
                 {"title": title, "text": bounded(text)}
                 for title, text in bench.evidence.sections(_LINES)
             ]
-        if report.failed:
+        if report.failed and lost is None:
             found["evidence"].insert(0, {"title": "assertion", "text": _assertion(report, error)})
             text, found["diagnosis"] = bench.diagnosis()
             found["evidence"].insert(0, {"title": "doctor", "text": text})
