@@ -35,8 +35,8 @@ from x509_forge import (
     Node,
     Recipe,
     authority,
-    constraints,
     common_name,
+    constraints,
     extension_of,
 )
 
