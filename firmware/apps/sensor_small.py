@@ -26,7 +26,7 @@ def run(config: dict) -> None:
     for name in ("app", "wifi", "ntp", "outbox"):
         config.pop(name, None)  # nobody asks for them again, and a handshake wants the room
     _work(client, notes)
-    while not client.run_once(lambda client: _serve(client, sensor, prefix, notes)):
+    while not client.run_once(_serve, sensor, prefix, notes):
         _work(client, notes)
         _mend_heap(client, notes)
 
@@ -49,15 +49,16 @@ def _mend_heap(client: BlockingClient, notes: dict) -> None:
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:
     """One connection's life. Errors: what ends it."""
     notes["short"] = 0
-    # Whoever sends more than one at a time would fill the heap; the host waits for answers.
-    client.single = prefix + "/identity/set"
     # A session that was kept has both, if this program had both granted.
     if not (client.session_present and notes.get("subscribed")):
         notes["subscribed"] = False
         client.subscribe(prefix + "/command")
-        client.subscribe(client.single)
+        client.subscribe(prefix + "/identity/set")
         notes["subscribed"] = True
     _attend(client, notes)
+    # Whoever sends more than one at a time would fill the heap; the host waits for answers.
+    # What came while the board was away nobody waits for: that is taken before.
+    client.single = prefix + "/identity/set"
     while True:
         if client.clock.now_s() >= notes["renew_s"]:
             _attend(client, notes)
@@ -95,7 +96,8 @@ def _attend(client: BlockingClient, notes: dict, message=None) -> None:
     from keyfob.rotation_blocking import attend
 
     try:
-        attend(client, notes, message)
+        for topic, payload in attend(client, notes, message):
+            client.publish(topic, payload, retain=True)
     finally:
         del attend
         drop("rotation_blocking", empties=True)

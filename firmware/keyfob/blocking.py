@@ -92,9 +92,9 @@ class BlockingClient:
         self.version = config["broker"].get("version", 4)
         self.kept = SessionState()
 
-    def run_once(self, program) -> bool:
-        """Connect and call ``program(client)``; True when that returned. A failure is an
-        ``error`` event, and waited for as `keyfob.backoff` says: call it again.
+    def run_once(self, program, *details) -> bool:
+        """Connect and call ``program(client, *details)``; True when that returned. A failure is
+        an ``error`` event, and waited for as `keyfob.backoff` says: call it again.
 
         Once, and not in a loop here: what a call leaves on the stack the collector takes
         for references, and a connection that is over has 4 KB of code.
@@ -108,7 +108,7 @@ class BlockingClient:
                 time.sleep_ms(self.stream.pause_ms)
             self._establish(False)
             up_ms = _now_ms()
-            program(self)
+            program(self, *details)
             return True
         except (KeyfobError, MemoryError, RuntimeError) as error:
             # No stack is left, of which an ESP8266 has 8 KB; any other of these is a defect.
@@ -195,7 +195,7 @@ class BlockingClient:
         """Returns when the broker agreed. Errors: mqtt.bad-topic, mqtt.subscribe-refused."""
         from keyfob.mqtt import subscribe
 
-        subscribe.check_filter(topic_filter)
+        subscribe.check_filter(topic_filter, qos)
         self._flush()
         asked = subscribe.subscribe(self.session, _now_ms(), topic_filter, qos)
         self._flush()
@@ -225,6 +225,7 @@ class BlockingClient:
             if left_ms < 0:
                 return None
             self._turn(min(left_ms, _TICK_MS))
+            self.clock.keep()  # which may write a file: not where calls go deeper
         self._taken = self._messages.pop(0)
         return self._taken
 
@@ -273,7 +274,6 @@ class BlockingClient:
         if since(self._ticked_ms, now_ms) >= _TICK_MS:
             self._ticked_ms = now_ms
             self.uplink.check_up()
-            self.clock.keep()
         state.tick(now_ms)
         self._flush()
 
