@@ -94,8 +94,11 @@ def conclude(client, up_ms: int) -> int:
 
 
 def _say_why(client) -> None:
-    """Tell a 5.0 broker what it did wrong, if the connection ends for that."""
-    if client.version > 4 and client.session and client.stream and not client.blocked:
+    """Tell a 5.0 broker what it did wrong, if the connection ends for that, and not in the
+    middle of a packet."""
+    if client.version > 4 and client.session and client.stream:
+        if client.blocked or getattr(client, "is_streaming", False):
+            return
         words = client.session.farewell(client.failure.code)
         try:
             if words:

@@ -3,9 +3,15 @@
 Imported by `keyfob.connection` if there is anything. MQTT 3.1.1 and 5.0, section 4.4.
 """
 
+from micropython import const
+
 from keyfob.errors import KeyfobError
 from keyfob.events import now_ms
 from keyfob.mqtt import connack
+from keyfob.waiting import pause
+
+_PUBCOMP = const(7)
+_POLL_MS = const(5)
 
 
 async def resume(client) -> None:
@@ -13,7 +19,12 @@ async def resume(client) -> None:
     state = client.session
     if client.inboxes or client.unwanted:
         _ask(client, state.session_present)
+    sent: list = []  # of these the broker may take fewer at once than the last time
     for outgoing in list(state.inflight):
+        if outgoing.awaits != _PUBCOMP:
+            while _count(sent, state.inflight) >= state.window:
+                await _read(client)
+            sent.append(outgoing)
         is_streamed = outgoing.size >= 0 and outgoing.payload
         if is_streamed or _resend(client, outgoing):
             await client.flush()
@@ -29,14 +40,32 @@ async def resume(client) -> None:
                 await send_payload(client, outgoing)
 
 
+def _count(sent: list, inflight: list) -> int:
+    """Section 4.9 of 5.0: until PUBACK, PUBCOMP, or a PUBREC that refuses."""
+    return len([one for one in sent if one in inflight])
+
+
+async def _read(client) -> None:
+    """What comes, and what it wants sent. Errors: mqtt.no-puback, and what ends the
+    connection."""
+    read_now = getattr(client, "_read_now", None)
+    if read_now:
+        read_now()
+        await client.flush()
+        client.session.tick(now_ms())
+        await pause(_POLL_MS)
+    else:
+        client._turn(_POLL_MS)
+
+
 def _ask(client, is_known: bool) -> None:
     for inbox in client.inboxes:
         inbox.packet_id = 0
         inbox.is_granted = inbox.is_granted and is_known
-    # What a broker forgot needs no UNSUBSCRIBE.
-    client.unwanted = [
-        wanted if isinstance(wanted, str) else wanted[1] for wanted in client.unwanted if is_known
-    ]
+    # What a broker forgot needs no UNSUBSCRIBE, and what is wanted again must have none.
+    filters = [inbox.topic_filter for inbox in client.inboxes]
+    unwanted = [one if isinstance(one, str) else one[1] for one in client.unwanted if is_known]
+    client.unwanted = [one for one in unwanted if one not in filters]
     client.is_asking = bool(client.unwanted)
     for inbox in client.inboxes:
         client.is_asking = client.is_asking or not inbox.is_granted

@@ -13,7 +13,11 @@ from keyfob.inbox import Inbox
 from keyfob.mqtt import subscribe as subscribing
 
 _INBOX_MESSAGES = const(8)
+_SUBSCRIBE = const(8)
 _UNSUBACK = const(11)
+_REFUSED = const(-1)  # in place of a packet identifier: not asked again on this connection
+# What the next tick may find mended: no connection, no room in the buffer, no identifier.
+_LATER = ("mqtt.not-connected", "mqtt.too-large", "mqtt.no-identifier")
 
 
 def subscribe(client, topic_filter: str, qos: int, **how) -> Inbox:
@@ -21,12 +25,20 @@ def subscribe(client, topic_filter: str, qos: int, **how) -> Inbox:
     for inbox in client.inboxes:
         if inbox.topic_filter == topic_filter:
             return inbox
-    subscribing.check_filter(topic_filter)
-    client.check_fits(topic_filter, 0, how.get("properties"))
     bound = client.config["limits"].get("inbox", _INBOX_MESSAGES)
     inbox = Inbox(client, topic_filter, qos, bound)
+    handler = how.pop("handler", None)
     if how:
         _configure(inbox, **how)
+    subscribing.check_filter(topic_filter, inbox.options)
+    size = 0
+    if inbox.properties and client.version > 4:
+        from keyfob.mqtt.properties import encode
+
+        size = len(encode(inbox.properties, _SUBSCRIBE))
+    client.check_fits(topic_filter, size, None)
+    if handler:
+        inbox.task = asyncio.create_task(inbox.run(handler))
     if topic_filter in client.unwanted:
         client.unwanted.remove(topic_filter)
     client.inboxes.append(inbox)
@@ -37,7 +49,6 @@ def subscribe(client, topic_filter: str, qos: int, **how) -> Inbox:
 
 def _configure(
     inbox: Inbox,
-    handler=None,
     stream: bool = False,
     no_local: bool = False,
     retain_as_published: bool = False,
@@ -55,8 +66,6 @@ def _configure(
         properties["subscription_identifier"] = [identifier]
     if properties:
         inbox.properties = properties
-    if handler:
-        inbox.task = asyncio.create_task(inbox.run(handler))
 
 
 def unsubscribe(client, topic_filter: str) -> None:
@@ -66,8 +75,9 @@ def unsubscribe(client, topic_filter: str) -> None:
             client.inboxes.remove(inbox)
             client.forget_route()
             inbox.close()
-            client.unwanted.append(topic_filter)
-            ask(client)
+            if inbox.packet_id != _REFUSED:
+                client.unwanted.append(topic_filter)
+                ask(client)
             client.resume()
             return
 
@@ -81,18 +91,36 @@ def ask(client) -> None:
     try:
         for inbox in client.inboxes:
             if not (inbox.is_granted or inbox.packet_id):
-                inbox.packet_id = subscribing.subscribe(
-                    state, now_ms(), inbox.topic_filter, inbox.options, inbox.properties
-                ).packet_id
+                _ask_for(state, inbox)
         for index, wanted in enumerate(client.unwanted):
             if isinstance(wanted, str):
                 asked = subscribing.subscribe(state, now_ms(), wanted, -1)
                 client.unwanted[index] = (asked.packet_id, wanted)
     except KeyfobError:
         return  # no connection, or no room in the buffer: asked again
+    client.is_asking = _is_asking(client)
     if state.tx_end:
         client.resume()
         client.flush_soon()
+
+
+def _ask_for(state, inbox: Inbox) -> None:
+    try:
+        inbox.packet_id = subscribing.subscribe(
+            state, now_ms(), inbox.topic_filter, inbox.options, inbox.properties
+        ).packet_id
+    except KeyfobError as error:
+        if error.code in _LATER:
+            raise
+        inbox.packet_id = _REFUSED  # by what the broker said in its CONNACK
+        emit_error(error)
+
+
+def _is_asking(client) -> bool:
+    for inbox in client.inboxes:
+        if not inbox.is_granted and inbox.packet_id != _REFUSED:
+            return True
+    return bool(client.unwanted)
 
 
 def answered(client, event: int) -> None:
@@ -100,15 +128,14 @@ def answered(client, event: int) -> None:
     asked = client.session.outgoing
     if event == _UNSUBACK:
         client.unwanted = [one for one in client.unwanted if one[0] != asked.packet_id]
-    is_asking = bool(client.unwanted)
     for inbox in client.inboxes:
         if inbox.packet_id == asked.packet_id:
             inbox.packet_id = 0
-            inbox.is_granted = True  # or refused: not asked again on this connection
+            inbox.is_granted = True
             try:
                 subscribing.check_granted(inbox.topic_filter, asked.code)
             except KeyfobError as error:
+                inbox.packet_id, inbox.is_granted = _REFUSED, False
                 emit_error(error)
-        is_asking = is_asking or not inbox.is_granted
-    client.is_asking = is_asking
+    client.is_asking = _is_asking(client)
     client.settle()

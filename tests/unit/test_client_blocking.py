@@ -4,7 +4,7 @@ import time
 
 import network
 from device_support import Console, code_of
-from scripted_broker import CONNACK, PRESENT, READING, Link
+from scripted_broker import CONNACK, CONNACK5, PRESENT, READING, Link
 
 import keyfob.blocking
 from keyfob.blocking import BlockingClient
@@ -20,11 +20,12 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def connected(*says, connack=CONNACK, **limits):
+def connected(*says, connack=CONNACK, version=4, **limits):
     """(client, link) after its CONNECT."""
     network.outcome = network.STAT_GOT_IP
+    broker = dict(SETTINGS["broker"], version=version)
     with Console():
-        client = BlockingClient(check(dict(SETTINGS, limits=limits)))
+        client = BlockingClient(check(dict(SETTINGS, limits=limits, broker=broker)))
     link = Link(connack, *says)
     reconnect(client, link)
     return client, link
@@ -97,6 +98,44 @@ def test_no_more_messages_are_on_their_way_than_may_be():
     assert last.packets()[2:] == [
         b"\x3a\x06\x00\x01a\x00\x01x", b"\x32\x06\x00\x01a\x00\x02z",
     ]  # fmt: skip
+
+
+def test_no_more_is_sent_again_at_once_than_the_broker_takes_now():
+    client, link = connected(connack=CONNACK5, version=5, inflight=2)
+    link.cut()
+    assert code_of(client.publish, "a", b"x") == "tls.closed"
+    link = Link(b"\x20\x03\x01\x00\x00")
+    reconnect(client, link)
+    link.cut()
+    assert code_of(client.publish, "a", b"x") == "tls.closed"
+
+    class Slow(Link):
+        """Acknowledges one PUBLISH after the other; how many were sent by then."""
+
+        def __init__(self, *says):
+            super().__init__(*says)
+            self.sent = []
+
+        def poll(self, limit_ms):
+            packets = [packet for packet in self.packets() if packet[0] >> 4 == 3][1:]
+            if len(packets) > len(self.sent):
+                self.sent.append(len(packets))
+                self.say(b"\x40\x02\x00" + packets[-1][6:7])
+            return super().poll(limit_ms)
+
+    last = Slow(b"\x20\x06\x01\x00\x03\x21\x00\x01")
+    reconnect(client, last)
+    while client.session.inflight:
+        client._turn(0)
+    assert last.sent == [1, 2]
+
+
+def test_a_qos_that_is_none_is_refused_before_anything_is_sent():
+    client, link = connected()
+    said = len(link.written)
+    assert code_of(client.publish, "a", b"x", 3) == "mqtt.qos-not-supported"
+    assert code_of(client.subscribe, "a", 3) == "mqtt.bad-property"
+    assert len(link.written) == said
 
 
 def test_time_limits_hold():

@@ -204,6 +204,38 @@ def test_a_refused_subscription_is_told():
     )  # fmt: skip
 
 
+def test_a_refused_subscription_is_asked_for_again_on_the_next_connection():
+    async def test(client, first, second):
+        client.messages("other/#")
+        await settle()
+        first.say(b"\x90\x03\x00\x01\x80")
+        await asyncio.sleep_ms(1_100)
+        assert len([packet for packet in first.packets() if packet[0] == 0x82]) == 1
+        first.cut()
+        await until(lambda: [packet for packet in second.packets() if packet[0] == 0x82])
+
+    play(test, Link(CONNACK), Link(b"\x20\x02\x01\x00"))
+
+
+def test_a_filter_that_is_wanted_again_is_not_unsubscribed_by_the_next_connection():
+    async def test(client, first, second):
+        client.messages("a")
+        await settle()
+        first.say(b"\x90\x03\x00\x01\x01")
+        await settle()
+        await client.unsubscribe("a")
+        await settle()
+        client.messages("a")
+        await settle()
+        assert [packet[0] for packet in first.packets()[-3:]] == [0x82, 0xA2, 0x82]
+        first.cut()
+        await until(lambda: len(second.packets()) > 2)
+        await settle()
+        assert [packet[0] for packet in second.packets()[2:]] == [0x82]
+
+    play(test, Link(CONNACK), Link(b"\x20\x02\x01\x00"))
+
+
 def test_what_cannot_be_sent_is_refused_before_it_waits():
     client = World().client
     assert code_of(run, client.publish("a/#", b"")) == "mqtt.bad-topic"

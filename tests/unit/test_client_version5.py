@@ -39,6 +39,103 @@ def test_what_a_5_0_broker_would_not_take_is_refused_without_ending_the_connecti
     play5(test, Link(b"\x20\x0a\x00\x00\x07\x24\x01\x27\x00\x00\x00\x40"))
 
 
+def test_a_message_as_large_as_the_broker_takes_is_sent_and_one_byte_more_is_told():
+    async def test(client, link):
+        await client.connected()
+        await client.publish("a", bytes(58), qos=0)  # 2 + 2 + 1 + 1 + 58
+        code = await outcome(client.publish("a", bytes(59), qos=0))
+        assert code == "mqtt.packet-too-large" and client.is_connected()
+        big = (1_000_000, None)
+        assert await outcome(client.publish("a", big)) == "mqtt.packet-too-large"
+        assert client.is_connected() and link.packets()[-1][1] == 62
+
+    play5(test, Link(b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x40"))
+
+
+def test_what_the_broker_has_not_is_told_once_a_connection_and_the_rest_is_subscribed():
+    async def test(client, first, second):
+        client.messages("a/#")
+        client.messages("$share/n/a")
+        client.messages("c", identifier=7)
+        client.messages("d")
+        await client.connected()
+        await settle()
+        first.say(b"\x90\x04\x00\x01\x00\x01")
+        await asyncio.sleep_ms(1_100)
+        assert [packet for packet in first.packets() if packet[0] == 0x82] == [
+            b"\x82\x07\x00\x01\x00\x00\x01d\x01"
+        ]
+        assert not client.is_asking
+        await client.unsubscribe("a/#")  # there is nothing to take back
+        first.cut()
+        await until(lambda: len(second.packets()) > 3)
+        asked = [packet for packet in second.packets() if packet[0] in (0x82, 0xA2)]
+        assert [packet[-2:] for packet in asked] == [b"a\x01", b"c\x01"]  # of a better broker
+
+    console = play5(
+        test, Link(b"\x20\x09\x00\x00\x06\x28\x00\x29\x00\x2a\x00"), Link(b"\x20\x03\x01\x00\x00")
+    )
+    assert codes(console)[:3] == [
+        "mqtt.wildcards-not-supported", "mqtt.shared-not-supported",
+        "mqtt.identifiers-not-supported",
+    ]  # fmt: skip
+    assert codes(console)[3] == "tls.closed"
+
+
+def test_options_that_are_none_are_refused_at_once():
+    async def test(client, link):
+        await client.connected()
+
+        async def ask(topic_filter, qos=1, **how):
+            client.messages(topic_filter, qos, **how)
+
+        assert await outcome(ask("a", 3)) == "mqtt.bad-property"
+        assert await outcome(ask("a", retain_handling=3)) == "mqtt.bad-property"
+        assert await outcome(ask("$share/n/a", no_local=True)) == "mqtt.bad-property"
+        assert await outcome(ask("$share/n/")) == "mqtt.bad-topic"
+        for bad in ({"content_type": "x"}, {"subscription_identifier": [1, 2]}, {"x": 1}):
+            assert await outcome(ask("a", properties=bad)) == "mqtt.bad-property"
+        bad = {"subscription_identifier": 1}
+        assert await outcome(client.publish("a", b"", properties=bad)) == "mqtt.bad-property"
+        assert await outcome(client.publish("a", b"", qos=3)) == "mqtt.qos-not-supported"
+        assert await outcome(client.publish(chr(0xD800), b"")) == "mqtt.bad-topic"
+        assert client.is_connected() and not client.inboxes
+
+    play5(test, Link(CONNACK5))
+
+
+def test_no_more_is_sent_again_at_once_than_the_broker_takes_now():
+    # Section 4.9: the receive maximum is of one connection; the last one's was larger.
+    async def test(client, first, second):
+        tasks = [asyncio.create_task(client.publish("abcd"[n], b"x", 1 + n % 2)) for n in range(4)]
+        await until(lambda: len(first.packets()) == 6)
+        first.cut()
+
+        def sent():
+            return [packet[0] >> 4 for packet in second.packets()[2:]]
+
+        await until(lambda: len(sent()) == 2)
+        await settle()
+        assert sent() == [3, 3] and not client.is_connected()
+        numbers = [packet[6] for packet in second.packets()[2:]]
+        second.say(bytes((0x40, 2, 0, numbers[0])))
+        await until(lambda: len(sent()) == 3)
+        second.say(bytes((0x50, 2, 0, numbers[1])))  # a PUBREC makes no room yet
+        await until(lambda: len(sent()) == 4)
+        await settle()
+        assert sent() == [3, 3, 3, 6] and not client.is_connected()
+        second.say(bytes((0x70, 2, 0, numbers[1])))
+        await until(client.is_connected)
+        assert sent() == [3, 3, 3, 6, 3]
+        numbers = [packet[6] for packet in second.packets()[2:] if packet[0] >> 4 == 3]
+        second.say(bytes((0x40, 2, 0, numbers[2])), bytes((0x50, 3, 0, numbers[3], 0x97)))
+        for task in tasks[:3]:
+            await task
+        assert await outcome(tasks[3]) == "mqtt.quota-exceeded"
+
+    play5(test, Link(CONNACK5), Link(b"\x20\x06\x01\x00\x03\x21\x00\x02"))
+
+
 def test_messages_of_5_0_go_to_the_subscription_they_are_meant_for():
     async def test(client, link):
         first = client.messages("a/#", identifier=1)
@@ -79,5 +176,36 @@ def test_a_5_0_broker_is_told_why_we_hang_up():
         link.say(b"\xd1\x00")
         await until(lambda: link.is_closed)
         assert link.written[-1] == b"\xe0\x01\x81"
+
+    play5(test, Link(CONNACK5))
+
+
+def test_nothing_is_said_in_the_middle_of_a_payload_that_goes_out_in_pieces():
+    class Slow:
+        """Its first piece comes at once, the others do not."""
+
+        def __init__(self):
+            self.waits = asyncio.Event()
+
+        def seek(self, at):
+            pass
+
+        async def _wait(self):
+            await self.waits.wait()
+            return 0
+
+        def readinto(self, view):
+            self.readinto = lambda view: self._wait()
+            return len(view)
+
+    async def test(client, link):
+        await client.connected()
+        task = asyncio.create_task(outcome(client.publish("a", (1_000_000, Slow()))))
+        await until(lambda: len(link.written) > 2)
+        await settle()
+        link.say(b"\xd1\x00")
+        await until(lambda: link.is_closed)
+        assert link.written[-1] != b"\xe0\x01\x81"
+        task.cancel()
 
     play5(test, Link(CONNACK5))

@@ -5,6 +5,7 @@ from mqtt_steps import (
     PINGRESP,
     PUBACK,
     PUBLISH,
+    PUBREC,
     SUBACK,
     UNSUBACK,
     facts,
@@ -15,6 +16,7 @@ from mqtt_steps import (
 )
 
 from keyfob.mqtt import connect, subscribe
+from keyfob.mqtt.connack import resend
 from keyfob.mqtt.session5 import Session5, size_of
 from keyfob.mqtt.state import Outgoing
 
@@ -69,14 +71,62 @@ def test_the_brokers_limits_are_kept():
     made = opened(connack=granting(b"\x21\x00\x02\x13\x00\x0a\x12\x00\x01z\x27\x00\x00\x00\x20"))
     assert (made.window, made.keepalive_ms) == (2, 10_000)
     assert made.granted["assigned_client_identifier"] == "z"
-    error = refusal(publish, made, 1, "a", bytes(22))
-    assert (error.code, error.detail) == ("mqtt.packet-too-large", "33 bytes, the broker takes 32")
-    publish(made, 1, "a", bytes(21))
+    for qos, most in ((1, 24), (0, 26)):
+        error = refusal(publish, made, qos, "a", bytes(most + 1))
+        assert error.code == "mqtt.packet-too-large"
+        assert error.detail == "33 bytes, the broker takes 32"
+        publish(made, qos, "a", bytes(most))
+        assert len(taken(made)) == 32
+    assert code_of(publish, made, 1, "\u00e9", bytes(24)) == "mqtt.packet-too-large"
     made = opened(connack=granting(b"\x24\x01\x25\x00"))
     assert code_of(publish, made, 2) == "mqtt.qos-not-supported"
     assert code_of(made.publish, 0, Outgoing("a", b"", 0, True)) == "mqtt.retain-not-supported"
-    for block in (b"\x21\x00\x00", b"\x27\x00\x00\x00\x00"):
-        assert code_of(feed, begun(), granting(block)) == "mqtt.malformed"
+
+
+def test_a_connack_with_what_it_must_not_have_is_refused():
+    # Section 3.2.2.3: 0 and more than 1 where that is a protocol error, and what is only for
+    # whoever asked for it: response information, authentication.
+    for block in (
+        b"\x21\x00\x00", b"\x27\x00\x00\x00\x00", b"\x24\x02", b"\x25\x02", b"\x28\x02",
+        b"\x29\xff", b"\x2a\x02", b"\x15\x00\x01m", b"\x16\x00\x01d", b"\x1a\x00\x01r",
+        b"\x24\x01\x24\x01",
+    ):  # fmt: skip
+        made = begun()
+        assert code_of(feed, made, granting(block)) == "mqtt.unexpected", block
+        assert made.farewell("mqtt.unexpected") == b"\xe0\x01\x82"
+    for block in (
+        b"\x24\x00\x25\x00\x28\x00\x29\x00\x2a\x00", b"\x24\x01\x25\x01\x28\x01\x29\x01\x2a\x01",
+        b"\x21\x00\x01\x27\x00\x00\x00\x01\x22\x00\x00\x11\x00\x00\x00\x00\x13\x00\x00",
+    ):  # fmt: skip
+        assert opened(connack=granting(block)).granted
+
+
+def test_a_server_keep_alive_takes_the_place_of_ours_even_to_turn_it_off():
+    # Section 3.2.2.3.14
+    made = opened(connack=granting(b"\x13\x00\x04"))
+    assert not made.tick(2_999) and made.tick(3_000)
+    made = opened(connack=granting(b"\x13\x00\x00"))
+    assert not made.tick(500_000)
+    connect.connect(made, 0, "id", 30, False)
+    feed(made, CONNACK)
+    assert made.tick(22_500)  # it was of that connection
+
+
+def test_what_the_broker_has_not_is_not_subscribed_to():
+    # Sections 3.2.2.3.11 to 13: a server throws out who asks for it.
+    for block, topic_filter, values, code in (
+        (b"\x28\x00", "a/+", None, "mqtt.wildcards-not-supported"),
+        (b"\x28\x00", "#", None, "mqtt.wildcards-not-supported"),
+        (b"\x2a\x00", "$share/n/a", None, "mqtt.shared-not-supported"),
+        (b"\x29\x00", "a", {"subscription_identifier": 1}, "mqtt.identifiers-not-supported"),
+        (b"\x27\x00\x00\x00\x09", "ab", None, "mqtt.packet-too-large"),
+    ):
+        made = opened(connack=granting(block))
+        assert code_of(subscribe.subscribe, made, 0, topic_filter, 1, values) == code
+        assert taken(made) == b"" and not made.asked
+        subscribe.subscribe(made, 0, "$" if block[0] == 0x2A else "a", 1)
+        subscribe.subscribe(made, 0, "a" if block[0] == 0x27 else topic_filter, -1)
+        assert taken(made)
 
 
 # By number, after MQTT 5.0 table 2-6, so that none of ours is beside its place.
@@ -182,7 +232,15 @@ def test_the_brokers_aliases_stand_for_its_topics():
     for bad in (b"\x30\x06\x00\x00\x03\x23\x00\x01", b"\x30\x07\x00\x01a\x03\x23\x00\x03",
                 b"\x30\x07\x00\x01a\x03\x23\x00\x00"):  # fmt: skip
         assert code_of(feed, opened(), bad) == "mqtt.topic-alias-unknown"
-    assert code_of(feed, opened(), b"\x30\x03\x00\x00\x00") == "mqtt.malformed"
+    assert code_of(feed, opened(), b"\x30\x03\x00\x00\x00") == "mqtt.unexpected"
+    made = opened()
+    feed(made, first)
+    connect.connect(made, 0, "id", 30, False)
+    feed(made, CONNACK)  # aliases are of one connection
+    assert code_of(feed, made, again) == "mqtt.topic-alias-unknown"
+    made = opened(limits={"topic_aliases": 0})
+    assert code_of(feed, made, b"\x30\x07\x00\x01a\x03\x23\x00\x01") == "mqtt.topic-alias-unknown"
+    assert code_of(size_of, {"topic_alias": 1}) == "mqtt.bad-property"
 
 
 def test_a_received_message_has_its_properties():
@@ -213,9 +271,104 @@ def test_acknowledgements_have_reason_codes():
     publish(made, 1)
     assert feed(made, b"\x40\x08\x00\x03\x87\x04\x1f\x00\x01r") == [(PUBACK, 3, 0x87)]
     assert made.properties == {"reason_string": "r"}
+    assert made.inflight == []
+
+
+def test_a_refusing_pubrec_ends_it_without_pubrel_and_frees_the_identifier():
+    made = opened()
     publish(made, 2)
-    assert feed(made, b"\x50\x03\x00\x04\x97") == [(PUBACK, 4, 0x97)]  # refused: no PUBREL
-    assert taken(made)[-6:-3] != b"\x62\x02\x00" and made.inflight == []
+    taken(made)
+    assert feed(made, b"\x50\x03\x00\x01\x97") == [(PUBACK, 1, 0x97)]
+    assert feed(made, b"\x50\x03\x00\x01\x97") == []  # again, for a duplicate of ours
+    assert taken(made) == b"" and made.inflight == []
+    made.kept.last_id = 0
+    assert publish(made, 2).packet_id == 1
+
+
+def test_qos_2_goes_on_over_reason_codes():
+    made = opened()
+    publish(made, 2)
+    taken(made)
+    assert feed(made, b"\x50\x04\x00\x01\x10\x00") == [(PUBREC, 1, 0x10)]
+    assert taken(made) == b"\x62\x02\x00\x01"
+    # 0x92 is no error while recovering (3.7.2.1)
+    assert feed(made, b"\x70\x03\x00\x01\x92") == [(PUBACK, 1, 0)]
+    assert feed(made, b"\x62\x03\x00\x07\x92") == []
+    assert taken(made) == b"\x70\x02\x00\x07"
+
+
+def test_acknowledgements_are_read_in_each_of_their_lengths():
+    # Section 3.4.2.1: the reason code may be left out, and the properties with it.
+    reason = b"\x1f\x00\x01r"
+    for rest in (b"", b"\x00", b"\x00\x00", b"\x00\x04" + reason):
+        made = opened()
+        publish(made, 1)
+        publish(made, 2)
+        for first, event in ((0x40, PUBACK), (0x50, PUBREC), (0x70, PUBACK)):
+            number = 1 if first == 0x40 else 2
+            packet = bytes((first, 2 + len(rest), 0, number)) + rest
+            assert feed(made, packet) == [(event, number, 0)]
+        taken(made)
+        feed(made, bytes((0x62, 2 + len(rest), 0, 9)) + rest)
+        assert taken(made) == b"\x70\x02\x00\x09"
+    for first in (0x40, 0x50, 0x62, 0x70):
+        for rest in (b"\x00\x01", b"\x00\x03\x1f\x00\x01", b"\x00\x00\x00",
+                     b"\x00\x02\x01\x01", b"\x00\x05\x1f\x00\x01r"):  # fmt: skip
+            made = opened()
+            publish(made, 1 if first == 0x40 else 2)
+            packet = bytes((first, 2 + len(rest), 0, 1)) + rest
+            assert code_of(feed, made, packet) == "mqtt.malformed", packet
+
+
+def test_reason_codes_below_0x80_are_those_of_the_packet():
+    # Tables 3-4 to 3-7, 3-8 and 3-9: what is beside them.
+    for first, good in ((0x40, (0, 16)), (0x50, (0, 16)), (0x62, (0,)), (0x70, (0,))):
+        for code in range(128):
+            made = opened()
+            if first != 0x70:
+                publish(made, 1 if first == 0x40 else 2)
+            packet = bytes((first, 3, 0, 1, code))
+            if code in good:
+                feed(made, packet)
+            else:
+                assert code_of(feed, made, packet) == "mqtt.malformed", packet
+    for first, good in ((0x90, (0, 1, 2)), (0xB0, (0, 17))):
+        for code in range(128):
+            made = opened()
+            subscribe.subscribe(made, 0, "a", 1 if first == 0x90 else -1)
+            packet = bytes((first, 4, 0, 1, 0, code))
+            if code in good:
+                assert feed(made, packet)[0][2] == code
+            else:
+                assert code_of(feed, made, packet) == "mqtt.malformed", packet
+    for code in range(1, 128):
+        assert code_of(feed, begun(), bytes((0x20, 3, 0, code, 0))) == "mqtt.malformed"
+
+
+def test_a_session_that_the_broker_lost_is_lost_here_too():
+    # MQTT-3.2.2-5: the message is sent as a new one; with the session kept, as a duplicate.
+    for connack, first in ((CONNACK, 0x32), (b"\x20\x03\x01\x00\x00", 0x3A)):
+        made = opened()
+        outgoing = publish(made, 1)
+        taken(made)
+        connect.connect(made, 0, "id", 30, False)
+        taken(made)
+        feed(made, connack)
+        assert resend(made, 0, outgoing)
+        assert taken(made) == bytes((first, 7)) + b"\x00\x01a\x00\x01\x00x"
+        assert feed(made, b"\x40\x02\x00\x01") == [(PUBACK, 1, 0)]
+
+
+def test_a_disconnect_of_the_brokers_is_taken_in_each_of_its_forms():
+    for packet in (b"\xe0\x00", b"\xe0\x01\x00", b"\xe0\x02\x00\x00"):
+        assert code_of(feed, opened(), packet) == "mqtt.unspecified"
+    # With a session expiry interval, which is a client's (MQTT-3.14.2-2), it ends all the same.
+    assert code_of(feed, opened(), b"\xe0\x07\x8b\x05\x11\x00\x00\x00\x01") == (
+        "mqtt.server-shutting-down"
+    )
+    assert code_of(feed, opened(), b"\xe1\x00") == "mqtt.malformed"
+    assert code_of(feed, opened(), b"\xe0\x03\x8b\x00\x00") == "mqtt.malformed"
+    assert code_of(feed, begun(), b"\xe0\x01\x8b") == "mqtt.unexpected"  # before a CONNACK
 
 
 def test_subscriptions_have_options_properties_and_reason_codes():

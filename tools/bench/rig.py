@@ -40,7 +40,8 @@ MORE = tuple(
     for name in (
         "backoff", "blocking", "connection", "outbox", "resuming", "stored", "streamed",
         "subscription", "waiting", "mqtt/acks", "mqtt/connack", "mqtt/connect",
-        "mqtt/properties", "mqtt/reasons", "mqtt/session5", "mqtt/subscribe", "mqtt/violations",
+        "mqtt/granted", "mqtt/properties", "mqtt/reasons", "mqtt/session5", "mqtt/subscribe",
+        "mqtt/text", "mqtt/violations",
     )
 )  # fmt: skip
 _PROGRAMS = tuple(

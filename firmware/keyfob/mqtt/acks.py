@@ -22,7 +22,7 @@ def read_ack(session, at: int, end: int) -> int:
     packet_id = rx[at] << 8 | rx[at + 1] if end - at > 1 else 0
     if not packet_id or (end - at > 2 and session.version == 4):
         raise malformed("identifier %d, packet type %d, length" % (packet_id, kind), end - at)
-    code = session.read_code(at + 2, end) if session.version > 4 else 0
+    code = session.read_code(at + 2, end, kind) if session.version > 4 else 0
     if kind == _PUBREL:
         if packet_id in session.kept.held:
             session.kept.held.remove(packet_id)
@@ -32,8 +32,8 @@ def read_ack(session, at: int, end: int) -> int:
         if outgoing.packet_id == packet_id:
             break
     else:
-        # PUBACK, PUBCOMP: of a duplicate that the first answer overtook.
-        if kind == _PUBREC:
+        # PUBACK, PUBCOMP, a refusal: of a duplicate that the first answer overtook.
+        if kind == _PUBREC and code < 128:
             session.replies.append(0x620000 | packet_id)
         return -1
     if outgoing.awaits == kind and (kind != _PUBREC or code >= 128):

@@ -50,7 +50,10 @@ def resend(session, now_ms: int, outgoing: Outgoing) -> bool:
     nothing of a message that the old one had taken: it is complete.
     """
     if outgoing.awaits != _PUBCOMP:
+        at = session.tx_end
         session.publish(now_ms, outgoing)
+        if session.version > 4 and not session.session_present:
+            session.tx[at] &= 0xF7  # no DUP: our half of the session is to be forgotten too
     elif session.session_present:
         outgoing.sent_ms = now_ms
         session.replies.append(0x620000 | outgoing.packet_id)

@@ -2,18 +2,17 @@
 
 Names are the specification's, in lower case with underscores. ``user_property`` is a
 list of pairs of str, ``subscription_identifier`` a list of int; bytes for binary data.
-Checked: which packet may have which property, that none is there twice, and lengths.
-Not checked: what the values mean.
+Checked: which packet may have which property, that none is there twice, lengths, and that
+a response topic is a topic name. Not checked: what else the values mean.
 """
 
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.mqtt.publish import is_text, malformed, read_remaining_length
+from keyfob.mqtt.publish import check_topic, is_text, malformed, read_remaining_length
 
 WILL = const(0)  # beside the packet types, whose numbers stand for themselves
-_USER_PROPERTY = const(0x26)
-_SUBSCRIPTION_IDENTIFIER = const(0x0B)
+_SUBSCRIBE = const(8)
 
 # Identifier, form (1, 2, 4 bytes, v = variable byte integer, s = string, b = binary data,
 # p = pair of strings), the packet types that may have it as bits (table 2.4), and name;
@@ -52,7 +51,7 @@ _TABLE = """
 def encode(properties, kind: int) -> bytes:
     """The block, its length in front, for a packet of type ``kind`` (or `WILL`).
 
-    Errors: mqtt.bad-property for a name or value that does not belong there.
+    Errors: mqtt.bad-property for a name or value that does not belong there, mqtt.bad-topic.
     """
     block = bytearray()
     left = len(properties) if properties else 0
@@ -63,12 +62,17 @@ def encode(properties, kind: int) -> bytes:
         left -= 1
         value = properties[name]
         values = value if isinstance(value, list) else [value]
-        if not int(packets, 16) >> kind & 1 or (len(values) != 1 and form not in "pv"):
+        is_ours = int(packets, 16) >> kind & 1
+        if form == "v":
+            is_ours = kind == _SUBSCRIBE  # by which ones a message came, only a broker says
+        if not is_ours or (len(values) != 1 and form != "p"):
             raise KeyfobError("mqtt.bad-property", "%s in packet type %d" % (name, kind))
         for value in values:
             block.append(int(identifier, 16))
             try:
                 block += _bytes_of(value, form)
+                if name == "response_topic":
+                    check_topic(value)
             except (TypeError, ValueError, OverflowError, AttributeError):
                 raise KeyfobError("mqtt.bad-property", "%s: %r" % (name, value))
     if left:
@@ -131,7 +135,7 @@ def decode(view: memoryview, at: int, end: int, have: int, kind: int) -> tuple:
         if form in "pv":
             found.setdefault(name, []).append(value)
         elif name in found:
-            raise malformed("property twice", identifier)
+            raise KeyfobError("mqtt.unexpected", "%s twice" % name)
         else:
             found[name] = value
     return at, found or None
@@ -144,8 +148,10 @@ def _read(view: memoryview, at: int, stop: int, form: str) -> tuple:
         return at, (name, value)
     if form == "v":
         at, value = read_remaining_length(view, at, stop)
-        if not at or not value:
-            raise malformed("subscription identifier", value)
+        if not at:
+            raise malformed("subscription identifier that ends at", stop)
+        if not value:
+            raise KeyfobError("mqtt.unexpected", "subscription identifier 0")
         return at, value
     if form in "sb":
         size = view[at] << 8 | view[at + 1] if at + 2 <= stop else stop

@@ -1,7 +1,10 @@
 """What MQTT 5.0 adds to a session: properties, reason codes, aliases, the broker's limits.
 
 Imported when ``broker.version`` is 5. AUTH is refused: no authentication method is ever
-offered, so a broker has no right to send one (section 4.12).
+offered, so a broker has no right to send one (section 4.12). Not checked: that a PUBLISH is
+no larger than the maximum that was said, as it is taken or skipped in pieces all the same;
+and that the broker's session is the one that this program left, since after a reset the
+messages that wait in it are wanted.
 """
 
 from micropython import const
@@ -14,10 +17,13 @@ from keyfob.mqtt.session import Session
 _CONNECT = const(1)
 _CONNACK = const(2)
 _PUBLISH = const(3)
-_PUBACK = const(4)
+_PUBREL = const(6)
+_SUBSCRIBE = const(8)
+_UNSUBSCRIBE = const(10)
 _UNSUBACK = const(11)
 _DISCONNECT = const(14)
 _OPEN = const(2)
+_NO_SUBSCRIBERS = const(0x10)  # reason code of PUBACK and PUBREC
 # Section 4.13: what we tell the broker before we hang up.
 _FAREWELLS = {
     "mqtt.malformed": 0x81,
@@ -54,8 +60,6 @@ class Session5(Session):
         self._new_alias = 0
 
     # -- what `connect`, `subscribe` and `publish` ask for --------------------------
-
-    encode = staticmethod(properties.encode)
 
     def offer(self, will) -> tuple:
         """The blocks of properties of CONNECT and of its will; a new connection begins."""
@@ -98,14 +102,29 @@ class Session5(Session):
             of_packet = dict(of_packet or {})
             of_packet["topic_alias"] = alias
         block = properties.encode(of_packet, _PUBLISH)
-        most = granted.get("maximum_packet_size", 0)
-        # At most: 5 of the fixed header, 2 of the topic's length, 2 of the identifier.
-        size += len(topic) + len(block) + 9
-        if most and size > most:
-            raise KeyfobError(
-                "mqtt.packet-too-large", "%d bytes, the broker takes %d" % (size, most)
-            )
+        size += 2 + len(topic.encode()) + len(block)
+        self._check_size(size + 2 if outgoing.qos else size)
         return topic, block
+
+    def ask_for(self, topic_filter: str, options: int, of_packet) -> bytes:
+        """The block of properties of a SUBSCRIBE or, with negative ``options``, UNSUBSCRIBE.
+        Errors: mqtt.bad-property, mqtt.packet-too-large, and for what the broker has not."""
+        if options >= 0:
+            from keyfob.mqtt.granted import check_available
+
+            check_available(self.granted, topic_filter, of_packet)
+        block = properties.encode(of_packet, _SUBSCRIBE if options >= 0 else _UNSUBSCRIBE)
+        size = 4 + len(topic_filter.encode()) + len(block)
+        self._check_size(size + 1 if options >= 0 else size)
+        return block
+
+    def _check_size(self, size: int) -> None:
+        """Of a packet of remaining length ``size``, section 3.2.2.3.6."""
+        size += 2 + (size > 127) + (size > 16_383) + (size > 2_097_151)
+        most = self.granted.get("maximum_packet_size", size)
+        if size > most:
+            detail = "%d bytes, the broker takes %d" % (size, most)
+            raise KeyfobError("mqtt.packet-too-large", detail)
 
     # -- what the broker sends ---------------------------------------------------------------
 
@@ -126,7 +145,7 @@ class Session5(Session):
             self.topic = self._aliases_in[alias]
             self._name = None
         if not self.topic:
-            raise malformed("topic name of length", 0)
+            raise KeyfobError("mqtt.unexpected", "PUBLISH without topic name and alias")
         return at
 
     def _hold(self, packet_id: int, qos: int, is_dup: int) -> int:
@@ -145,14 +164,21 @@ class Session5(Session):
             raise _refusal(self.read_code(at, end, _DISCONNECT), "DISCONNECT", self.properties)
         return super()._read_other(first, at, end)
 
-    def read_code(self, at: int, end: int, kind: int = _PUBACK) -> int:
-        """Reason code and properties of an acknowledgement or DISCONNECT (section 2.4)."""
+    def read_code(self, at: int, end: int, kind: int) -> int:
+        """Reason code and properties of an acknowledgement or DISCONNECT (section 2.4).
+
+        Above 0x7f all are taken for a refusal, those of other packets too: a message that
+        is never answered would be sent for ever.
+        """
         self.properties = None
         if at == end:
             return 0
         if at + 1 < end and self._decode(at + 1, end, kind) != end:
             raise malformed("bytes behind the properties of packet type", kind)
-        return self._rx[at]
+        code = self._rx[at]
+        if 0 < code < 128 and not (code == _NO_SUBSCRIBERS and kind < _PUBREL):
+            raise malformed("reason code of packet type %d" % kind, code)
+        return code
 
     def read_connack(self, at: int, end: int) -> bool:
         """Section 3.2: session present. Errors: the refusal's."""
@@ -168,10 +194,10 @@ class Session5(Session):
             raise _refusal(code, "CONNACK", self.properties)
         if flags > 1 or code:
             raise malformed("CONNACK flags %d, reason code" % flags, code)
+        from keyfob.mqtt.granted import check_granted
+
         granted = self.granted = self.properties or {}
-        for name in ("receive_maximum", "maximum_packet_size"):
-            if granted.get(name) == 0:
-                raise malformed(name, 0)
+        check_granted(granted)
         self.window = min(self._most_inflight, granted.get("receive_maximum", 65_535))
         if "server_keep_alive" in granted:
             self.keepalive_ms = granted["server_keep_alive"] * 1000
@@ -183,7 +209,7 @@ class Session5(Session):
         if end - at != 1:
             raise malformed("payload of packet type %d, of length" % kind, end - at)
         code = self._rx[at]
-        if 2 < code < 128 and not (kind == _UNSUBACK and code == 17):
+        if code < 128 and (code not in (0, 17) if kind == _UNSUBACK else code > 2):
             raise malformed("reason code of packet type %d" % kind, code)
         return code
 
@@ -195,5 +221,8 @@ def _refusal(code: int, doing: str, of_packet):
 
 
 def size_of(of_packet: dict) -> int:
-    """How many bytes ``of_packet`` and an alias add to a PUBLISH. Errors: mqtt.bad-property."""
+    """How many bytes the program's ``of_packet`` and an alias of ours add to a PUBLISH.
+    Errors: mqtt.bad-property, mqtt.bad-topic."""
+    if "topic_alias" in of_packet:
+        raise KeyfobError("mqtt.bad-property", "topic_alias: see limits.topic_aliases")
     return len(properties.encode(of_packet, _PUBLISH)) + 3

@@ -11,22 +11,22 @@ from keyfob.errors import KeyfobError
 from keyfob.mqtt.publish import is_text, malformed, put_header
 from keyfob.mqtt.state import Outgoing
 
-_SUBSCRIBE = const(8)
 _SUBACK = const(9)
-_UNSUBSCRIBE = const(10)
 _UNSUBACK = const(11)
+_NO_LOCAL = const(4)
 
 
 def subscribe(session, now_ms: int, topic_filter: str, options: int, properties=None) -> Outgoing:
     """SUBSCRIBE, or UNSUBSCRIBE if ``options`` is negative; what its answer comes for.
 
     ``options``: section 3.8.3.1 of 5.0; in 3.1.1 the QoS, and what is beside it is left
-    out. Events: SUBACK, UNSUBACK. Errors: mqtt.too-large, mqtt.not-connected.
+    out. Events: SUBACK, UNSUBACK. Errors: mqtt.too-large, mqtt.not-connected, and in 5.0
+    those of `session5.Session5.ask_for`.
     """
     session.check_open()
     block = b""
     if session.version > 4:
-        block = session.encode(properties, _SUBSCRIBE if options >= 0 else _UNSUBSCRIBE)
+        block = session.ask_for(topic_filter, options, properties)
     elif options > 0:
         options &= 3
     asked = Outgoing(topic_filter, None, 0, False)
@@ -97,11 +97,13 @@ def put_subscribe(
     return at + len(rest)
 
 
-def check_filter(topic_filter: str) -> None:
+def check_filter(topic_filter: str, options: int = 0) -> None:
     """A topic filter, section 4.7.1: wildcards fill whole levels, # ends it.
 
-    ``$share/NAME/FILTER`` (5.0 section 4.8.2) has a name without wildcards.
-    Errors: mqtt.bad-topic.
+    ``$share/NAME/FILTER`` (5.0 section 4.8.2) has a name without wildcards. ``options``: as
+    those of `subscribe`; none is a QoS of 3, retain handling of 3, a reserved bit, or no
+    local with a shared subscription (5.0 section 3.8.3.1).
+    Errors: mqtt.bad-topic, mqtt.bad-property.
     """
     levels = topic_filter.split("/")
     is_bad = not is_text(topic_filter) or "#" in levels[:-1]
@@ -111,3 +113,6 @@ def check_filter(topic_filter: str) -> None:
         is_bad = is_bad or (len(level) > 1 and ("+" in level or "#" in level))
     if is_bad:
         raise KeyfobError("mqtt.bad-topic", repr(topic_filter))
+    has_no_local = options & _NO_LOCAL and levels[0] == "$share"
+    if options >= 0 and (options & 3 == 3 or options > 0x2F or has_no_local):
+        raise KeyfobError("mqtt.bad-property", "options 0x%02x of %s" % (options, topic_filter))
