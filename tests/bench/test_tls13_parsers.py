@@ -57,6 +57,7 @@ class Hs:
     def __init__(self) -> None:
         class Engine:
             version, suite, alpn, rx_limit, tx_limit = TLS13, 0, None, 16384, 512
+            rx_keys = type("Keys", (), {})()
 
         class Transcript:
             digest = staticmethod(lambda: bytes(32))

@@ -132,6 +132,13 @@ REQUESTS_12 = {
     "cut": (b"\1", MALFORMED),
     "empty": (b"", MALFORMED),
     "schemes cut": (b"\1\x40\0\x09\4\3", MALFORMED),
+    "no types": (vector(b"", 1) + vector(b"\4\3", 2) + vector(b"", 2), MALFORMED),
+    "no schemes": (vector(b"\1\x40", 1) + vector(b"", 2) + vector(b"", 2), MALFORMED),
+    "names cut": (vector(b"\1\x40", 1) + vector(b"\4\3", 2) + b"\0\5\0", MALFORMED),
+    "bytes behind the names": (
+        vector(b"\1\x40", 1) + vector(b"\4\3", 2) + vector(b"", 2) + b"\0",
+        MALFORMED,
+    ),
     "no scheme in common": (
         vector(b"\1\x40", 1) + vector(b"\2\1\6\3", 2) + vector(b"", 2),
         ("tls.no-common-scheme", "handshake_failure"),

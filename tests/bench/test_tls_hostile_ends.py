@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tls12_server import Server12
 from tls13_server import Server13
-from tls_hostile import FLOOD, opened12, refused12
+from tls_hostile import FLOOD, MALFORMED, UNEXPECTED, opened12, refused12
 from tls_rig import (
     BROKER,
     failure,
@@ -88,12 +88,18 @@ def test_fatal_alert(number: int, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("raw", [b"", b"\2", b"\2\x28\2\x28"])
-def test_alert_malformed(raw: bytes, version: str) -> None:
+@pytest.mark.parametrize(
+    ("raw", "want"), [(b"", UNEXPECTED), (b"\2", MALFORMED), (b"\2\x28\2\x28", MALFORMED)]
+)
+def test_alert_malformed(raw: bytes, want: tuple[str, str], version: str) -> None:
     versions, make_server = VERSIONS[version]
     server = make_server(BROKER)
     server.send(raw, ALERT)
-    assert refused(server, versions=versions)[0] == "tls.malformed"
+    assert refused(server, versions=versions) == want
+    later = make_server(BROKER)
+    engine = opened(later, versions=versions)
+    later.send(raw, ALERT)
+    assert failure(engine, later) == want
 
 
 # TLS 1.2.

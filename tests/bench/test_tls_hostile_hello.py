@@ -43,7 +43,7 @@ HELLOS_12 = {
     "version SSL 3.0": (hello12(version=b"\3\0"), WRONG_VERSION),
     "version TLS 1.0": (hello12(version=b"\3\1"), WRONG_VERSION),
     "version TLS 1.1": (hello12(version=b"\3\2"), WRONG_VERSION),
-    "version TLS 1.3, not offered": (hello12((*PARTS, (43, b"\3\4"))), WRONG_VERSION),
+    "version TLS 1.3, not offered": (hello12((*PARTS, (43, b"\3\4"))), UNKNOWN),
     "marked as a downgrade to 1.1": (
         hello12(random=bytes(24) + b"DOWNGRD\0"),
         DOWNGRADE,
@@ -125,16 +125,16 @@ HELLOS_13 = {
     "another session id": ([IS_13, GOOD], {"echo": bytes(32)}, ILLEGAL),
     "no session id": ([IS_13, GOOD], {"echo": b""}, ILLEGAL),
     "compression": ([IS_13, GOOD], {"compression": b"\1"}, NOT_OFFERED),
-    "version TLS 1.4": ([(43, b"\3\5"), GOOD], {}, WRONG_VERSION),
+    "version TLS 1.4": ([(43, b"\3\5"), GOOD], {}, ILLEGAL),
     "version TLS 1.2 as extension": (
         [(43, b"\3\3"), GOOD],
         {},
-        WRONG_VERSION,
+        ILLEGAL,
     ),
     "legacy version 1.3": (
         [IS_13, GOOD],
         {"version": b"\3\4"},
-        WRONG_VERSION,
+        ILLEGAL,
     ),
     "version with a byte behind": ([(43, b"\3\4\0"), GOOD], {}, MALFORMED),
     "extension twice": ([IS_13, GOOD, GOOD], {}, MALFORMED),
@@ -216,7 +216,7 @@ def test_second_hello_retry_request() -> None:
 def test_tls_12_behind_a_hello_retry_request() -> None:
     older = hello13([], suite=b"\xc0\x2b")
     seen = refused(Server13(BROKER, retry=[COOKIE], hooks={"server_hello": older}))
-    assert seen == WRONG_VERSION
+    assert seen == ILLEGAL
 
 
 ENCRYPTED = {

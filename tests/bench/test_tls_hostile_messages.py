@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from tls12_server import RSA_GCM, Server12
 from tls13_server import Server13
-from tls_hostile import FLOOD, ILLEGAL, MALFORMED, UNEXPECTED, leaf, opened12, refused12
+from tls_hostile import COOKIE, FLOOD, ILLEGAL, MALFORMED, UNEXPECTED, leaf, opened12, refused12
 from tls_rig import (
     BROKER,
     failure,
@@ -79,13 +79,11 @@ def test_change_cipher_spec_within_a_message() -> None:
 
 
 def test_change_cipher_spec_left_out_or_wrong() -> None:
-    for raw in (b"", record(20, b"\2"), record(20, b"\1\1"), record(20, b"")):
+    for raw in (record(20, b"\2"), record(20, b"\1\1"), record(20, b"")):
         server = Server12(BROKER, hooks={"change_cipher_spec": lambda _, raw=raw: raw})
-        assert refused12(server)[0] in (
-            "tls.unexpected-message",
-            "tls.malformed",
-            "tls.message-too-large",
-        )
+        assert refused12(server) == UNEXPECTED
+    server = Server12(BROKER, hooks={"change_cipher_spec": lambda _: b""})
+    assert refused12(server)[0] in ("tls.unexpected-message", "tls.message-too-large")
 
 
 def test_change_cipher_spec_twice() -> None:
@@ -210,6 +208,12 @@ def test_message_that_spans_the_change_of_keys() -> None:
     assert refused(server) == UNEXPECTED
 
 
+def test_record_that_goes_on_behind_a_hello_retry_request() -> None:
+    for rest in (b"\2", b"\2\0\0"):
+        hooks = {"retry": lambda one, rest=rest: one + rest}
+        assert refused(Server13(BROKER, retry=[COOKIE], hooks=hooks)) == UNEXPECTED
+
+
 def test_application_data_in_the_handshake() -> None:
     server = Server13(BROKER)
 
@@ -228,8 +232,8 @@ def test_change_cipher_spec_is_tolerated_within_bounds() -> None:
     assert seen == FLOOD
     for content in (b"\2", b"\1\1", b""):
         broken = record(CHANGE_CIPHER_SPEC, content)
-        code, _ = refused(Server13(BROKER, hooks={"change_cipher_spec": lambda _, b=broken: b}))
-        assert code in ("tls.malformed", "tls.unexpected-message")
+        server = Server13(BROKER, hooks={"change_cipher_spec": lambda _, b=broken: b})
+        assert refused(server) == UNEXPECTED
 
 
 def ticket(content: bytes) -> bytes:
@@ -252,6 +256,10 @@ LATE = {
     ),
     "ticket without extensions": (
         ticket(b"\0\0\0\1" + bytes(4) + b"\0" + b"\0\1x"),
+        MALFORMED,
+    ),
+    "ticket with an extension twice": (
+        ticket(b"\0\0\0\1" + bytes(4) + b"\0" + b"\0\1x" + extensions([(42, bytes(4))] * 2)),
         MALFORMED,
     ),
     "ticket of 1 MB": (b"\4\x10\0\0", ("tls.message-too-large", None)),

@@ -203,6 +203,20 @@ def test_protected_record_of_another_type(kind: int) -> None:
     assert failure(engine, server) == UNEXPECTED
 
 
+@pytest.mark.parametrize("kind", [20, 24, 255])
+@pytest.mark.parametrize("name", ["encrypted_extensions", "certificate", "finished"])
+def test_protected_record_of_another_type_in_the_handshake(name: str, kind: int) -> None:
+    """Neither is a ChangeCipherSpec let go by, nor is a message taken from such a record."""
+    server = Server13(BROKER)
+
+    def disguised(one: bytes) -> bytes:
+        server.put(server.send_keys.seal(kind, b"\1" if kind == CHANGE_CIPHER_SPEC else one))
+        return one if kind == CHANGE_CIPHER_SPEC else b""
+
+    server.hooks[name] = disguised
+    assert refused(server) == UNEXPECTED
+
+
 @pytest.mark.parametrize("kind", [CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE])
 def test_record_in_clear_after_the_handshake(kind: int) -> None:
     server = Server13(BROKER)
@@ -227,6 +241,22 @@ def test_record_larger_than_agreed() -> None:
     server = Server13(BROKER)
     engine = opened(server)
     server.put(record(APPLICATION_DATA, bytes(16_384 + 257)))
+    assert failure(engine, server) == OVERFLOW
+
+
+def test_padding_counts_where_a_limit_was_agreed() -> None:
+    """Content, type and padding together: RFC 8449 section 4."""
+    for content, padding, is_good in ((10, 501, True), (511, 0, True), (10, 502, False)):
+        server = Server13(BROKER, encrypted=[(28, b"\2\0")], fragment=500)
+        engine = opened(server, rx_bytes=512)
+        server.put(server.send_keys.seal(APPLICATION_DATA, bytes(content), padding))
+        if is_good:
+            assert read_all(engine, server) == bytes(content)
+        else:
+            assert failure(engine, server) == OVERFLOW
+    server = Server13(BROKER, encrypted=[(28, b"\2\0")], fragment=500)
+    engine = opened(server, rx_bytes=512)
+    server.put(server.send_keys.seal(APPLICATION_DATA, bytes(512)))
     assert failure(engine, server) == OVERFLOW
 
 

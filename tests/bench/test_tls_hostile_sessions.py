@@ -30,9 +30,11 @@ from tls_rig import (
     read_all,
     refused,
 )
-from tls_wire import HANDSHAKE, record
+from tls_server import TlsServer
+from tls_wire import ALERT, APPLICATION_DATA, HANDSHAKE, record
 
-from keyfob.tls.engine import TLS12, TLS13
+from keyfob.errors import KeyfobError
+from keyfob.tls.engine import TLS12, TLS13, Engine
 
 # TLS 1.2.
 
@@ -80,6 +82,42 @@ def test_pre_shared_key_does_not_take_a_certificate() -> None:
 
 def test_pre_shared_key_is_not_given_up_for_a_certificate() -> None:
     assert refused12(Server12(BROKER), psk=(b"board", bytes(16))) == NOT_OFFERED
+
+
+# Both.
+
+
+def open_with_session(version: int) -> tuple[Engine, TlsServer]:
+    if version == TLS12:
+        server = Server12(BROKER, ticket=b"one")
+        return opened12(server), server
+    server = Server13(BROKER)
+    engine = opened(server)
+    server.send_ticket(b"ticket")
+    read_all(engine, server)
+    return engine, server
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13])
+def test_session_does_not_outlive_a_fatal_alert(version: int) -> None:
+    """RFC 5246 section 7.2.2, RFC 8446 section 6.2; one that is cut off may be resumed."""
+    engine, server = open_with_session(version)
+    assert engine.session
+    server.send(b"\2\x50", ALERT)
+    assert failure(engine, server)[0] == "tls.alert"
+    assert engine.session is None
+    engine, server = open_with_session(version)
+    server.put(record(APPLICATION_DATA, bytes(40)))
+    assert failure(engine, server) == BAD_MAC
+    assert engine.session is None
+    engine, server = open_with_session(version)
+    with pytest.raises(KeyfobError, match=r"tls\.truncated"):
+        engine.ended()
+    assert engine.session
+    engine, server = open_with_session(version)
+    server.close()
+    assert read_all(engine, server) == b"" and engine.is_closed
+    assert engine.session
 
 
 # TLS 1.3.

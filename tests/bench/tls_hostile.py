@@ -31,7 +31,7 @@ BAD_FINISHED = ("tls.bad-finished", "decrypt_error")
 BAD_MAC = ("tls.bad-record-mac", "bad_record_mac")
 OVERFLOW = ("tls.record-overflow", "record_overflow")
 TOO_LARGE = ("tls.message-too-large", "internal_error")
-NO_CERTIFICATE = ("x509.no-certificate", "bad_certificate")
+NO_CERTIFICATE = ("x509.no-certificate", "decode_error")
 
 PARTS = (RENEGOTIATION, EXTENDED)
 NOT_ON_CURVE = b"\x04" + bytes(63) + b"\1"

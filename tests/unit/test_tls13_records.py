@@ -87,6 +87,24 @@ def test_zeros_alone_are_refused():
         assert code_of(opened, Protection13(secret), record) == "tls.unexpected-message"
 
 
+def test_content_of_another_type_is_refused():
+    secret = octets("3.client-application-traffic")
+    for kind in (1, 20, 24, 255):
+        record = sealed(Protection13(secret), 0, b"content" + bytes((kind, 0)))
+        assert code_of(opened, Protection13(secret), record) == "tls.unexpected-message"
+
+
+def test_record_beyond_the_limit_is_left_with_its_padding():
+    """So that whoever counts the content finds too much of it."""
+    secret = octets("3.client-application-traffic")
+    for size in (63, 64, 65):
+        receiver = Protection13(secret)
+        receiver.limit = 64
+        record = sealed(Protection13(secret), 0, b"\x17" + bytes(size - 2))
+        want = b"" if size <= 64 else b"\x17" + bytes(64)
+        assert opened(receiver, record) == (APPLICATION_DATA, want)
+
+
 def test_record_in_clear_is_refused():
     protection = Protection13(octets("3.client-application-traffic"))
     for kind in (20, 21, 22, 24):

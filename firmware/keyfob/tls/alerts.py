@@ -67,6 +67,7 @@ _SENT = {
     "tls.wrong-version": 70,
     "tls.missing-extension": 109,
     "tls.unknown-extension": 110,
+    "x509.no-certificate": 50,
     "x509.untrusted": 48,
     "x509.expired": 45,
     "x509.not-yet-valid": 45,
@@ -130,11 +131,18 @@ def renegotiation(engine) -> None:
     engine.put_alert(1, _NO_RENEGOTIATION)
 
 
-def number_for(error: KeyfobError) -> int:
-    """The alert that tells the server of ``error``, noted in its detail; -1 if none does."""
+def number_for(error: KeyfobError, engine) -> int:
+    """The alert that tells the server of ``error``, noted in its detail; -1 if none does.
+
+    A session does not outlive a fatal alert, whoever sends it: RFC 5246 section 7.2.2, RFC
+    8446 section 6.2.
+    """
     unload(*_MODULES)
     code = error.code
-    if code in _SILENT or code.startswith("tls.alert"):
+    if code in _SILENT:
+        return -1
+    engine.session = None
+    if code.startswith("tls.alert"):
         return -1
     number = _SENT.get(code, _BAD_CERTIFICATE if code[:5] == "x509." else _INTERNAL_ERROR)
     error.detail += "; alert %d sent, %s" % (number, _NAMES[number])

@@ -176,16 +176,19 @@ def _read_server_hello(hs, body) -> str:
     hs.server_session_id = bytes(reader.vector(1))
     suite = reader.number(2)
     compression = reader.number(1)
-    extensions = read_extensions(reader)
+    extensions = read_extensions(reader, True)
+    is_said = TLS13 in hs.versions and _SUPPORTED_VERSIONS in extensions
     # TLS 1.3 is said by the extension only, and 1.2 without it (RFC 8446 section 4.1.3).
-    is_13 = version == TLS12 and _SUPPORTED_VERSIONS in extensions
+    is_13 = version == TLS12 and is_said
     if is_13:
         reader = Reader(extensions[_SUPPORTED_VERSIONS])
         version = reader.number(2)
         reader.finish()
     is_older = hs.retry is not None and not is_13
     if version not in hs.versions or is_13 != (version == TLS13) or is_older:
-        raise KeyfobError("tls.wrong-version", "the broker chose %04x" % version)
+        # Who knows the extension has no excuse; others are just old (section 4.2.1).
+        code = "tls.illegal-parameter" if is_said or is_older else "tls.wrong-version"
+        raise KeyfobError(code, "the broker chose %04x" % version)
     if len(hs.server_session_id) > 32:
         raise KeyfobError("tls.malformed", "session id of %d bytes" % len(hs.server_session_id))
     if compression:

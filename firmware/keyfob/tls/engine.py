@@ -259,7 +259,7 @@ class Engine:
                 size > self.rx_limit
                 or (kind == _APPLICATION_DATA and not self.is_open)
                 or (kind == _CHANGE_CIPHER_SPEC and (size != 1 or self.rx[at] != 1))
-                or (not size and not is_data and kind != _ALERT)
+                or (not size and not is_data)
             )
         if is_bad:
             from keyfob.tls.refusals import record
@@ -411,7 +411,7 @@ class Engine:
         try:
             from keyfob.tls.alerts import number_for
 
-            number = number_for(error)
+            number = number_for(error, self)
         except MemoryError:
             pass  # then the server is told this much, which takes no module
         try:

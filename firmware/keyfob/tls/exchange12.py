@@ -44,8 +44,11 @@ def run(hs):
         kind, body = yield bytes((_CERTIFICATE_REQUEST, _SERVER_HELLO_DONE))
         if kind == _CERTIFICATE_REQUEST:
             reader = Reader(body)
-            reader.vector(1)  # certificate types, which the schemes say more precisely
-            hs.request = bytes(reader.vector(2))
+            reader.vector(1, 1)  # certificate types, which the schemes say more precisely
+            hs.request = bytes(reader.vector(2, 2))
+            if hs.is_whole:
+                reader.vector(2)  # names of CAs
+                reader.finish()
             kind, body = yield done
     Reader(body).finish()
     return "client12"

@@ -47,6 +47,7 @@ def run(hs):
 def _read_retry(hs) -> None:
     if hs.retry is not None:
         raise KeyfobError("tls.unexpected-message", "a second HelloRetryRequest")
+    hs.change_keys()  # what stands behind it cannot be an answer to what it asks for
     found = hs.extensions
     _check_extensions(found, (_SUPPORTED_VERSIONS, _KEY_SHARE, _COOKIE))
     hs.retry = b""
@@ -129,8 +130,6 @@ def _shared_secret(hs) -> bytes:
 def _read_encrypted_extensions(hs, body) -> None:
     from keyfob.tls.handshake12 import read_alpn, read_limits
 
-    if len(body) < 2:
-        raise KeyfobError("tls.malformed", "EncryptedExtensions of %d bytes" % len(body))
     found = read_extensions(Reader(body))
     for kind in found:
         if kind not in hs.sent:
@@ -143,6 +142,8 @@ def _read_encrypted_extensions(hs, body) -> None:
         raise KeyfobError("tls.malformed", "server_name with content")
     read_limits(hs, found)
     if _RECORD_SIZE_LIMIT in found:
-        hs.engine.tx_limit -= 1  # here it counts the content's type too, RFC 8449 section 4
+        # Here it counts the content's type too, and padding: RFC 8449 section 4.
+        hs.engine.tx_limit -= 1
+        hs.engine.rx_keys.limit = hs.rx_bytes
     read_alpn(hs, found)
     hs.extensions = hs.server_hello = None

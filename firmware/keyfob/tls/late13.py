@@ -111,15 +111,14 @@ def _update(engine, request: int) -> None:
 def _keep_ticket(engine, body: memoryview) -> None:
     from keyfob.tls.keys13 import resumption_psk
     from keyfob.tls.session import Session
-    from keyfob.tls.wire import Reader
+    from keyfob.tls.wire import Reader, read_extensions
 
     reader = Reader(body)
     life_s = reader.number(4)
     age_add = reader.number(4)
     nonce = bytes(reader.vector(1))
     ticket = reader.vector(2, 1)
-    reader.vector(2)  # extensions, of which only early data's is defined
-    reader.finish()
+    read_extensions(reader)  # none of which is of use
     if not life_s:  # "to be discarded immediately"
         return
     secret, host, now_s, until_s = engine.late

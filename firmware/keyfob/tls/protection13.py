@@ -1,7 +1,7 @@
 """Records of TLS 1.3 under one traffic secret (RFC 8446 section 5.2): AES-128-GCM.
 
-One direction each. Not checked here: how much a record may carry, and how often a key
-may be used (section 5.5), which is for whoever changes keys.
+One direction each. Not checked here: how often a key may be used (section 5.5), which is
+for whoever changes keys.
 """
 
 from micropython import const
@@ -9,6 +9,7 @@ from micropython import const
 from keyfob.crypto.gcm import Gcm
 from keyfob.errors import KeyfobError
 
+_ALERT = const(21)
 _APPLICATION_DATA = const(23)
 _HEADER_BYTES = const(5)
 _TAG_BYTES = const(16)
@@ -16,10 +17,12 @@ _TAG_BYTES = const(16)
 
 class Protection13:
     """Seals or opens records in place. ``prefix`` and ``suffix``: bytes that protection
-    puts before and behind the content. ``sequence``: records so far under this key."""
+    puts before and behind the content. ``sequence``: records so far under this key.
+    ``limit``: how large content, type and padding of a record may be together."""
 
     prefix = 0
     suffix = 1 + _TAG_BYTES
+    limit = 16_385
 
     def __init__(self, secret: bytes) -> None:
         """``secret``: the traffic secret, 32 bytes."""
@@ -69,11 +72,15 @@ class Protection13:
         if not self._gcm.open(buffer, 0, end, self._nonce(), _header(size), tag):
             return None
         # TLSInnerPlaintext: content, type, zeros (section 5.4).
+        if end > self.limit:
+            return kind, 0, end  # all of it, which is more than the engine takes
         while end and not buffer[end - 1]:
             end -= 1
-        if not end:
-            raise KeyfobError("tls.unexpected-message", "a record of nothing but zeros")
-        return buffer[end - 1], 0, end - 1
+        kind = buffer[end - 1] if end else 0
+        # ChangeCipherSpec too is refused once it is protected (section 5).
+        if not _ALERT <= kind <= _APPLICATION_DATA:
+            raise KeyfobError("tls.unexpected-message", "protected content of type %d" % kind)
+        return kind, 0, end - 1
 
 
 def _header(size: int) -> bytes:

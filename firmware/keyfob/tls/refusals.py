@@ -38,7 +38,7 @@ def record(engine, size: int, opened) -> KeyfobError:
     if size > engine.rx_limit:
         return KeyfobError("tls.record-overflow", "%d bytes of plaintext" % size)
     if kind == _CHANGE_CIPHER_SPEC:
-        return KeyfobError("tls.malformed", "ChangeCipherSpec of %d bytes" % size)
+        return KeyfobError("tls.unexpected-message", "ChangeCipherSpec of %d bytes" % size)
     if not size:
         return KeyfobError("tls.unexpected-message", "empty record of type %d" % kind)
     return KeyfobError("tls.unexpected-message", "application data in the handshake")

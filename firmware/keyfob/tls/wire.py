@@ -44,11 +44,12 @@ class Reader:
             raise KeyfobError("tls.malformed", "%d bytes behind the message" % self.left())
 
 
-def read_extensions(reader: Reader) -> dict:
+def read_extensions(reader: Reader, may_lack: bool = False) -> dict:
     """Type to content (memoryview) of the extensions that end a message; refuses a type
-    that is there twice. A message may have none at all (RFC 5246 section 7.4.1.4)."""
+    that is there twice. ``may_lack``: there need not even be an empty list (RFC 5246
+    section 7.4.1.4)."""
     found: dict = {}
-    if not reader.left():
+    if may_lack and not reader.left():
         return found
     inner = Reader(reader.vector(2))
     reader.finish()
