@@ -392,3 +392,41 @@ def test_an_anchor_without_subject_is_told_of_its_name(tmp_path: Path) -> None:
                 usage=("key_cert_sign",)).sign()  # fmt: skip
     found = findings(write(tmp_path / "ca.pem", pem([ca.der])), role="ca")
     assert set(errors(found)) == {"lint.ca-without-subject", "lint.no-issuer-name"}
+
+
+def test_a_root_that_a_broker_sends_is_no_trust_anchor_for_that(tmp_path: Path) -> None:
+    foreign = authority("foreign", number=5).sign()
+    chain = [LEAF.sign(foreign), foreign]
+    (told,) = findings(broker_folder(tmp_path / "1", chain, [CA]))
+    assert told.code == "lint.no-issuer" and "trust anchors: CN=anchor" in told.evidence
+    twin = authority(number=9).sign()
+    (told,) = findings(broker_folder(tmp_path / "2", [LEAF.sign(twin), twin], [CA]))
+    assert told.code == "lint.same-name-issuer" and "CN=anchor has key" in told.evidence
+    for sent in (chain, [LEAF.sign(twin), twin]):
+        assert device_says(sent, [CA]) in ("x509.untrusted", "x509.bad-signature")
+        assert openssl_verify(tmp_path, sent, [CA])
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_two_ways_upwards_the_one_that_boards_take_is_judged(
+    tmp_path: Path, is_first: bool
+) -> None:
+    """A CA's key with a certificate of another CA, or with one that is broken."""
+    other = authority("other", number=5).sign()
+    for number, twin in enumerate((
+        authority("intermediate", number=1).sign(other),
+        authority("intermediate", number=1, end=NOW - DAY).sign(CA),
+        authority("intermediate", number=1, purposes=[CLIENT_AUTH]).sign(CA),
+        authority("intermediate", number=1, usage=("crl_sign",)).sign(CA),
+        authority("intermediate", number=1, extra=(constraints([x509.DNSName("a.test")]),)).sign(
+            CA
+        ),
+    )):  # fmt: skip
+        chain = [BELOW, twin, MID] if is_first else [BELOW, MID, twin]
+        assert device_says(chain, [CA]) == ""
+        found = findings(broker_folder(tmp_path / str(number), chain, [CA]))
+        assert errors(found) == []
+        # The other one alone is as wrong as it was.
+        alone = [BELOW, twin]
+        assert device_says(alone, [CA]), number
+        assert errors(findings(broker_folder(tmp_path / f"{number} alone", alone, [CA]))), number

@@ -19,9 +19,9 @@ from keyfob_host.lint import (
     rules_tls,
 )
 from keyfob_host.lint.certificate import Certificate, read_certificate
-from keyfob_host.lint.finding import Context, Report, Role, apply
+from keyfob_host.lint.finding import Context, Report, Role, Severity, apply
 from keyfob_host.lint.fixes import reissue
-from keyfob_host.lint.paths import build
+from keyfob_host.lint.paths import possible
 from keyfob_host.lint.private_keys import read_key
 from keyfob_host.lint.reading import Item
 from keyfob_host.lint.roles import looks_like_ca, role_by_usage
@@ -60,6 +60,7 @@ class GroupCheck:
         self._role = role
         self._report = report
         self._known = known
+        self._paths: dict[bytes, tuple[Certificate, ...]] = {}
         self.placed = [
             Placed(source, item, read_certificate(item.der))
             for source in group.sources
@@ -188,6 +189,10 @@ class GroupCheck:
             ]  # fmt: skip
         return [cert for cert in listed if cert.is_readable]
 
+    @cached_property
+    def _anchor_ders(self) -> frozenset[bytes]:
+        return frozenset(cert.der for cert in self._anchors)
+
     def _sent(self, end: Placed) -> list[Placed]:
         """The certificates that go with an end-entity, in the order of its file (or files)."""
         if self._group.kind == "slot":
@@ -195,30 +200,52 @@ class GroupCheck:
         return [one for one in self.placed if one.source is end.source]
 
     def _path(self, end: Placed) -> tuple[Certificate, ...]:
-        others = [one.cert for one in self.placed if one.cert.is_readable]
-        own = [one.cert for one in self._sent(end) if one.cert.is_readable]
-        return build(end.cert, self._anchors, [*own, *others], self._context.at)
+        """The way upwards: of several the one with the fewest errors, which boards look for."""
+        path = self._paths.get(end.cert.der)
+        if path is None:
+            others = [one.cert for one in self.placed if one.cert.is_readable]
+            own = [one.cert for one in self._sent(end) if one.cert.is_readable]
+            found = list(possible(end.cert, self._anchors, [*own, *others], self._context.at))
+            path = found[0]
+            if len(found) > 1:
+                path = min(found, key=lambda each: self._faults(end, each))
+            self._paths[end.cert.der] = path
+        return path
+
+    def _faults(self, end: Placed, path: tuple[Certificate, ...]) -> tuple[bool, int]:
+        subject = self._chain_subject(end, path)
+        told = list(apply(rules_path.RULES, subject))
+        for cert in path[1:]:
+            issuer = CertificateSubject(
+                "", "", "ca", self._context, cert, cert.der in self._anchor_ders,
+                fixes=self._fixes(cert, "ca"),
+            )  # fmt: skip
+            told += apply(CERTIFICATE_RULES, issuer)
+        return not subject.is_complete, sum(one.severity is Severity.ERROR for one in told)
 
     def _check_chain(self, end: Placed) -> None:
-        sent = tuple(one.cert for one in self._sent(end) if one.cert.is_readable)
         if end.source.use == "certificate":
             self._check_companion(end)
             return  # chain.pem beside it is what is sent
-        anchors, path = tuple(self._anchors), self._path(end)
-        known = {anchor.der for anchor in anchors}
-        is_complete = len(path) > 1 and (path[-1].der in known or path[-1].is_self_signed)
-        if not self._is_new("chain", tuple(one.der for one in (*sent, *path)), is_complete):
-            return
-        role = self._role_of(end.cert)
-        subject = ChainSubject(
+        subject = self._chain_subject(end, self._path(end))
+        ders = tuple(one.der for one in (*subject.sent, *subject.path))
+        if self._is_new("chain", ders, subject.is_complete):
+            self._report.findings += apply(rules_path.RULES, subject)
+
+    def _chain_subject(self, end: Placed, path: tuple[Certificate, ...]) -> ChainSubject:
+        sent = tuple(one.cert for one in self._sent(end) if one.cert.is_readable)
+        anchors, role = tuple(self._anchors), self._role_of(end.cert)
+        needs_anchor = bool(anchors) and self._group.kind != "mosquitto"
+        # Who has a broker's trust anchors takes no other, though the broker sends it.
+        ends_itself = path[-1].is_self_signed and not (needs_anchor and role == "broker")
+        is_complete = len(path) > 1 and (path[-1].der in self._anchor_ders or ends_itself)
+        return ChainSubject(
             str(end.source.read.path), f"chain of {end.cert.title}", role, self._context,
             sent, path, is_complete, anchors,
             tuple(one.cert for one in self.placed if one.cert.is_readable),
-            bool(anchors) and self._group.kind != "mosquitto",
-            self._group.kind in ("identity", "slot"),
+            needs_anchor, self._group.kind in ("identity", "slot"),
             fixes=self._fixes(end.cert, role),
         )  # fmt: skip
-        self._report.findings += apply(rules_path.RULES, subject)
 
     def _check_companion(self, end: Placed) -> None:
         """cert.pem, which must be the first of chain.pem."""

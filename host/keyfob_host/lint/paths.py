@@ -6,12 +6,14 @@ Nothing is judged here but what is needed to choose; rules judge the path that w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 
 from keyfob_host.lint.certificate import Certificate
 
 _MAX_PATH = 16
+_MAX_PATHS = 32
 
 
 def candidates(cert: Certificate, pool: Sequence[Certificate]) -> list[Certificate]:
@@ -22,12 +24,13 @@ def candidates(cert: Certificate, pool: Sequence[Certificate]) -> list[Certifica
     ]  # fmt: skip
 
 
-def issuer_of(
+def issuers_of(
     cert: Certificate, pool: Sequence[Certificate], at: datetime
-) -> Certificate | None:  # fmt: skip
-    """The best of the `candidates` whose key signed it; None where there is none."""
+) -> list[Certificate]:  # fmt: skip
+    """Those of the `candidates` whose key signed it, each once, the fittest first."""
     signed = [other for other in candidates(cert, pool) if cert.is_signed_by(other) is not False]
-    return max(signed, key=lambda other: _fitness(cert, other, at), default=None)
+    once = {other.der: other for other in signed}.values()
+    return sorted(once, key=lambda other: _fitness(cert, other, at), reverse=True)
 
 
 def _fitness(cert: Certificate, issuer: Certificate, at: datetime) -> tuple[bool, ...]:
@@ -55,17 +58,47 @@ def build(
     others: Sequence[Certificate],
     at: datetime,
 ) -> tuple[Certificate, ...]:
-    """From the end-entity upwards, to a trust anchor or as far as there are issuers."""
-    path = [end_entity]
+    """From the end-entity upwards, to a trust anchor or as far as there are issuers.
+
+    Of several ways the first of `possible` that ends at a trust anchor, or the first.
+    """
+    found = list(possible(end_entity, anchors, others, at))
     known = {anchor.der for anchor in anchors}
-    while len(path) < _MAX_PATH:
+    return next((path for path in found if path[-1].der in known), found[0])
+
+
+def possible(
+    end_entity: Certificate,
+    anchors: Sequence[Certificate],
+    others: Sequence[Certificate],
+    at: datetime,
+) -> Iterator[tuple[Certificate, ...]]:
+    """Every way upwards, the fittest issuers first; at most 32 of them.
+
+    There are several where a CA's key has certificates of several issuers, as in a change
+    of roots: one way may be as good as new and another end at nobody's trust anchor.
+    """
+    known = {anchor.der for anchor in anchors}
+    issuers: dict[bytes, list[Certificate]] = {}
+
+    def above(path: tuple[Certificate, ...]) -> list[Certificate]:
         last = path[-1]
-        if len(path) > 1 and (last.der in known or last.is_self_signed):
-            break
+        is_end = last.der in known or last.is_self_signed
+        if len(path) == _MAX_PATH or (len(path) > 1 and is_end):
+            return []
+        if last.der not in issuers:
+            issuers[last.der] = [
+                *issuers_of(last, anchors, at),
+                *(one for one in issuers_of(last, others, at) if one.der not in known),
+            ]
         used = {cert.der for cert in path}
-        above = issuer_of(last, [one for one in anchors if one.der not in used], at)
-        above = above or issuer_of(last, [one for one in others if one.der not in used], at)
-        if above is None:
-            break
-        path.append(above)
-    return tuple(path)
+        return [one for one in issuers[last.der] if one.der not in used]
+
+    def walk(path: tuple[Certificate, ...]) -> Iterator[tuple[Certificate, ...]]:
+        further = above(path)
+        if not further:
+            yield path
+        for issuer in further:
+            yield from walk((*path, issuer))
+
+    yield from islice(walk((end_entity,)), _MAX_PATHS)

@@ -52,8 +52,9 @@ def _order(subject: Subject) -> Iterator[str]:
 
 
 def _root_sent(subject: Subject) -> Iterator[str]:
+    above = [one.der for one in subject.path[1:] if subject.is_complete and one.is_self_signed]
     for cert in subject.sent:
-        if cert.der != subject.path[0].der and cert.is_self_signed and cert in subject.path:
+        if cert.der in above:
             yield f"{cert.title}, {len(cert.der)} bytes in each handshake"
 
 
