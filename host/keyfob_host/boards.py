@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -176,12 +177,31 @@ class BoardRef:
         return "" if self.kind.name == DEFAULT_KIND else f" --board {self.kind.name}"
 
     def check_not_held(self) -> None:
-        """Refuse the board while another run of a suite has it: ``port.busy``, with its holder."""
-        from keyfob_host.hil.lock import check_not_held, lock_path
+        """Refuse the board while another command or run has it: ``port.busy``, with its holder."""
+        from keyfob_host.hil.lock import check_not_held
+
+        check_not_held(self._lock_path(), self.name)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the board alone for the body, which changes what is on it.
+
+        Errors: ``port.busy``, and ``board.in-use`` of two that begin at once.
+        """
+        from keyfob_host.hil.lock import board_lock, holder_of
+
+        self.check_not_held()
+        holder = holder_of(self._lock_path())
+        # A suite may call a command for the board that it has.
+        is_ours = holder is not None and holder.is_ours
+        with nullcontext() if is_ours else board_lock(self._lock_path(), self.name):
+            yield
+
+    def _lock_path(self) -> Path:
+        from keyfob_host.hil.lock import lock_path
 
         home = find_home() if self.virtual is None else self.virtual.home
-        path = lock_path(home, self.name, self.port if self.virtual is None else None)
-        check_not_held(path, self.name)
+        return lock_path(home, self.name, self.port if self.virtual is None else None)
 
     def check_free(self) -> None:
         """Refuse the board while a suite has it, or another program its serial port.
@@ -279,19 +299,21 @@ def open_board(
     *,
     name: str | None = None,
     home: Home | None = None,
+    on_step: Callable[[str], None] | None = None,
 ) -> BoardRef:
     """The board that ``--board``, ``--port`` and ``--name`` mean.
 
     A virtual kind means the running virtual board ``name`` (by default named like
     its kind) of ``home``; a real kind means the board on ``port``, which is opened
-    by nobody here. In place of a kind a board of the bench file has its kind and port.
+    by nobody here. In place of a kind a board of the bench file has its kind and port;
+    ``on_step`` is told of what it takes to find that.
     Errors: those of `load_kind`, ``board.port-missing`` when a real kind is given no
     port, ``board.not-up``/``board.*`` from the virtual board, those of
     `keyfob_host.bench.file.resolve_port`, for ``labgrid://PLACE`` ``labgrid.*``.
     """
     entry = None if port and kind_name in kind_names() else _entry(kind_name, home)
     if entry is not None:
-        return _open_entry(entry, port, home or find_home())
+        return _open_entry(entry, port, home or find_home(), on_step)
     kind = load_kind(kind_name)
     if not kind.virtual:
         if port is None:
@@ -336,13 +358,16 @@ def _at_place(port: str, home: Home) -> str:
     return resolve(port, bench_coordinator(home))
 
 
-def _open_entry(entry: BenchEntry, port: str | None, home: Home) -> BoardRef:
+def _open_entry(
+    entry: BenchEntry, port: str | None, home: Home, on_step: Callable[[str], None] | None
+) -> BoardRef:
     """The board of a bench file; a ``port`` that was given too is where it is."""
     kind = load_kind(entry.kind)
     if not kind.virtual:
         from keyfob_host.bench.file import resolve_port
 
-        return BoardRef(kind, port or resolve_port(entry, home), entry.name, entry=entry)
+        found = port or resolve_port(entry, home, on_step)
+        return BoardRef(kind, found, entry.name, entry=entry)
     try:
         ref = open_board(kind.name, port, name=entry.name, home=home)
     except KeyfobHostError as error:

@@ -208,3 +208,22 @@ def test_commands_refuse_a_board_that_a_suite_has_and_name_it(keyfob: Keyfob, ho
         assert keyfob.error("bench", "power", "off", "virtual-esp32")["code"] == "port.busy"
     finally:
         board.down()
+
+
+def test_of_two_commands_at_once_one_has_the_board(keyfob: Keyfob):
+    board = VirtualBoard.up(Home(keyfob.home), powered=False)
+    command = [sys.executable, "-m", "keyfob_host", "--json", "flash"]
+    environment = {**os.environ, "KEYFOB_HOME": str(keyfob.home)}
+    try:
+        both = [
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        told = [json.loads(one.communicate(timeout=60)[0]) for one in both]
+    finally:
+        board.down()
+    (refused,) = [one["error"] for one in told if "error" in one]
+    (flashed,) = [one for one in told if "error" not in one]
+    assert flashed["verified"] is True
+    assert refused["code"] in ("port.busy", "board.in-use")
+    assert "keyfob_host --json flash" in refused["evidence"] or "begun" in refused["evidence"]

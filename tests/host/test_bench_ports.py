@@ -214,6 +214,7 @@ def test_a_board_is_found_by_the_mac_that_its_chip_says(
     ports = machine(Adapter("ttyUSB0", "1-1", CP2102, "0001", terminal(board)))
     shown = ports.run("monitor", "--board", "attic", "--for", "0.1")
     assert (shown.returncode, "console of attic on /dev/ttyUSB0" in shown.stderr) == (0, True)
+    assert "asking the chip on /dev/ttyUSB0 for its MAC" in shown.stderr
     gone = ports.run("monitor", "--board", "gone", "--for", "0.1").stderr
     assert "error  port.not-plugged-in" in gone and f"/dev/ttyUSB0: {mac}" in gone
 

@@ -8,7 +8,7 @@ with USB of their own (ESP32-C3, -S3) have their MAC as serial number and need n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +44,17 @@ class Asked:
     why_not: str = ""
 
 
-def find_mac(mac: str, what: str, home: Home, ports: Sequence[ListPortInfo] | None = None) -> str:
+def find_mac(
+    mac: str,
+    what: str,
+    home: Home,
+    ports: Sequence[ListPortInfo] | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> str:
     """The port of the chip with ``mac``; ``what`` names its board in the error.
 
-    Errors: ``port.not-plugged-in`` with what was asked, and what could not be.
+    ``on_step`` is told of each chip that is asked: who is silent takes seconds. Errors:
+    ``port.not-plugged-in`` with what was asked, and what could not be.
     """
     there = usb_ports() if ports is None else ports
     address = Address(mac=mac)
@@ -59,7 +66,7 @@ def find_mac(mac: str, what: str, home: Home, ports: Sequence[ListPortInfo] | No
         key=lambda device: known_chip(device, home) is None,
     )
     notes = []
-    for asked in ask_chips(devices, home):
+    for asked in ask_chips(devices, home, on_step):
         if asked.chip is not None and asked.chip.mac == mac:
             return asked.device
         notes.append(f"{asked.device}: {asked.chip.mac if asked.chip else asked.why_not}")
@@ -68,7 +75,9 @@ def find_mac(mac: str, what: str, home: Home, ports: Sequence[ListPortInfo] | No
     raise error
 
 
-def ask_chips(devices: Sequence[str], home: Home) -> Iterator[Asked]:
+def ask_chips(
+    devices: Sequence[str], home: Home, on_step: Callable[[str], None] | None = None
+) -> Iterator[Asked]:
     """Each of ``devices``, asked unless its chip is known since it was plugged in.
 
     One after the other, and one command at a time: a second one finds the first one's answers.
@@ -79,6 +88,8 @@ def ask_chips(devices: Sequence[str], home: Home) -> Iterator[Asked]:
             if key in known:
                 yield Asked(device, known[key])
                 continue
+            if on_step:
+                on_step(f"asking the chip on {device} for its MAC, which restarts its board")
             asked = _ask(device, home)
             if asked.chip is not None and key:
                 known[key] = asked.chip

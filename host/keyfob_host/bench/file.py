@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -230,13 +230,15 @@ def check_kind(entry: BenchEntry, path: Path) -> None:
         )  # fmt: skip
 
 
-def resolve_port(entry: BenchEntry, home: Home | None = None) -> str:
+def resolve_port(
+    entry: BenchEntry, home: Home | None = None, on_step: Callable[[str], None] | None = None
+) -> str:
     """Today's port of the board: a device or a URL, as ``--port`` takes it.
 
     A virtual board's is that of the running one of its name. By MAC, chips are asked that
     were not yet since they were plugged in, which restarts their boards; one that is in use
-    is left alone. Errors: ``port.not-plugged-in``, ``port.ambiguous``, ``board.not-up``,
-    those of labgrid.
+    is left alone; ``on_step`` is told of each. Errors: ``port.not-plugged-in``,
+    ``port.ambiguous``, ``board.not-up``, those of labgrid.
     """
     if entry.virtual:
         from keyfob_host.virtual import VirtualBoard
@@ -250,7 +252,7 @@ def resolve_port(entry: BenchEntry, home: Home | None = None) -> str:
     if entry.mac is not None:
         from keyfob_host.bench.chip_macs import find_mac
 
-        return find_mac(entry.mac, f"board {entry.name}", home or find_home())
+        return find_mac(entry.mac, f"board {entry.name}", home or find_home(), on_step=on_step)
     return find_port(entry.address, f"board {entry.name}")
 
 

@@ -50,9 +50,7 @@ def scan(ui: Ui, probe: bool, kind: str | None, dry_run: bool, file: Path | None
         found = Scan(entries, home, usb_ports(), kind or "")
         to_ask = found.to_ask()
         if to_ask and (probe or (kind is None and _may_ask(ui, to_ask))):
-            for number, device in enumerate(to_ask, 1):
-                ui.step(f"asking the chip on {device} ({number} of {len(to_ask)})")
-                found.asked.update((one.device, one) for one in ask_chips([device], home))
+            found.asked.update((one.device, one) for one in ask_chips(to_ask, home, ui.step))
         seen = found.seen()
         before, after = plan(path, seen)
         if after != before and not dry_run:

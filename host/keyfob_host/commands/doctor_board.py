@@ -31,7 +31,7 @@ def diagnose(
     if html is not None:
         check_page_path(html)
     word, kind, port, name = which
-    ref = choose_board(home, word, kind, port, name)
+    ref = choose_board(home, word, kind, port, name, ui.step)
     seen = look(
         ref, home, reset=reset, read_files=read_files, broker_log=broker_log, on_step=ui.step
     )

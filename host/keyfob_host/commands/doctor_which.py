@@ -8,6 +8,7 @@ kind, so it is never enough.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from shlex import quote
 
 from keyfob_host.bench.file import entry_names, find_entry
@@ -21,7 +22,12 @@ _PORT_BEGINS = ("/", "COM", "tty", "cu.", "socket:", "rfc2217:", "labgrid:")
 
 
 def choose_board(
-    home: Home, word: str | None, kind: str | None, port: str | None, name: str | None
+    home: Home,
+    word: str | None,
+    kind: str | None,
+    port: str | None,
+    name: str | None,
+    on_step: Callable[[str], None] | None = None,
 ) -> BoardRef:
     """The board meant. ``word``: BOARD of the command line; the others: its options.
 
@@ -29,7 +35,7 @@ def choose_board(
     ``doctor.unknown-board``, those of `open_board`.
     """
     if kind is not None:
-        return open_board(kind, port, name=name, home=home)
+        return open_board(kind, port, name=name, home=home, on_step=on_step)
     if word is None and port is not None:
         raise _which_kind(port)
     up = {one.name: str(one.info()["kind"]) for one in running(home)}
@@ -38,7 +44,7 @@ def choose_board(
     if word in up and name in (None, word) and port is None:
         return open_board(up[word], name=word, home=home)
     if name is None and find_entry(home, word) is not None:
-        return open_board(word, port, home=home)
+        return open_board(word, port, home=home, on_step=on_step)
     if word in kind_names() or word.endswith(".toml"):
         return _of_kind(home, word, port, name, up)
     if word in known(home) and name is None and port is None:

@@ -47,7 +47,7 @@ def element() -> None:
 @click.pass_obj
 def show(ui: Ui, kind: str, port: str | None, name: str | None) -> None:
     """Show each slot: whether it is locked, and which key it has."""
-    _show(ui, _ask(kind, port, name, lock=False))
+    _show(ui, _ask(ui, kind, port, name, lock=False))
 
 
 @element.command()
@@ -67,12 +67,12 @@ def lock(ui: Ui, kind: str, port: str | None, name: str | None, yes: bool) -> No
                 fix="keyfob element lock --yes", status=ExitStatus.USAGE,
             )  # fmt: skip
         click.confirm("Locking cannot be undone. Lock it?", abort=True, err=True)
-    _show(ui, _ask(kind, port, name, lock=True))
+    _show(ui, _ask(ui, kind, port, name, lock=True))
 
 
-def _ask(kind: str, port: str | None, name: str | None, *, lock: bool) -> list[ElementSlot]:
-    ref = open_board(kind, port, name=name, home=find_home())
-    with open_transport(ref) as board:
+def _ask(ui: Ui, kind: str, port: str | None, name: str | None, *, lock: bool) -> list[ElementSlot]:
+    ref = open_board(kind, port, name=name, home=find_home(), on_step=ui.step)
+    with ref.held(), open_transport(ref) as board:
         slots = board_key.element_slots(board, lock=lock)
         board.reset()
     if lock and not all(slot.is_locked for slot in slots):

@@ -57,11 +57,11 @@ def flash(
     that it is the one the image is for.
     """
     home = find_home()
-    ref = open_board(kind, port, name=name, home=home)
+    ref = open_board(kind, port, name=name, home=home, on_step=ui.step)
     named = ref.entry.firmware if ref.entry else None
     image = firmware or named or default_image(ref.kind, home, on_step=ui.step)
     ui.step(f"checking {image.name}, then flashing {ref.name} on {ref.port}")
-    with _Bar(ui) as bar:
+    with ref.held(), _Bar(ui) as bar:
         flashed = flash_board(
             ref, image, erase=erase, baud=baud, expected_sha256=sha256, on_progress=bar.update
         )

@@ -53,7 +53,7 @@ def monitor(
     5 says that the event did not come in time; the doctor says why, if it can see that.
     """
     home = find_home()
-    ref = open_board(kind, port, name=name, home=home)
+    ref = open_board(kind, port, name=name, home=home, on_step=ui.step)
     ref.check_free()
     errors = load_device_errors()
     if reset and ref.virtual is None:

@@ -98,7 +98,7 @@ def provision(
         app={"name": app} if app else {},
         extra=parse_set(sets),
     )
-    ref = open_board(kind, port, name=name, home=home)
+    ref = open_board(kind, port, name=name, home=home, on_step=ui.step)
     if ref.virtual is not None:
         settings = bench_settings(settings, home)
     if key.key_on_board:
@@ -116,17 +116,18 @@ def provision(
             "or have the board make its key: --key-on-board"
         )
     names: list[str] = []
-    report = provision_board(
-        ref,
-        folder,
-        settings,
-        device_id=device_id,
-        via=via,
-        reset=not no_reset,
-        dry_run=dry_run,
-        on_step=ui.step,
-        on_written=lambda board: names.append(board_name(ref, board)),
-    )
+    with ref.held():
+        report = provision_board(
+            ref,
+            folder,
+            settings,
+            device_id=device_id,
+            via=via,
+            reset=not no_reset,
+            dry_run=dry_run,
+            on_step=ui.step,
+            on_written=lambda board: names.append(board_name(ref, board)),
+        )
     for written_to in names:
         record_board(home, report.digests["cert.der"], written_to)
     ui.result(report.summary(), report.as_dict())

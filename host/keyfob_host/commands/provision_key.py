@@ -115,7 +115,7 @@ def provision_key(
     choice = on_board.KeyChoice(given.slot, given.new_key, given.force)
     if given.csr_out is not None:
         elsewhere.check_request_file(given.csr_out)
-        with open_transport(ref, via) as board:
+        with ref.held(), open_transport(ref, via) as board:
             key = on_board.make_request(board, home, device_id, choice, ui.step)
             write_atomic(given.csr_out, key.request.pem())
             if reset:
@@ -129,7 +129,7 @@ def provision_key(
     else:
         authority = unlock(home.ca_dir, given.passphrase_file, given.passphrase_env)
         source = partial(_sign, home, authority)
-    with open_transport(ref, via) as board:
+    with ref.held(), open_transport(ref, via) as board:
         report = on_board.provision_on_board(
             board, ref.kind, home, settings, source,
             device_id=device_id, choice=choice, on_step=ui.step,

@@ -60,16 +60,18 @@ def sync(
     no_reset: bool,
 ) -> None:
     """Bring the firmware's files to the board, sending only what differs, and restart it."""
-    report = sync_board(
-        open_board(kind, port, name=name),
-        via=via,
-        source=source,
-        to=to,
-        engine=tls_engine,
-        names=names,
-        compiled=not no_compile,
-        prune=prune,
-        reset=not no_reset,
-        on_step=ui.step,
-    )
+    ref = open_board(kind, port, name=name, on_step=ui.step)
+    with ref.held():
+        report = sync_board(
+            ref,
+            via=via,
+            source=source,
+            to=to,
+            engine=tls_engine,
+            names=names,
+            compiled=not no_compile,
+            prune=prune,
+            reset=not no_reset,
+            on_step=ui.step,
+        )
     ui.result(report.summary(), report.as_dict())

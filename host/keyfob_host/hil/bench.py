@@ -8,6 +8,7 @@ identity and settings are put aside and come back with the run's end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from keyfob_host.bench.file import bench_coordinator, resolve_port
@@ -41,14 +42,18 @@ _APP = {"period_s": 1, "dht_pin": 4, "pixel_pin": 5, "pixels": 1}
 
 
 class Bench:
-    """`start` brings it up, or raises `KeyfobHostError` and leaves nothing; `stop` ends it."""
+    """`start` brings it up, or raises `KeyfobHostError` and leaves nothing; `stop` ends it.
+
+    ``tell`` is given lines for a person: what finding the board takes.
+    """
 
     ca: BenchCa
     broker: BenchBroker
     board: BenchBoard
 
-    def __init__(self, options: BenchOptions) -> None:
+    def __init__(self, options: BenchOptions, tell: Callable[[str], None] = lambda _: None) -> None:
         self.options = options
+        self._tell = tell
         self.evidence = Evidence()
         self._folder = options.home.root / "hil-bench" / options.name
         self._ntp: list[NtpServer] = []
@@ -145,7 +150,7 @@ class Bench:
             return stack.enter_context(acquire(place, bench_coordinator(options.home)))
         if options.entry is None or options.is_virtual:
             return options.port
-        return resolve_port(options.entry, options.home)
+        return resolve_port(options.entry, options.home, self._tell)
 
     def _supply(self) -> Supply | None:
         """What switches the board's power, where ``bench.toml`` names something."""

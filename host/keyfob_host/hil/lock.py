@@ -272,7 +272,9 @@ def _own_command() -> str:
             line = (_PROC / str(os.getppid()) / "cmdline").read_bytes().decode("utf-8", "replace")
             words = line.rstrip("\0").split("\0")
             words = words[1:] if Path(words[0]).name.startswith("python") else words
-    return shlex.join([Path(words[0]).name, *words[1:]])[:LINE_CHARS]
+    program = Path(words[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *words[1:]])[:LINE_CHARS]
 
 
 def _user() -> str:

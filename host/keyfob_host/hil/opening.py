@@ -20,7 +20,7 @@ def open_bench(config: pytest.Config) -> AnyBench:
     options = own_board(config)
     if isinstance(options, ExternalOptions):
         return ExternalBench(options, lambda text: _say(config, text))
-    return Bench(options)
+    return Bench(options, lambda text: _say(config, text))
 
 
 def board_bench(bench: AnyBench) -> Bench:
