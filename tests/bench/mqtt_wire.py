@@ -22,7 +22,8 @@ FIRST_STORED_ID = 0xFF00  # from there on packet identifiers are the outbox's
 
 @dataclass(frozen=True)
 class Packet:
-    """``number``: the payload of a PUBLISH. ``at_s``: when the relay saw its end."""
+    """``number``: the payload of a PUBLISH. ``at_s``: when the relay saw its end.
+    ``version``: of the protocol, in a CONNACK."""
 
     connection: int
     is_up: bool
@@ -32,6 +33,7 @@ class Packet:
     is_dup: bool = False
     topic: str = ""
     session_present: bool = False
+    version: int = 4
     at_s: float = field(default_factory=time.monotonic, compare=False, repr=False)
 
 
@@ -112,7 +114,7 @@ class _Parser:
         if kind == 1:
             self.version.level = body[6]
         elif kind == CONNACK:
-            facts = {"session_present": body[0] == 1}
+            facts = {"session_present": body[0] == 1, "version": self.version.level}
         elif PUBACK <= kind <= PUBCOMP:
             facts = {"packet_id": body[0] << 8 | body[1]}
         elif kind == PUBLISH:
@@ -173,6 +175,7 @@ class _Judge:
         self._older: set[int] = set()  # identifiers whose last sending was before it
         self._names: set[tuple[str, int]] = set()
         self._connection = 0
+        self._is_anew = False  # what is sent again goes into a new session, of 5.0
 
     def see(self, one: Packet) -> None:
         if one.kind == CONNACK:
@@ -190,6 +193,7 @@ class _Judge:
 
     def _connected(self, one: Packet) -> None:
         self._connection += 1
+        self._is_anew = one.version == 5 and not one.session_present
         self._older = set(self._sent)
         for sent in self._sent.values():
             if sent.is_released and not one.session_present:
@@ -203,8 +207,10 @@ class _Judge:
 
     def _published(self, one: Packet) -> None:
         sent, name = self._sent.get(one.packet_id), (one.topic, one.number)
+        is_same = sent and (sent.topic, sent.number) == name
+        is_again = is_same if self._is_anew else one.is_dup
         # A first sending that was lost on its way to the relay is seen as a second one.
-        if not one.is_dup or name not in self._names:
+        if not is_again or name not in self._names:
             if sent and not sent.is_over:
                 self.found.append(f"{one}: its identifier is in use for {sent}")
             if self._owed and not one.is_dup:
@@ -216,7 +222,8 @@ class _Judge:
             self._names.add(name)
             return
         # One that is over may come again: its PUBACK, seen here, may not have arrived.
-        is_same = sent and (sent.topic, sent.number) == name
+        if one.is_dup == self._is_anew:
+            self.found.append(f"{one}: DUP in a new session, or none in an old one")
         if not sent or not is_same or sent.is_released or sent.connection == self._connection:
             self.found.append(f"{one}: DUP, after {sent}")
             return
@@ -246,7 +253,8 @@ def breaches(packets: list[Packet]) -> list[str]:
 
     - An identifier in use is never taken for another message.
     - A message is sent again only after a reconnect, with DUP and its identifier
-      (3.1.1 sections 3.3.1.1 and 4.4), and never once its PUBREL went out.
+      (3.1.1 sections 3.3.1.1 and 4.4), and never once its PUBREL went out; in a new session
+      of 5.0, whose state the device had to discard (MQTT-3.2.2-5), without DUP.
     - After a CONNACK everything that is not complete is sent again before anything new,
       in its order (section 4.6): the PUBLISH, or the PUBREL to a broker that kept the
       session.

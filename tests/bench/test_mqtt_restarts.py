@@ -206,6 +206,7 @@ def _published(packet_id: int, number: int, **how: Any) -> Packet:
 
 
 CONNACKED = Packet(1, False, CONNACK, session_present=True)
+ANEW_4, ANEW_5 = (Packet(1, False, CONNACK, version=level) for level in (4, 5))
 ONE = _published(1, 0)
 BREACHES = {
     "identifier-in-use": [CONNACKED, ONE, _published(1, 1)],
@@ -219,6 +220,8 @@ BREACHES = {
     "in-another-order": [
         CONNACKED, ONE, _published(2, 1), CONNACKED, _published(2, 1, is_dup=True),
     ],
+    "dup-in-a-new-session-of-5": [CONNACKED, ONE, ANEW_5, _published(1, 0, is_dup=True)],
+    "new-first-in-a-new-session-of-5": [CONNACKED, ONE, ANEW_5, _published(2, 1)],
     "long-complete": [
         CONNACKED, ONE, Packet(1, False, PUBACK, 1), CONNACKED, _published(2, 1), CONNACKED,
         _published(1, 0, is_dup=True),
@@ -226,6 +229,8 @@ BREACHES = {
 }  # fmt: skip
 ALLOWED = {
     "again": [CONNACKED, ONE, CONNACKED, _published(1, 0, is_dup=True)],
+    "again-in-a-new-session": [CONNACKED, ONE, ANEW_4, _published(1, 0, is_dup=True)],
+    "again-in-a-new-session-of-5": [CONNACKED, ONE, ANEW_5, ONE, _published(2, 1)],
     "puback-that-was-lost": [
         CONNACKED, ONE, Packet(1, False, PUBACK, 1), CONNACKED, _published(1, 0, is_dup=True),
     ],
