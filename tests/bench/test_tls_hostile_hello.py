@@ -3,6 +3,8 @@ curve, extensions and downgrade."""
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tls12_server import ETM, EXTENDED, RENEGOTIATION, Server12
 from tls13_server import Server13
@@ -30,12 +32,15 @@ from tls_hostile import (
 )
 from tls_rig import (
     BROKER,
+    HOST,
     no_collector,  # noqa: F401
+    opened,
     refused,
 )
 from tls_wire import RETRY_RANDOM, message, vector
 
 from keyfob.tls.engine import TLS12, TLS13
+from keyfob.tls.session import Session
 
 # TLS 1.2.
 
@@ -103,6 +108,16 @@ def test_downgrade_from_13_is_seen() -> None:
     server = Server12(BROKER, hooks={"server_hello": marked})
     want = DOWNGRADE
     assert refused12(server, versions=(TLS13, TLS12)) == want
+
+
+@pytest.mark.parametrize("kind", [13, 41, 45, 51])
+def test_extension_that_no_server_hello_of_tls12_has(kind: int) -> None:
+    """supported_groups is none of it either, but some servers send it."""
+    now_s = int(time.time())
+    session = Session(TLS13, 0x1301, HOST, bytes(32), b"t", b"", now_s, 60, now_s + 60)
+    server = Server12(BROKER, hooks={"server_hello": hello12((*PARTS, (kind, b"")))})
+    assert refused(server, session=session) == ILLEGAL
+    opened(Server12(BROKER, parts=(*PARTS, (10, vector(b"\0\x17", 2)))))
 
 
 def test_older_version_than_the_board_allows() -> None:

@@ -201,6 +201,9 @@ def _read_server_hello(hs, body) -> str:
         # A HelloRetryRequest may ask to have its cookie back.
         if kind not in hs.sent and not (version == TLS13 and kind == _COOKIE):
             raise KeyfobError("tls.unknown-extension", "extension %d" % kind)
+        # Those of TLS 1.3, and what no ServerHello has (RFC 8446 section 4.2).
+        if version == TLS12 and (kind == _SIGNATURE_ALGORITHMS or 41 <= kind <= 51):
+            raise KeyfobError("tls.illegal-parameter", "extension %d in a wrong message" % kind)
     if version == TLS12 and hs.server_random[24:31] == b"DOWNGRD":
         _check_downgrade(hs)
     hs.engine.version = version
