@@ -163,7 +163,9 @@ class Inventory:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # Of a full disk SQLite has rolled back by itself.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -311,6 +313,15 @@ def inventory_path(home: Home) -> Path:
     return home.certs_dir / FILE
 
 
+# What SQLite says of the disk below, and of no damage to the file.
+_OF_THE_DISK = {
+    "disk is full": errno.ENOSPC,
+    "readonly": errno.EACCES,
+    "disk I/O error": errno.EIO,
+    "unable to open": errno.EACCES,
+}
+
+
 def _explain(error: sqlite3.Error, path: Path) -> KeyfobHostError:
     text = str(error)
     if "locked" in text:
@@ -321,7 +332,7 @@ def _explain(error: sqlite3.Error, path: Path) -> KeyfobHostError:
             fix="wait for it, then run the command again",
             status=ExitStatus.HOST,
         )
-    for part, number in (("disk is full", errno.ENOSPC), ("readonly", errno.EACCES)):
+    for part, number in _OF_THE_DISK.items():
         if part in text:
             doing = "write the inventory of certificates"
             return from_os_error(OSError(number, os.strerror(number)), path, doing)
