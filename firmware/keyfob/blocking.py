@@ -119,7 +119,7 @@ class BlockingClient:
         if taken and taken.receipt:
             # The program was not done with it, and its next `receive` would acknowledge it.
             self.kept.forget(taken.receipt)
-        if self.version == 4:
+        if self.version == 4 or getattr(self.failure, "code", "")[:5] != "mqtt.":
             self.drop_connection()  # nothing is said in it any more, and telling wants the room
         try:
             if not isinstance(self.failure, KeyfobError):
@@ -210,9 +210,8 @@ class BlockingClient:
         self.subscribe(topic_filter, -1)
 
     def _settle(self) -> None:
-        """What only that took can go; of 5.0 it is needed all the time."""
-        if self.version == 4:
-            drop("connection", "mqtt.subscribe")
+        """What only that took can go."""
+        drop("connection", "mqtt.subscribe", "mqtt.granted")
 
     def receive(self, limit_ms: int):
         """The next message, or None after ``limit_ms``; the one before is acknowledged. One

@@ -49,7 +49,7 @@ async def establish(client, clean: bool = False) -> None:
             del resuming
         await client.flush()
     finally:
-        drop("mqtt.connect", "mqtt.connack", "resuming")
+        drop("mqtt.connect", "mqtt.connack", "mqtt.granted", "resuming")
     # Told last, as the end of a connection is told only of one that is told here.
     emit(
         "mqtt.up",

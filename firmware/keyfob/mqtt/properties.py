@@ -55,8 +55,11 @@ def encode(properties, kind: int) -> bytes:
     """
     block = bytearray()
     left = len(properties) if properties else 0
-    for row in _TABLE.split("\n")[1:-1] if left else ():
-        identifier, form, packets, name = row.split(" ")
+    end = 0
+    while left and end + 1 < len(_TABLE):  # a list of all rows would take 2 KB
+        at = end + 1
+        end = _TABLE.find("\n", at)
+        identifier, form, packets, name = _TABLE[at:end].split(" ")
         if name not in properties:
             continue
         left -= 1

@@ -1,6 +1,7 @@
 """What MQTT 5.0 adds to a session: properties, reason codes, aliases, the broker's limits.
 
-Imported when ``broker.version`` is 5. AUTH is refused: no authentication method is ever
+Imported when ``broker.version`` is 5; `properties` only for packets that have any, which is
+large beside this. AUTH is refused: no authentication method is ever
 offered, so a broker has no right to send one (section 4.12). Not checked: that a PUBLISH is
 no larger than the maximum that was said, as it is taken or skipped in pieces all the same;
 and that the broker's session is the one that this program left, since after a reset the
@@ -9,11 +10,12 @@ messages that wait in it are wanted.
 
 from micropython import const
 
+from keyfob import drop
 from keyfob.errors import KeyfobError
-from keyfob.mqtt import properties
 from keyfob.mqtt.publish import malformed
 from keyfob.mqtt.session import Session
 
+_WILL = const(0)  # `properties.WILL`
 _CONNECT = const(1)
 _CONNACK = const(2)
 _PUBLISH = const(3)
@@ -23,16 +25,8 @@ _UNSUBSCRIBE = const(10)
 _UNSUBACK = const(11)
 _DISCONNECT = const(14)
 _OPEN = const(2)
+_TOPIC_ALIAS = const(0x23)
 _NO_SUBSCRIBERS = const(0x10)  # reason code of PUBACK and PUBREC
-# Section 4.13: what we tell the broker before we hang up.
-_FAREWELLS = {
-    "mqtt.malformed": 0x81,
-    "mqtt.unexpected": 0x82,
-    "mqtt.auth-refused": 0x82,
-    "mqtt.receive-maximum": 0x93,
-    "mqtt.topic-alias-unknown": 0x94,
-    "mqtt.too-large": 0x95,
-}
 
 
 class Session5(Session):
@@ -45,38 +39,40 @@ class Session5(Session):
 
     def __init__(self, rx_bytes: int, tx_bytes: int, window: int, kept, config: dict) -> None:
         super().__init__(rx_bytes, tx_bytes, window, kept)
-        broker, limits = config["broker"], config["limits"]
+        self._config = config
         self._most_inflight = window
-        self._most_aliases = limits["topic_aliases"]
-        self._will_delay_s = broker["will_delay_s"]
-        self._offered = {
-            "session_expiry_interval": broker["session_expiry_s"],
-            "receive_maximum": limits["inbox"],
-            "maximum_packet_size": limits["packet_bytes"] or rx_bytes,
-        }
-        if self._most_aliases:
-            self._offered["topic_alias_maximum"] = self._most_aliases
+        self._most_aliases = config["limits"]["topic_aliases"]
         self.granted: dict = {}
+        self._aliases_in: dict = {}  # number -> topic
+        self._aliases_out: dict = {}  # topic -> number
         self._new_alias = 0
 
     # -- what `connect`, `subscribe` and `publish` ask for --------------------------
 
     def offer(self, will) -> tuple:
         """The blocks of properties of CONNECT and of its will; a new connection begins."""
+        broker, limits = self._config["broker"], self._config["limits"]
         self.granted = {}
         self.window = self._most_inflight
-        self._aliases_in: dict = {}  # number -> topic
-        self._aliases_out: dict = {}  # topic -> number
+        self._aliases_in = {}
+        self._aliases_out = {}
+        offered = {
+            "session_expiry_interval": broker["session_expiry_s"],
+            "receive_maximum": limits["inbox"],
+            "maximum_packet_size": limits["packet_bytes"] or self.sizes[0],
+        }
+        if self._most_aliases:
+            offered["topic_alias_maximum"] = self._most_aliases
         of_will = dict(will[4]) if will and len(will) > 4 else {}
-        if self._will_delay_s:
-            of_will["will_delay_interval"] = self._will_delay_s
-        block = properties.encode(self._offered, _CONNECT)
-        return block, properties.encode(of_will, properties.WILL) if will else b""
+        if broker["will_delay_s"]:
+            of_will["will_delay_interval"] = broker["will_delay_s"]
+        return _encoded(offered, _CONNECT), _encoded(of_will, _WILL) if will else b""
 
     def farewell(self, code: str) -> bytes:
         """What to send before a connection is closed for ``code``."""
-        reason = _FAREWELLS.get(code)
-        return bytes((_DISCONNECT << 4, 1, reason)) if reason else b""
+        from keyfob.mqtt.violations import farewell
+
+        return farewell(code)
 
     def publish(self, now_ms: int, outgoing) -> None:
         self._new_alias = 0
@@ -98,10 +94,13 @@ class Session5(Session):
         ):
             self._new_alias = alias = len(self._aliases_out) + 1
         of_packet = outgoing.properties
-        if alias:
-            of_packet = dict(of_packet or {})
-            of_packet["topic_alias"] = alias
-        block = properties.encode(of_packet, _PUBLISH)
+        if alias and not of_packet:
+            block = bytes((3, _TOPIC_ALIAS, alias >> 8, alias & 255))
+        else:
+            if alias:
+                of_packet = dict(of_packet)
+                of_packet["topic_alias"] = alias
+            block = _encoded(of_packet, _PUBLISH)
         size += 2 + len(topic.encode()) + len(block)
         self._check_size(size + 2 if outgoing.qos else size)
         return topic, block
@@ -113,7 +112,7 @@ class Session5(Session):
             from keyfob.mqtt.granted import check_available
 
             check_available(self.granted, topic_filter, of_packet)
-        block = properties.encode(of_packet, _SUBSCRIBE if options >= 0 else _UNSUBSCRIBE)
+        block = _encoded(of_packet, _SUBSCRIBE if options >= 0 else _UNSUBSCRIBE)
         size = 4 + len(topic_filter.encode()) + len(block)
         self._check_size(size + 1 if options >= 0 else size)
         return block
@@ -129,7 +128,17 @@ class Session5(Session):
     # -- what the broker sends ---------------------------------------------------------------
 
     def _decode(self, at: int, end: int, kind: int, have: int = 0) -> int:
-        at, self.properties = properties.decode(self.rx, at, end, have or end, kind)
+        self.properties = None
+        have = have or end
+        if at < min(end, have) and not self._rx[at]:
+            return at + 1  # none, as most often
+        from keyfob.mqtt.properties import decode
+
+        try:
+            at, self.properties = decode(self.rx, at, end, have, kind)
+        finally:
+            del decode
+            drop("mqtt.properties")
         return at
 
     def _read_publish_properties(self, at: int, end: int, have: int) -> int:
@@ -153,7 +162,7 @@ class Session5(Session):
         # Section 3.3.4. mosquitto 2.0 sends up to twice as many where a PUBACK comes early,
         # and the inboxes' own bounds hold it up then.
         count = len(self.kept.receipts)
-        if count > 2 * self._offered["receive_maximum"]:
+        if count > 2 * self._config["limits"]["inbox"]:
             raise KeyfobError("mqtt.receive-maximum", "%d unacknowledged" % count)
         return event
 
@@ -198,7 +207,7 @@ class Session5(Session):
 
         granted = self.granted = self.properties or {}
         check_granted(granted)
-        self.window = min(self._most_inflight, granted.get("receive_maximum", 65_535))
+        self.window = min(self.window, granted.get("receive_maximum", 65_535))
         if "server_keep_alive" in granted:
             self.keepalive_ms = granted["server_keep_alive"] * 1000
         return flags == 1
@@ -225,4 +234,17 @@ def size_of(of_packet: dict) -> int:
     Errors: mqtt.bad-property, mqtt.bad-topic."""
     if "topic_alias" in of_packet:
         raise KeyfobError("mqtt.bad-property", "topic_alias: see limits.topic_aliases")
-    return len(properties.encode(of_packet, _PUBLISH)) + 3
+    return len(_encoded(of_packet, _PUBLISH)) + 3
+
+
+def _encoded(of_packet, kind: int) -> bytes:
+    """The block of a packet of type ``kind``. Errors: mqtt.bad-property, mqtt.bad-topic."""
+    if not of_packet:
+        return b"\0"
+    from keyfob.mqtt.properties import encode
+
+    try:
+        return encode(of_packet, kind)
+    finally:
+        del encode
+        drop("mqtt.properties")

@@ -14,6 +14,15 @@ _PUBREL = const(6)
 _PINGRESP = const(13)
 _WAITS_FOR_CONNACK = const(1)
 _OPEN = const(2)
+# MQTT 5.0, section 4.13: what we tell the broker before we hang up.
+_FAREWELLS = {
+    "mqtt.malformed": 0x81,
+    "mqtt.unexpected": 0x82,
+    "mqtt.auth-refused": 0x82,
+    "mqtt.receive-maximum": 0x93,
+    "mqtt.topic-alias-unknown": 0x94,
+    "mqtt.too-large": 0x95,
+}
 
 
 def refused(session, first: int, at: int, end: int) -> KeyfobError:
@@ -46,6 +55,12 @@ def refused_publish(rx, flags: int, at: int, end: int, have: int) -> KeyfobError
     if flags & 6 and not (rx[behind - 2] or rx[behind - 1]):
         return malformed("packet identifier", 0)
     return malformed("no topic name, of length", size)
+
+
+def farewell(code: str) -> bytes:
+    """The DISCONNECT of MQTT 5.0 before a connection is closed for ``code``, if there is one."""
+    reason = _FAREWELLS.get(code)
+    return bytes((0xE0, 1, reason)) if reason else b""
 
 
 def skipped(state, is_full: bool) -> KeyfobError:
