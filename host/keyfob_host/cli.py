@@ -67,7 +67,10 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(_interrupted(ui))
     except click.ClickException as error:
-        error.show()
+        if ui.as_json:
+            ui.error(_as_ours(error))
+        else:
+            error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away (`keyfob … | head`); nothing is wrong
@@ -95,6 +98,18 @@ def main(argv: list[str] | None = None) -> None:
             )
         )
         sys.exit(ExitStatus.INTERNAL)
+
+
+def _as_ours(error: click.ClickException) -> KeyfobHostError:
+    """A mistake on the command line, which click tells people in its own form."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return KeyfobHostError(
+        "host.usage",
+        f"the command line cannot be used: {error.format_message()}",
+        evidence=" ".join(context.get_usage().split()) if context else "",
+        fix=f"{context.command_path if context else 'keyfob'} --help",
+        status=ExitStatus.USAGE,
+    )
 
 
 def _hoist(arguments: list[str]) -> list[str]:

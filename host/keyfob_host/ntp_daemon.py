@@ -105,13 +105,18 @@ def _record(home: Home) -> Path:
     return home.ntp_dir / "ntp.json"
 
 
+def _words(settings: dict[str, Any]) -> str:
+    known = {"port": "any port", **settings}
+    return f"{known['host']}:{known['port']}, mode {known['mode']}, offset {known['offset_s']:g} s"
+
+
 def _refuse_other(running: Detached, wanted: dict[str, object]) -> None:
     """Raise unless the running server is the one asked for."""
     if running.extra != wanted:
         raise KeyfobHostError(
             "ntp.already-up",
             "this bench's time server runs already, with other settings",
-            evidence=f"pid {running.pid}: {running.extra}; asked for: {wanted}",
+            evidence=f"pid {running.pid}: {_words(running.extra)}; asked for: {_words(wanted)}",
             fix="keyfob ntp down, then the same command again",
         )
 

@@ -64,7 +64,7 @@ def test_two_commands_at_once_start_one_board(home: Home) -> None:
     ("arguments", "code", "status"),
     [
         (("info", "nobody"), "board.not-up", 5),
-        (("down", "nobody"), "board.not-up", 5),
+        (("down", "nobody"), "board.unknown", 5),
         (("up", "esp32"), "board.not-virtual", 2),
         (("up", "virtual-esp23"), "board.unknown-kind", 2),
         (("up", "virtual-esp32", "--name", "../x"), "board.bad-name", 2),

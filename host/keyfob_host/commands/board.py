@@ -7,6 +7,7 @@ from typing import Any
 import rich_click as click
 from click import get_current_context
 
+from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import find_home
 from keyfob_host.ui import Ui
 from keyfob_host.virtual import VirtualBoard, known, running
@@ -84,7 +85,16 @@ def info(ui: Ui, name: str) -> None:
 @click.pass_obj
 def down(ui: Ui, name: str, everything: bool) -> None:
     """Switch a board off and end its process; its flash stays."""
-    boards = running(find_home()) if everything else [_attach(name)]
+    home = find_home()
+    boards = [one for one in running(home) if everything or one.name == name]
+    if not boards and not everything and name not in known(home):
+        raise KeyfobHostError(
+            "board.unknown",
+            f"this bench never had a virtual board {name!r}",
+            evidence=f"there are: {', '.join(known(home)) or 'none'} (in {home.root})",
+            fix="keyfob board list",
+            status=ExitStatus.BOARD,
+        )
     for one in boards:
         one.down()
     names = [one.name for one in boards]

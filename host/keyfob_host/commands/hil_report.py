@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from keyfob_host.errors import ExitStatus, explain_os_error
 from keyfob_host.files import write_atomic
@@ -24,12 +25,15 @@ def prepare(home: Home, report: Path | None, junit: Path | None, run_id: str) ->
     home.ensure()
     folder = report or _unused(reports_dir(home) / run_id)
     check_report_folder(folder)
-    for path in (folder, *([junit] if junit else [])):
-        with explain_os_error(path, "write the report"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with explain_os_error(folder, "write the report"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Tried: it is written when all has been run, which may take hours.
+        with TemporaryDirectory(prefix=".", dir=folder.parent):
+            pass
     if junit:
         with explain_os_error(junit, "write the report"):
-            junit.touch()
+            junit.parent.mkdir(parents=True, exist_ok=True)
+            junit.open("ab").close()
     return folder
 
 

@@ -287,7 +287,7 @@ def _cannot_listen(host: str, port: int, error: KeyfobHostError) -> KeyfobHostEr
             "tap.port-taken",
             f"port {port} is taken, so the tap cannot listen on it",
             evidence=f"{host}:{port} is held by {who_listens(port)}",
-            fix=f"keyfob tap --listen {port + 1 if port < 65535 else 8884}",
+            fix=f"run it again with --listen {port + 1 if port < 65535 else 8884}",
             status=ExitStatus.HOST,
         )
     if "ermission" in seen:
@@ -295,13 +295,13 @@ def _cannot_listen(host: str, port: int, error: KeyfobHostError) -> KeyfobHostEr
             "tap.port-privileged",
             f"port {port} is for root alone",
             evidence=seen,
-            fix="keyfob tap --listen 8884",
+            fix="run it again with --listen 8884",
             status=ExitStatus.HOST,
         )
     return KeyfobHostError(
         "tap.bad-address",
         "the tap cannot listen on this address: it is not one of this machine's",
         evidence=seen,
-        fix="keyfob tap --bind 127.0.0.1",
+        fix="run it again with --bind 127.0.0.1",
         status=ExitStatus.HOST,
     )

@@ -100,7 +100,8 @@ class BenchOptions:
         if port is None and entry is None:
             raise port_not_given(kind)
         if address is None:
-            raise _missing("address", "this machine's address", "--bench-address 192.0.2.10")
+            told = "run it again with --bench-address ADDRESS, one of: hostname -I"
+            raise _missing("address", "this machine's address", told)
         if wifi_ssid is None or wifi_password is None:
             told = "KEYFOB_WIFI_PASSWORD=… keyfob hil run --wifi-ssid NAME"
             raise _missing("wifi", "its access point", told)

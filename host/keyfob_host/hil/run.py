@@ -152,13 +152,13 @@ def _find_suite(folder: Path, name: str) -> Path:
         if name in known:
             return known[name]
     file, separator, story = name.partition("::")
-    if Path(file).exists():
+    if Path(file).is_dir() or (Path(file).exists() and file.endswith(SUFFIX)):
         return Path(f"{Path(file).resolve()}{separator}{story}")
     short = {part.partition("/")[2] for part in parts}
     near = difflib.get_close_matches(name, sorted({*suites, *parts, *short}), 1)
     raise KeyfobHostError(
         "hil.unknown-suite",
-        f"there is no suite and no file {name!r}",
+        f"there is no suite and no file of tests {name!r}",
         evidence=f"suites: {', '.join(sorted(suites))}; parts of them: {', '.join(sorted(short))}",
         fix=f"keyfob hil run {near[0]}" if near else "keyfob hil run --list",
         status=ExitStatus.USAGE,

@@ -21,6 +21,13 @@ from keyfob_host.lint.times import Time, read_time
 
 _VERSION, _EXTENSIONS, _UNIQUE_IDS = 0xA0, 0xA3, (0x81, 0x82)
 _MAX_EXTENSIONS = 32
+_NOT_LOADED = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass
@@ -156,6 +163,6 @@ def _ask_the_library(found: Certificate) -> None:
     try:
         loaded = x509.load_der_x509_certificate(found.der)
         _ = (loaded.subject, loaded.issuer, loaded.extensions, loaded.version)
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+    except _NOT_LOADED as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         found.defects.append(Defect(0, f"Keyfob cannot load it: {text[:160]}"))

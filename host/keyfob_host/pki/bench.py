@@ -18,7 +18,14 @@ from keyfob_host.home import Home
 from keyfob_host.pki.authority import CERT_FILE, Authority, load_ca_cert
 from keyfob_host.pki.describe import describe
 from keyfob_host.pki.identity import Identity, Issued, leads_to, load_certs
-from keyfob_host.pki.names import HOST_ID, check_broker_name, check_device_id, parse_sans, san_text
+from keyfob_host.pki.names import (
+    HOST_ID,
+    check_broker_name,
+    check_device_id,
+    is_id,
+    parse_sans,
+    san_text,
+)
 
 _RENEW_BEFORE = timedelta(days=1)
 
@@ -80,7 +87,11 @@ def check_broker_identity(identity: Identity, ca: x509.Certificate, sans: Iterab
             f"issuer {fields['issuer']}; the CA is {ca.subject.rfc4514_string()}",
         )
     elif fields["state"] == "expired":
-        problem = "cert.expired", "the broker's certificate has expired", fields["not_after"]
+        problem = (
+            "cert.expired",
+            "the broker's certificate has expired",
+            f"notAfter {fields['not_after']}",
+        )
     elif fields["state"] == "not yet valid":
         problem = (
             "cert.not-yet-valid",
@@ -128,11 +139,18 @@ def find_certs(home: Home, path_or_name: str) -> list[x509.Certificate]:
     for path in candidates:
         if path.exists():
             return load_certs(path, "the certificate")
+    if given.is_dir():
+        raise KeyfobHostError(
+            "cert.not-an-identity",
+            "the folder is not that of an identity",
+            evidence=f"{given}: neither chain.pem nor {CERT_FILE} in it",
+            fix=f"keyfob cert check {quote(path_or_name)}",
+        )
     known = [one.parent.name for one in sorted(home.certs_dir.glob("*/[!.]*/chain.pem"))]
     raise KeyfobHostError(
         "cert.unknown",
         f"there is no file and no identity {path_or_name!r}",
         evidence=f"{home.root} has: {', '.join(known) or 'none'}",
-        fix=f"keyfob cert device {quote(path_or_name)}",
+        fix=f"keyfob cert device {path_or_name}" if is_id(path_or_name) else "keyfob cert list",
         status=ExitStatus.IDENTITY,
     )

@@ -30,6 +30,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import KEY_MODE, PUBLIC_MODE, read_bounded
 from keyfob_host.pki.folder import write_folder
 from keyfob_host.pki.keys import PrivateKey, describe_key, key_pem, load_key, public_der
+from keyfob_host.pki.names import is_id
 from keyfob_host.pki.request import CertificateRequest, read_request
 from keyfob_host.pki.template import common_name
 
@@ -176,7 +177,9 @@ def read_issued(folder: Path) -> Identity | Requested:
             "cert.missing",
             f"there is no identity {folder.name!r}",
             evidence=f"{folder}: no cert.pem in it",
-            fix=f"keyfob cert {_kind_of(folder)} {quote(folder.name)}",
+            fix=f"keyfob cert {_kind_of(folder)} {folder.name}"
+            if is_id(folder.name)
+            else "keyfob cert list",
             status=ExitStatus.IDENTITY,
         )
     (cert,) = load_certs(folder / "cert.pem", "the certificate")[:1]

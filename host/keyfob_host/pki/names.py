@@ -37,6 +37,11 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,
 _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~:/?@!$&'()*+,;=%-]*)?")
 
 
+def is_id(text: str) -> bool:
+    """Whether a device or a broker may be called so."""
+    return bool(_ID.fullmatch(text)) and len(text) <= MAX_COMMON_NAME
+
+
 def check_device_id(device_id: str) -> None:
     """Raise ``cert.bad-id`` unless ``device_id`` can be a CN, a user name and a topic level."""
     _check_id(device_id, "device id", "keyfob cert device sensor-01")
@@ -73,7 +78,7 @@ def _refuse_host(name: str) -> None:
 
 
 def _check_id(text: str, what: str, example: str) -> None:
-    if _ID.fullmatch(text) and len(text) <= MAX_COMMON_NAME:
+    if is_id(text):
         return
     if not text:
         seen = "it is empty"

@@ -147,6 +147,13 @@ def _find(name_or_path: str) -> Path:
     path = folder / f"{name_or_path}.toml"
     if path.is_file():
         return path
+    if Path(name_or_path).exists():
+        raise KeyfobHostError(
+            "cert.plan-unknown",
+            f"a plan is a file that ends in .toml, and {name_or_path!r} is none",
+            evidence=f"{Path(name_or_path).resolve()}",
+            fix="keyfob cert make --help",
+        )
     known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
     raise KeyfobHostError(
         "cert.plan-unknown",
