@@ -8,8 +8,10 @@ leaves through `main`, which shows cause, evidence and fix and sets the exit sta
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
+from pathlib import Path
 
 import click
 
@@ -53,6 +55,7 @@ def cli(ctx: click.Context, as_json: bool, debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    _open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A letter that its encoding lacks is spelled out, as standard error does by itself.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -98,6 +101,13 @@ def main(argv: list[str] | None = None) -> None:
             )
         )
         sys.exit(ExitStatus.INTERNAL)
+
+
+def _open_standard_streams() -> None:
+    """The null device for those that were closed (``keyfob … <&-``), which Python has as None."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 (to the end)
 
 
 def _as_ours(error: click.ClickException) -> KeyfobHostError:

@@ -7,6 +7,7 @@ certificate, a board or a broker could be a control sequence: a terminal is show
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
@@ -50,7 +51,9 @@ class Ui:
     def error(self, error: KeyfobHostError) -> None:
         """Cause, evidence, remarks and fix, on standard error (and as JSON on standard output)."""
         if self.as_json:
-            sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
+            with contextlib.suppress(OSError):  # which may be the error: a full disk
+                sys.stdout.write(json.dumps({"error": error.as_dict()}) + "\n")
+                sys.stdout.flush()
         self.err.print(f"[bold red]error[/]  {error.code}", markup=True)
         remarks = [(one.label, "\n".join(one.lines)) for one in error.remarks]
         rows = [("cause", error.cause), ("seen", error.evidence), *remarks, ("fix", error.fix)]

@@ -139,3 +139,17 @@ def test_case_of_which_nothing_came_is_an_error(suite: Path) -> None:
         ("virtual-esp32", "test_one_is_one"): ("error", "it was not run"),
         ("virtual-esp32", "test_two_is_one"): ("error", "it was not run"),
     }
+
+
+def test_run_whose_reader_goes_away_is_run_to_its_end(suite: Path) -> None:
+    (suite / "test_a.py").write_text(FAILS + PASSES)
+    command = (
+        f"{sys.executable} -m keyfob_host hil run {suite} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.stdout == "2 cases on virtual-esp32; the bench comes up first\n"
+    assert (done.returncode, done.stderr) == (ExitStatus.TESTS, "")
+    (report,) = suite.parent.glob("bench/reports/hil/2*/report.json")
+    assert json.loads(report.read_text())["run"]["status"] == "failed"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -98,3 +101,26 @@ def test_where_a_report_cannot_be_written_nothing_is_run(keyfob: Keyfob, option:
 def test_a_board_that_is_down_already_is_no_mistake(keyfob: Keyfob) -> None:
     assert keyfob.error("board", "down", "nobody")["fix"] == "keyfob board list"
     assert keyfob.json("board", "down", "--all") == {"down": []}
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "status", "shown"),
+    [
+        ("<&-", "ca init", 3, "there is no terminal to ask on"),
+        ("<&-", "element lock", 2, "nobody is here to ask"),
+        (">&-", "--json bench list", 0, ""),
+        (">&-", "--json ca show", 6, "ca.missing"),
+        ("2>&-", "ca show", 6, ""),
+        (">/dev/full", "--json ca show", 6, "ca.missing"),
+    ],
+)
+def test_standard_streams_may_be_closed_or_full(
+    keyfob: Keyfob, closed: str, words: str, status: int, shown: str
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.quote(sys.executable)} -m keyfob_host {words} {closed}"],
+        env={**os.environ, "KEYFOB_HOME": str(keyfob.home)},
+        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (done.returncode, shown in done.stderr) == (status, True), done.stderr
+    assert "Traceback" not in done.stderr and "host.internal" not in done.stderr

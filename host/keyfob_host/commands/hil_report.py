@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +54,8 @@ def finish(ui: Ui, home: Home, report: Report, folder: Path, junit: Path | None)
         **counts, "seconds": round(report.run.seconds, 1), "report": str(folder),
         "results": [_row(one) for one in report.results],
     }  # fmt: skip
-    ui.result("\n".join(_lines(report, counts, folder)), data)
+    with contextlib.suppress(BrokenPipeError, SystemExit):  # the reader went away: rich exits
+        ui.result("\n".join(_lines(report, counts, folder)), data)
     if counts["skip"] == len(report.results):
         # Green for ever is what nobody looks at.
         ui.err.print("nothing was tested: every case was skipped")

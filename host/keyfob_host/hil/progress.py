@@ -7,6 +7,7 @@ the end with its evidence, a few cases of it: all of them are in the report.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import pytest
@@ -109,5 +110,6 @@ class Progress:
         """A line of text, whatever is being shown."""
         if self._shows_now:
             self._out.write("\r\x1b[K")
-        self._out.write(printable(text, keep="\n\t") + "\n")
-        self._out.flush()
+        with contextlib.suppress(BrokenPipeError):  # `keyfob hil run | head`: the run goes on
+            self._out.write(printable(text, keep="\n\t") + "\n")
+            self._out.flush()
