@@ -28,6 +28,7 @@ ON_THE_HOST = {
     "test_x509_made.py",
     "test_x509_differential.py",
     "test_x509_fuzz.py",
+    "test_x509_graphs.py",
     "test_x509_heap.py",
     "test_x509_names_drawn.py",
     "test_tls_engine_fuzz.py",

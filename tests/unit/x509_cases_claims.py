@@ -108,6 +108,12 @@ def shared_names() -> Iterator[Case]:
         ("new keys of two CAs, from above", [leaf, lower, lower_new, upper_new, upper]),
     ):
         yield Case(case, chain, [CA])
+    # Three ways above a CA that did not sign, each with the same signature that is wrong.
+    roots = [authority(f"root {number}", number=20 + number).sign() for number in range(3)]
+    uppers = [authority("upper", number=3).sign(root) for root in roots]
+    twins = [authority("lower", number=number).sign(uppers[0]) for number in (5, 6)]
+    bare = Recipe(number=2, has_key_ids=False).sign(twins[1])
+    yield Case("three ways to a CA of its name that did not sign", [bare, *twins, *uppers], roots)
     other = authority("upper", number=7).sign(CA)
     wrong = Recipe(number=2).sign(other)
     seen = ("signed by key", "'upper' has key")

@@ -78,6 +78,7 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
     try:
         _judge_end_entity(chain[0], host, now_s, usage, kept)
         error = None
+        wrong: list[tuple] = []  # jobs that failed, and would on any other path
         number = signatures = 0
         while True:
             try:
@@ -95,6 +96,9 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
                 continue
             digests = [hashlib.sha256(fields.spki).digest() for fields in path if pins]
             del path
+            if any(job in wrong for job in jobs):
+                number += 1
+                continue
             scheme = 0
             # From the trust anchor down: what is signed by nobody we trust costs one check.
             while jobs:
@@ -109,6 +113,7 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
                 scheme = job[0]
                 at = len(jobs)
                 if not _is_signed(*job):
+                    wrong.append(job)
                     break
             else:
                 if not pins or any(pin in digests for pin in pins):
