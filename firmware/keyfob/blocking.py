@@ -8,7 +8,10 @@
 
 Nothing happens between calls: `receive` often enough to keep the connection alive.
 After an error, `connect` again goes on where the session was, with everything that is on
-its way; `run_once` does so for a whole program. Messages larger than the buffer are told
+its way; `run_once` does so for a whole program. While it waits for an answer, which comes behind
+whatever the broker has sent, no more messages are kept than ``limits.inbox``, nor more than
+``limits.rx_bytes`` and one of them: those of QoS 1 and 2 beyond are not acknowledged, and come
+again with the next connection (mqtt.more-waiting). Messages larger than the buffer are told
 (mqtt.too-large) and skipped, as are those of QoS 0 beyond ``limits.inbox`` that come while
 the program waits for something else (mqtt.inbox-full). It takes 8 KB of heap less than
 `keyfob.client`.
@@ -83,6 +86,7 @@ class BlockingClient:
         self._at = 0  # bytes of the buffer that are written
         self._ticked_ms = 0
         self.single = ""  # a topic of which one message waits at most: others go, acknowledged
+        self._deferred = 0  # messages that come again with the next connection
         self._taken: Message | None = None
         self._messages: list[Message] = []
         self.status_topic = "devices/%s/status" % config["device_id"]
@@ -115,10 +119,7 @@ class BlockingClient:
             if isinstance(error, RuntimeError) and "recursion" not in str(error):
                 raise
             self.failure = error
-        taken, self._taken = self._taken, None
-        if taken and taken.receipt:
-            # The program was not done with it, and its next `receive` would acknowledge it.
-            self.kept.forget(taken.receipt)
+        self._forget()
         if self.version == 4 or getattr(self.failure, "code", "")[:5] != "mqtt.":
             self.drop_connection()  # nothing is said in it any more, and telling wants the room
         try:
@@ -136,6 +137,18 @@ class BlockingClient:
         drop("backoff")
         time.sleep_ms(wait_ms)
         return False
+
+    def _forget(self) -> None:
+        """Of messages that the broker sends again: the program was not done with the one, which
+        its next `receive` would acknowledge, and a handshake wants the room of the others."""
+        waiting = self._messages
+        taken, self._taken = self._taken, None
+        if taken and taken.receipt:
+            waiting.append(taken)
+        self._messages = [message for message in waiting if not message.receipt]
+        for message in waiting:
+            if message.receipt:
+                self.kept.forget(message.receipt)
 
     def connect(self, clean: bool = False) -> bool:
         """Connect; whether the broker kept the session. Errors: those of `keyfob.uplink`
@@ -214,19 +227,30 @@ class BlockingClient:
         drop("connection", "mqtt.subscribe", "mqtt.granted")
 
     def receive(self, limit_ms: int):
-        """The next message, or None after ``limit_ms``; the one before is acknowledged. One
-        with which the connection ended, in `run_once`, comes again."""
+        """The next message, or None after ``limit_ms``; the one before is acknowledged. Those
+        that the program has not got when the connection ends, in `run_once`, come again.
+        Errors: mqtt.more-waiting, when it has all that there was room for."""
         started_ms = _now_ms()
         self._acknowledge()
         self._flush()
         while not self._messages:
+            if self._deferred:
+                self._come_again()
             left_ms = limit_ms - since(started_ms, _now_ms())
             if left_ms < 0:
                 return None
-            self._turn(min(left_ms, _TICK_MS))
+            self._turn(min(left_ms, _TICK_MS), False)
             self.clock.keep()  # which may write a file: not where calls go deeper
         self._taken = self._messages.pop(0)
         return self._taken
+
+    def _come_again(self) -> None:
+        """End the connection, as only a new one has the broker send again."""
+        if self.will:
+            # With its answer the broker has our acknowledgements, which could be lost otherwise.
+            self.publish(self.status_topic, b"online", 1, True)
+        self.attempts = 0  # what there was room for went well
+        raise KeyfobError("mqtt.more-waiting", "%d come again" % self._deferred)
 
     def _acknowledge(self) -> None:
         taken, self._taken = self._taken, None
@@ -251,39 +275,52 @@ class BlockingClient:
         if self.session:
             self.session.reset(0, 0)
         self.session = self.tx = self._shake = None
-        self._at = self.blocked = 0
+        self._at = self.blocked = self._deferred = 0
         gc.collect()
 
     close = drop_connection
 
     # -- bytes -----------------------------------------------------------------------------
 
-    def _turn(self, limit_ms: int) -> None:
-        """Read what comes, waiting so long for it at most; keep alive, and write."""
+    def _turn(self, limit_ms: int, is_for_answer: bool = True) -> None:
+        """Read what comes, waiting so long for it at most; keep alive, and write.
+
+        Not ``is_for_answer``: up to the first message. What is behind it stays unread, for
+        the broker to wait.
+        """
         state, stream = self.session, self.stream
-        count = stream.read_now(state.room())
-        if not count and stream.poll(limit_ms):
-            count = stream.read_now(state.room())
-        state.received(count or 0)
         event = state.next_event()
+        if not event:
+            count = stream.read_now(state.room())
+            if not count and stream.poll(limit_ms):
+                count = stream.read_now(state.room())
+            state.received(count or 0)
+            event = state.next_event()
         while event:
             self._handle(event)
+            if self._messages and not is_for_answer:
+                break
             event = state.next_event()
         now_ms = _now_ms()
         if since(self._ticked_ms, now_ms) >= _TICK_MS:
             self._ticked_ms = now_ms
             self.uplink.check_up()
-        state.tick(now_ms)
+        state.tick(now_ms, event > 0)  # answers may be behind what stays unread
         self._flush()
 
     def _handle(self, event: int) -> None:
         state = self.session
         if event == _PUBLISH:
-            is_taken = False
+            is_taken, size, limits = False, 0, self.config["limits"]
             for message in self._messages:
                 is_taken = is_taken or state.topic == self.single == message.topic
-            # Of QoS 1 and 2 the broker sends no more than it may before it is answered.
-            is_full = not state.qos and len(self._messages) >= self.config["limits"]["inbox"]
+                size += len(message.payload)
+            is_full = len(self._messages) >= limits["inbox"] or size >= limits["rx_bytes"]
+            if state.receipt and (self._deferred or is_full) and not is_taken:
+                # And all behind it, so that they keep their order (section 4.6).
+                self._deferred += 1
+                self.kept.forget(state.receipt)
+                return
             if not (state.left or is_full or is_taken):
                 self._messages.append(Message(state))
                 return
