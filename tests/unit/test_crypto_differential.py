@@ -10,7 +10,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -136,6 +136,22 @@ def test_x25519(count: int) -> None:
         assert x25519.public_key(secret) == mine.public_key().public_bytes_raw()
         shared = x25519.shared_secret(secret, peer.public_bytes_raw())
         assert shared == mine.exchange(peer)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_x25519_of_any_coordinate(count: int) -> None:
+    """On the curve or on its twist, about the prime and at the ends of the range."""
+    chance = random.Random(f"x25519 {count}")
+    prime = (1 << 255) - 19
+    for _ in range(count):
+        near = chance.choice((0, prime, 1 << 255, (1 << 256) - 20)) + chance.randrange(20)
+        u = chance.choice((chance.getrandbits(256), near)).to_bytes(32, "little")
+        mine = X25519PrivateKey.generate()
+        try:
+            want = mine.exchange(X25519PublicKey.from_public_bytes(u))
+        except ValueError:  # the product is zero
+            want = None
+        assert x25519.shared_secret(mine.private_bytes_raw(), u) == want
 
 
 @pytest.fixture(scope="module")

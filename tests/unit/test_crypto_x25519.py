@@ -42,6 +42,12 @@ def test_products_of_rfc_7748():
     assert x25519.shared_secret(BASE, bytearray(BASE)) == x25519.public_key(BASE) == ITERATED
 
 
+def test_coordinate_that_is_not_reduced_counts_as_reduced():
+    """RFC 7748 section 5: it must be accepted."""
+    for u in (9 + P, 9 | 1 << 255, 9 + P | 1 << 255):
+        assert x25519.shared_secret(BASE, u.to_bytes(32, "little")) == ITERATED
+
+
 def test_points_of_small_order_and_other_lengths_are_refused():
     for u in SMALL_ORDER:
         for bit in (0, 1 << 255):
