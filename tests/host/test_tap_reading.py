@@ -6,27 +6,32 @@ Python's ssl know. mbedTLS, Keyfob's engine and mosquitto: `tests/bench/test_tap
 
 from __future__ import annotations
 
-import re
 import ssl
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from random import Random
 
 import pytest
 from cryptography import x509
-from tls_streams import NAME, Pki, Stream, cut, facts_of, openssl_suites, record, shapes
+from tls_streams import (
+    NAME,
+    Pki,
+    Stream,
+    cut,
+    facts_of,
+    one_of_each_kind,
+    openssl_suites,
+    record,
+    rfc8448,
+    said_of,
+    shapes,
+)
 
-from keyfob_host.doctor import tap_causes, tls_messages, tls_numbers, tls_suites
-from keyfob_host.doctor import verdict as verdict_module
-from keyfob_host.doctor.catalogue import LADDER, load_catalogue
-from keyfob_host.doctor.conversation import MOST_FACTS, Conversation, Fact
-from keyfob_host.doctor.tls_cursor import MalformedError
-from keyfob_host.doctor.tls_records import MAX_MESSAGE_BYTES, MAX_RECORD_BYTES
+from keyfob_host.doctor import tls_messages
+from keyfob_host.doctor.conversation import Conversation, Fact
 from keyfob_host.doctor.verdict import verdict
 from keyfob_host.doctor.wording import in_words
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "rfc8448.txt"
 NOW = datetime.now(timezone.utc)
 DAY = timedelta(days=1)
 
@@ -38,27 +43,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 @pytest.fixture(scope="module")
 def streams(pki: Pki) -> dict[str, Stream]:
-    """One conversation of each kind."""
-    return {
-        "mutual": record(pki.server(), pki.client()).stream,
-        "one-sided": record(pki.server(asks=False), pki.client(identity=None)).stream,
-        "no-certificate": record(pki.server(), pki.client(identity=None)).stream,
-        "tls-1.3": record(pki.server("TLSv1_3"), pki.client("TLSv1_3")).stream,
-        "retry": [
-            ("board", rfc8448("5.client-hello-1")), ("broker", rfc8448("5.hello-retry-request")),
-        ],
-    }  # fmt: skip
-
-
-def rfc8448(name: str) -> bytes:
-    """Octets of the RFC; a message is put into a record, as the RFC prints it."""
-    for line in VECTORS.read_text().splitlines():
-        if line.startswith(f"{name} "):
-            octets = bytes.fromhex(line.split()[1])
-            if name.endswith("-record"):
-                return octets
-            return b"\x16\x03\x01" + len(octets).to_bytes(2, "big") + octets
-    raise KeyError(name)
+    return one_of_each_kind(pki)
 
 
 def one(facts: list[Fact], what: str, sender: str = "") -> Fact:
@@ -339,229 +324,3 @@ def test_a_stream_that_ends_within_a_record_says_so() -> None:
     said = [in_words(fact) for fact in conversation.end("board", "reset")]
     assert said[0].startswith("not TLS: the end, after 186 of a record's 196 bytes")
     assert said[-1].startswith("resets (RST)")
-
-
-# -- causes
-
-
-def test_every_cause_that_a_verdict_names_is_in_the_catalogue() -> None:
-    source = Path(verdict_module.__file__).read_text() + Path(tap_causes.__file__).read_text()
-    places = "|".join(LADDER)
-    named = set(re.findall(rf'(?<=[" ])(?:{places})\.[a-z0-9-]+(?=[" ])', source))
-    assert len(named) > 12 and named <= set(load_catalogue())
-
-
-@pytest.mark.parametrize(
-    ("days", "code"),
-    [(-1, "client-certificate.expired"), (30, "client-certificate.crl-overdue")],
-)
-def test_alert_45_of_a_broker_is_told_apart_by_the_date_that_was_shown(
-    pki: Pki, days: int, code: str
-) -> None:
-    """Row 13 or 16: with a certificate that is good, it is the revocation list."""
-    dates = {"not_before": NOW - 5 * DAY, "not_after": NOW + days * DAY}
-    pki.put(f"device-{code}", pki.authority.issue_device("sensor-02", **dates))
-    made = record(pki.server(), pki.client(identity=f"device-{code}"))
-    stream = made.stream
-    if days > 0:  # no overdue list at hand: the broker's words in the place of its Finished
-        last = max(at for at, (sender, _) in enumerate(stream) if sender == "board" and at < 3)
-        stream = [*stream[: last + 1], ("broker", b"\x15\3\3\0\2\2\x2d")]
-    conversation = Conversation()
-    for sender, data in stream:
-        list(conversation.feed(sender, data))
-    assert conversation.alerts[0].number == 45
-    assert verdict(conversation).causes[0] == code
-
-
-# -- names
-
-
-def test_every_suite_that_openssl_knows_has_the_same_name() -> None:
-    for number, name in openssl_suites().items():
-        assert tls_suites.suite_name(number) == name
-    assert len(openssl_suites()) > 100
-
-
-def test_every_alert_that_python_knows_has_the_same_name() -> None:
-    for known in ssl.AlertDescription:
-        name = known.name.removeprefix("ALERT_DESCRIPTION_").lower()
-        # RFC 5246 spells it user_canceled, Python with two l.
-        assert tls_numbers.ALERTS[known.value] == name.replace("cancelled", "canceled")
-
-
-def test_a_number_without_a_name_is_shown_as_a_number() -> None:
-    hello = rfc8448("3.client-hello").replace(
-        bytes.fromhex("000613011303"), bytes.fromhex("0006fefe4a4a")
-    )
-    (fact,) = facts_of([("board", hello)])
-    assert fact.fields["suites"][:2] == ["0xfefe (unassigned)", "GREASE (0x4a4a)"]
-    (fact,) = facts_of([("broker", b"\x15\3\3\0\2\2\xc8")])
-    assert in_words(fact) == "alert 200 (unassigned), fatal"
-    (fact,) = facts_of([("broker", b"\x16\3\3\0\4\x63\0\0\0")])
-    assert in_words(fact) == "99 (unassigned), 0 bytes"
-
-
-def test_a_name_from_the_wire_cannot_move_the_terminal() -> None:
-    hello = rfc8448("3.client-hello").replace(b"server", b"\x1b[2J\n.")
-    (fact,) = facts_of([("board", hello)])
-    assert in_words(fact).isprintable() and r"\x1b[2J\n" in in_words(fact)
-
-
-# -- what is no TLS
-
-
-@pytest.mark.parametrize(
-    ("first", "what"),
-    [
-        (b"\x10\x10\0\4MQTT\4\2\0\x0a\0\4abcd", "MQTT in clear"),
-        (b"\x10\x92\x01\0\6MQIsdp\3\2\0\x0a", "MQTT in clear"),
-        (b"GET / HTTP/1.1\r\n", "HTTP"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
-        (b"\x80\x2e\1\3\1\0\x15\0\0\0\x10\1\0\x80\3\0", "a ClientHello in SSL 2.0's form"),
-        (b"\0" * 20, "unknown: it begins with 00 00 00 00 00 00 00 00"),
-    ],
-)
-def test_what_is_no_tls_is_named_and_not_repeated(first: bytes, what: str) -> None:
-    whole = facts_of([("board", first + b"secret")])
-    assert (
-        facts_of([("board", bytes([one])) for one in first + b"secret"])[0].fields["seen"] == what
-    )
-    assert [fact.fields["seen"] for fact in whole] == [what]
-    assert "secret" not in str(whole)
-
-
-def said_of(stream: Stream, ender: str = "", how: str = "fin") -> str:
-    """The verdict's text when ``ender`` (or whoever spoke last) has ended it."""
-    conversation = Conversation()
-    for sender, data in stream:
-        list(conversation.feed(sender, data))
-    last = ender or (stream[-1][0] if stream else "broker")
-    list(conversation.end(last, how))  # type: ignore[arg-type]
-    return verdict(conversation).text
-
-
-MQTT: Stream = [("board", b"\x10\x10\0\4MQTT\4\2\0\x0a\0\4abcd")]
-HELLO: Stream = [("board", rfc8448("3.client-hello"))]
-ENDS: dict[str, tuple[Stream, str, str]] = {
-    "closed-at-once": ([], "broker", "before a byte"),
-    "board-looks-only": ([], "board", "if the port is open"),
-    "mqtt-to-tls": (MQTT, "broker", "MQTT in clear to a port that wants TLS"),
-    "tls-to-plain": (HELLO, "broker", "a port without TLS does that"),
-    "no-answer": (HELLO, "board", "never answered"),
-    "plain-mqtt": ([*MQTT, ("broker", b"\x20\2\0\0")], "board", "MQTT in clear on both sides"),
-    "http": ([("board", b"GET / HTTP/1.1\r\n\r\n")], "broker", "HTTP, not MQTT"),
-    "http-answers": ([*HELLO, ("broker", b"HTTP/1.1 400 Bad Request\r\n")], "broker", "none: HTTP"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", ENDS)
-def test_each_end_without_an_alert_has_its_own_words(case: str) -> None:
-    stream, ender, words = ENDS[case]
-    assert words in said_of(stream, ender)
-
-
-# -- bounds
-
-
-def test_a_record_above_the_limit_ends_the_reading() -> None:
-    size = MAX_RECORD_BYTES + 1
-    facts = facts_of(
-        [("board", b"\x16\3\1\0\1\1"), ("board", b"\x16\3\3" + size.to_bytes(2, "big"))]
-    )
-    assert facts[-1].what == "not-tls" and str(size) in facts[-1].fields["seen"]
-
-
-def test_a_plain_record_above_the_limit_is_told_and_skipped() -> None:
-    size = MAX_RECORD_BYTES - 1
-    big = b"\x16\3\3" + size.to_bytes(2, "big") + bytes(size)
-    facts = facts_of([("broker", big), ("broker", b"\x15\3\3\0\2\2\x28")])
-    assert shapes(facts) == [("broker", "odd-record"), ("broker", "alert")]
-
-
-def test_a_message_too_long_to_be_kept_is_skipped_and_the_next_is_read() -> None:
-    size = MAX_MESSAGE_BYTES + 1
-    message = b"\x0b" + size.to_bytes(3, "big") + bytes(size) + b"\x0e\0\0\0"
-    pieces = [message[at : at + 16384] for at in range(0, len(message), 16384)]
-    stream: Stream = [("broker", b"\x16\3\3" + len(one).to_bytes(2, "big") + one) for one in pieces]
-    assert shapes(facts_of(stream)) == [("broker", "too-long"), ("broker", "server-hello-done")]
-
-
-def test_a_flood_of_empty_records_or_alerts_is_told_up_to_a_bound() -> None:
-    for flood in (b"\x16\3\3\0\0", b"\x15\3\3\0\2\1\0"):
-        facts = facts_of([("board", flood * 5000)])
-        assert len(facts) == MOST_FACTS and facts[-1].what == "no-more"
-
-
-def test_a_message_that_comes_again_and_again_is_not_read_again(
-    streams: dict[str, Stream],
-) -> None:
-    chain = next(data for sender, data in streams["one-sided"] if sender == "broker")
-    facts = [one for one in facts_of([("broker", chain * 20)]) if one.what == "certificate"]
-    assert len(facts) == 2
-
-
-@pytest.mark.parametrize(
-    ("reader", "body"),
-    [
-        (tls_messages.read_client_hello, b""),
-        (tls_messages.read_client_hello, rfc8448("3.client-hello")[9:] + b"\0"),
-        (tls_messages.read_server_hello, rfc8448("3.server-hello")[9:-1]),
-        (tls_messages.read_certificate, b"\0\0\4\0\0\5\1"),
-        (tls_messages.read_certificate_request, b"\1\x40\0\1\4\0\0"),
-        (tls_messages.read_session_ticket, b"\0\0\0\0\0\1"),
-    ],
-)
-def test_a_message_that_is_not_as_the_rfc_says_is_malformed(reader, body: bytes) -> None:
-    with pytest.raises(MalformedError):
-        reader(body)
-
-
-def test_mutated_conversations_never_raise_and_stay_within_bounds(
-    streams: dict[str, Stream],
-) -> None:
-    mutate(streams, 1500)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_100_000_mutated_conversations_never_raise(streams: dict[str, Stream]) -> None:
-    mutate(streams, 100_000)
-
-
-def mutate(streams: dict[str, Stream], count: int) -> None:
-    random = Random(8446)
-    kinds = sorted(streams)
-    for number in range(count):
-        conversation = Conversation()
-        told = 0
-        for sender, data in mutated(streams[kinds[number % len(kinds)]], random):
-            for fact in conversation.feed(sender, data):
-                told += 1
-                assert in_words(fact).isprintable()
-            for side in conversation.sides.values():
-                assert side.messages.pending_bytes <= MAX_MESSAGE_BYTES + MAX_RECORD_BYTES
-        ender = random.choice(("board", "broker"))
-        list(conversation.end(ender, random.choice(("fin", "reset"))))  # type: ignore[arg-type]
-        assert told <= MOST_FACTS
-        assert verdict(conversation).text.isprintable()
-
-
-def mutated(stream: Stream, random: Random) -> Iterator[tuple[str, bytes]]:
-    """Bits turned, bytes dropped, doubled or made up, pieces left out."""
-    for sender, data in stream:
-        changed = bytearray(data)
-        for _ in range(random.choice((0, 1, 1, 2, 8))):
-            at = random.randrange(len(changed)) if changed else 0
-            how = random.randrange(5)
-            if how == 0 and changed:
-                changed[at] ^= 1 << random.randrange(8)
-            elif how == 1 and changed:
-                changed[at] = random.choice((0, 1, 0x7F, 0x80, 0xFF))
-            elif how == 2:
-                del changed[at : at + random.randint(1, 40)]
-            elif how == 3:
-                changed[at:at] = random.randbytes(random.randint(1, 40))
-            else:
-                changed[at:at] = changed[at : at + random.randint(1, 200)]
-        if random.random() > 0.05:
-            yield sender, bytes(changed)

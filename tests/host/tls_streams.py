@@ -11,11 +11,13 @@ from pathlib import Path
 from random import Random
 
 from keyfob_host.doctor.conversation import Conversation, Fact, Sender
+from keyfob_host.doctor.verdict import verdict
 from keyfob_host.pki.authority import Authority
 from keyfob_host.pki.identity import Identity
 
 Stream = list[tuple[Sender, bytes]]
 NAME = "broker.keyfob.test"
+VECTORS = Path(__file__).parents[1] / "vectors" / "rfc8448.txt"
 
 
 @dataclass
@@ -129,3 +131,37 @@ def openssl_suites() -> dict[int, str]:
     ).stdout  # fmt: skip
     rows = [line.split() for line in shown.splitlines()]
     return {int(row[0].replace("0x", "").replace(",", ""), 16): row[2] for row in rows}
+
+
+def rfc8448(name: str) -> bytes:
+    """Octets of the RFC; a message is put into a record, as the RFC prints it."""
+    for line in VECTORS.read_text().splitlines():
+        if line.startswith(f"{name} "):
+            octets = bytes.fromhex(line.split()[1])
+            if name.endswith("-record"):
+                return octets
+            return b"\x16\x03\x01" + len(octets).to_bytes(2, "big") + octets
+    raise KeyError(name)
+
+
+def one_of_each_kind(pki: Pki) -> dict[str, Stream]:
+    """One conversation of each kind."""
+    return {
+        "mutual": record(pki.server(), pki.client()).stream,
+        "one-sided": record(pki.server(asks=False), pki.client(identity=None)).stream,
+        "no-certificate": record(pki.server(), pki.client(identity=None)).stream,
+        "tls-1.3": record(pki.server("TLSv1_3"), pki.client("TLSv1_3")).stream,
+        "retry": [
+            ("board", rfc8448("5.client-hello-1")), ("broker", rfc8448("5.hello-retry-request")),
+        ],
+    }  # fmt: skip
+
+
+def said_of(stream: Stream, ender: str = "", how: str = "fin") -> str:
+    """The verdict's text when ``ender`` (or whoever spoke last) has ended it."""
+    conversation = Conversation()
+    for sender, data in stream:
+        list(conversation.feed(sender, data))
+    last = ender or (stream[-1][0] if stream else "broker")
+    list(conversation.end(last, how))  # type: ignore[arg-type]
+    return verdict(conversation).text
