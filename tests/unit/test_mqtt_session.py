@@ -84,6 +84,30 @@ def test_packets_that_only_a_client_sends_are_unexpected():
         assert code_of(feed, opened(), bytes([first, 0])) == "mqtt.unexpected", first
 
 
+def test_every_first_byte_is_taken_or_refused_as_table_2_2_says():
+    # A broker's packets: 3 with any flags of a QoS, the others with theirs alone. Behind each
+    # comes what makes it whole.
+    good = {0x40: b"\x02\x00\x01", 0x50: b"\x02\x00\x02", 0x62: b"\x02\x00\x09"}
+    good.update({0x70: b"\x02\x00\x09", 0xD0: b"\x00"})
+    for first in range(0x30, 0x40):
+        if first & 6 != 6 and first & 14 != 8:
+            good[first] = b"\x03\x00\x01a" if not first & 6 else b"\x05\x00\x01a\x00\x07"
+    for first in range(256):
+        made = opened()
+        publish(made, 1)
+        publish(made, 2)
+        kind = first >> 4
+        rest = good.get(first) or good.get(kind << 4) or good.get(kind << 4 | 2) or b"\x00"
+        packet = bytes((first,)) + rest
+        if first in good:
+            feed(made, packet)
+            assert publish(made)
+        else:
+            of_broker = kind in (3, 4, 5, 6, 7, 9, 11, 13)
+            code = code_of(feed, made, packet)
+            assert code == "mqtt.malformed" or (code == "mqtt.unexpected" and not of_broker), packet
+
+
 def test_a_failed_session_stays_failed_until_it_is_started_again():
     made = opened()
     assert code_of(feed, made, b"\xd1\x00") == "mqtt.malformed"
