@@ -12,7 +12,7 @@ from keyfob_rig import Keyfob
 
 from keyfob_host.errors import ExitStatus
 from keyfob_host.hil.report.compare import Comparison, compare
-from keyfob_host.hil.report.data import Report
+from keyfob_host.hil.report.data import Attempt, Report
 from keyfob_host.hil.report.reading import read_report
 from keyfob_host.hil.report.writing import write_report
 
@@ -49,6 +49,16 @@ def test_each_change_of_a_verdict_has_its_name(was: str, now: str, change: str |
     expected = [(change, "board-1", "tls::test_expired_certificate_is_refused")] if change else []
     assert changed(found) == expected
     assert found.is_worse == (change == "failing")
+
+
+def test_what_takes_another_attempt_now_is_flaky_and_not_worse() -> None:
+    tries = (Attempt("fail", "no answer", 3.0), Attempt("pass", None, 0.4))
+    flaky = with_result(LATER, 4, attempts=tries)
+    found = compare(FINE, flaky)
+    assert changed(found) == [("flaky", "board-1", "tls::test_expired_certificate_is_refused")]
+    assert not found.is_worse
+    assert changed(compare(flaky, flaky)) == []
+    assert changed(compare(with_result(FINE, 4, verdict="fail"), flaky))[0][0] == "mended"
 
 
 @pytest.mark.parametrize(
@@ -161,6 +171,19 @@ def test_without_words_the_last_two_runs_are_compared(keyfob: Keyfob) -> None:
     assert lines[at + 1].startswith("pass -> fail    keyfob/tls: expired certificate is refused")
     assert lines[at + 1].endswith("(board-1)") and lines[at + 2] == "the board took it"
     assert lines[-1] == "worse than before"
+
+
+def test_attempts_and_an_interrupted_run_are_told(keyfob: Keyfob) -> None:
+    failed = (Attempt("fail", "no answer", 3.0), Attempt("fail", "no answer", 3.0))
+    after = with_result(LATER, 4, verdict="fail", reason="no answer", attempts=failed)
+    flaky = (Attempt("fail", "a late answer", 3.0), Attempt("pass", None, 0.4))
+    after = with_result(after, 5, attempts=flaky)
+    cut = replace(after, run=replace(after.run, status="interrupted"))
+    keep(keyfob, FINE, without(cut, 9))
+    out = keyfob.run("hil", "compare")[1]
+    assert "expired certificate is refused, 2 attempts  (board-1)" in out
+    assert "newly flaky" in out and "a late answer" in out
+    assert f"what {LATER.run.id} did not come to is not compared" in out
 
 
 def test_runs_are_named_by_id_folder_or_file(keyfob: Keyfob, tmp_path: Path) -> None:

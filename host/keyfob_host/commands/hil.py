@@ -13,11 +13,13 @@ import rich_click as click
 from keyfob_host.boards import DEFAULT_KIND
 from keyfob_host.commands.hil_compare import compare
 from keyfob_host.commands.hil_device import DEFAULT_SUITES, chosen_device, device_options
+from keyfob_host.commands.hil_reports import reports
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import find_home
 from keyfob_host.ui import Ui
 
 _FILE = click.Path(path_type=Path, resolve_path=True)
+_BOARD = "Board kind, or name in bench.toml."
 _RERUNS = "Try a case that failed so often again; each attempt is counted and shown."
 
 
@@ -27,11 +29,12 @@ def hil() -> None:
 
 
 hil.add_command(compare)
+hil.add_command(reports)
 
 
 @hil.command()
 @click.argument("suites", nargs=-1, metavar="[SUITE|PART|PATH]...")
-@click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help="Board kind.")
+@click.option("--board", "kind", default=DEFAULT_KIND, show_default=True, help=_BOARD)
 @click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…")
 @click.option("--name", help="A virtual board of this bench, in place of the suites' own.")
 @click.option("--boards", metavar="N|NAMES", help="So many virtual ones, or names of bench.toml.")

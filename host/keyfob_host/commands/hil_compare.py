@@ -11,7 +11,7 @@ from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import write_atomic
 from keyfob_host.hil.report.compare import CHANGES, Change, Comparison, Difference
 from keyfob_host.hil.report.compare import compare as compared
-from keyfob_host.hil.report.data import Report, Result
+from keyfob_host.hil.report.data import Result, in_words
 from keyfob_host.hil.report.history import reports_dir
 from keyfob_host.hil.report.page import report_page
 from keyfob_host.hil.report.references import LATEST, PREVIOUS, two_reports
@@ -60,10 +60,13 @@ def _check_common(comparison: Comparison) -> None:
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
-    yield f"from  {_run(comparison.before)}"
-    yield f"to    {_run(comparison.after)}"
+    yield f"from  {comparison.before.run.id}  {in_words(comparison.before)}"
+    yield f"to    {comparison.after.run.id}  {in_words(comparison.after)}"
     if comparison.before.run.started > comparison.after.run.started:
         yield "the first of them is the later one"
+    for run in (comparison.before.run, comparison.after.run):
+        if run.status == "interrupted":
+            yield f"what {run.id} did not come to is not compared"
     for words, boards in zip(("new", "missing"), comparison.boards, strict=True):
         if boards:
             yield f"\n{words} boards\n  {_some(boards)}"
@@ -87,14 +90,6 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield "worse than before" if comparison.is_worse else "nothing got worse"
 
 
-def _run(report: Report) -> str:
-    counts = report.counts()
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    kinds = sorted({one.kind for one in report.boards})
-    boards = kinds[0] if len(report.boards) == 1 else f"{len(report.boards)} boards"
-    return f"{report.run.id}  {', '.join(report.run.suites)} on {boards}: {told or 'no result'}"
-
-
 def _told(change: Change, group: list[Difference], name: str) -> Iterator[str]:
     """A case, how it ended before and now, on which boards, and why it fails."""
     first = group[0]
@@ -104,9 +99,13 @@ def _told(change: Change, group: list[Difference], name: str) -> Iterator[str]:
         ends = f"{first.before.seconds:.1f} s -> {first.after.seconds:.1f} s"
     else:
         ends = f"{_ended(first.before)} -> {_ended(first.after)}"
+        tries = len(first.after.attempts) if first.after else 0
+        name += f", {tries} attempts" if tries > 1 else ""
     yield f"  {ends:<16}{part}: {name}  ({boards})"
     reason = first.after.reason if first.after else None
-    if reason and change in ("failing", "skipped"):
+    if change == "flaky" and first.after:
+        reason = "; ".join(one.reason or "" for one in first.after.attempts[:-1])
+    if reason and change in ("failing", "flaky", "skipped"):
         yield f"  {'':<16}{reason}"
 
 

@@ -2,8 +2,9 @@
 
 Boards are matched by name, and those left over by their kind, in order: the same bench
 may call them otherwise, and another bench does. Worse is what fails now and did not
-before; all else that differs is told, and is no reason for a command to fail. Times are
-compared as a hint: nothing is known of how busy either machine was.
+before; all else that differs is told, and is no reason for a command to fail. What passed at
+once and now takes several attempts is told as flaky. Times are compared as a hint: nothing is
+known of how busy either machine was.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from keyfob_host.hil.report.data import BAD, GOOD, Board, Report, Result, Verdic
 
 # In the order in which they are told. Mended is also what was warned of, and new what was
 # skipped.
-Change = Literal["failing", "mended", "warned", "skipped", "slower", "new", "missing"]
+Change = Literal["failing", "mended", "flaky", "warned", "skipped", "slower", "new", "missing"]
 CHANGES: Mapping[Change, str] = {
     "failing": "newly failing",
     "mended": "mended",
+    "flaky": "newly flaky",
     "warned": "newly warned",
     "skipped": "now skipped",
     "slower": "slower",
@@ -215,6 +217,8 @@ def _change(was: Result | None, now: Result) -> Change | None:
     is_better = was.verdict == "warn" and now.verdict == "pass"
     if is_better or (was.verdict in BAD and now.verdict in GOOD):
         return "mended"
+    if now.is_flaky and was.verdict in GOOD and not was.is_flaky:
+        return "flaky"
     if was.verdict != now.verdict and now.verdict in ("warn", "skip"):
         return "warned" if now.verdict == "warn" else "skipped"
     if is_slower(was, now):

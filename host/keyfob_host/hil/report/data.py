@@ -148,3 +148,13 @@ class Report:
         found = Counter(one.verdict for one in self.results)
         flaky = sum(one.is_flaky for one in self.results)
         return {**{name: found[name] for name in VERDICTS}, "flaky": flaky}
+
+
+def in_words(report: Report) -> str:
+    """``smoke on 8 boards: 54 pass, 2 fail``: what a run was and came to, in a line."""
+    counts = report.counts()
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    kinds = sorted({one.kind for one in report.boards})
+    boards = kinds[0] if len(report.boards) == 1 else f"{len(report.boards)} boards"
+    how = "; interrupted" if report.run.status == "interrupted" else ""
+    return f"{', '.join(report.run.suites)} on {boards}: {told or 'no result'}{how}"

@@ -5,12 +5,14 @@ A report that cannot be read is passed over: it is no reason for a run to fail.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from keyfob_host.errors import KeyfobHostError
+from keyfob_host.errors import KeyfobHostError, explain_os_error
 from keyfob_host.hil.report.data import Report
 from keyfob_host.hil.report.reading import REPORT_JSON, read_report
+from keyfob_host.hil.report.writing import OURS
 from keyfob_host.home import Home
 
 
@@ -24,6 +26,20 @@ def report_folders(folder: Path) -> list[Path]:
     # Their names are the runs' starts, and so is their order.
     found = sorted(folder.glob(f"*/{REPORT_JSON}"), reverse=True)
     return [one.parent for one in found if not one.parent.name.startswith(".")]
+
+
+def remove_report(folder: Path) -> bool:
+    """Remove a report of `report_folders`; False where other things lie in it, which stays.
+
+    Errors: ``file.*``, ``host.*``.
+    """
+    with explain_os_error(folder, "remove the report"):
+        if {one.name for one in folder.iterdir()} - OURS:
+            return False
+        # Under a name that nobody reads: one that is cut off here is no half a report.
+        gone = folder.rename(folder.with_name(f".{folder.name}.removed"))
+        shutil.rmtree(gone)
+    return True
 
 
 def previous_report(folder: Path, report: Report) -> Report | None:

@@ -16,7 +16,7 @@ from keyfob_host.hil.report.reading import REPORT_JSON
 from keyfob_host.pki.folder import write_folder
 
 REPORT_HTML, JUNIT_XML = "report.html", "junit.xml"
-_OURS = {REPORT_JSON, REPORT_HTML, JUNIT_XML}
+OURS = {REPORT_JSON, REPORT_HTML, JUNIT_XML}
 _SHOWN = 5
 
 
@@ -29,7 +29,7 @@ def check_report_folder(folder: Path) -> None:
     with explain_os_error(folder, "write the report"):
         if not folder.exists():
             return
-        others = sorted({one.name for one in folder.iterdir()} - _OURS)
+        others = sorted({one.name for one in folder.iterdir()} - OURS)
     if others:
         shown = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
         raise KeyfobHostError(
