@@ -37,6 +37,9 @@ async def send_payload(client, outgoing) -> bool:
     finally:
         if client.stream is stream:
             client.is_streaming = False
+            if not is_sent:
+                # Whoever sends it was cancelled, and what follows would be taken for its rest.
+                client.fail(KeyfobError("mqtt.interrupted", outgoing.topic))
             client.wake()
             # Their answers' time limits begin now: nobody asked for the time in between.
             state = client.session

@@ -222,3 +222,27 @@ def test_a_large_message_that_was_cut_comes_again():
         await until(lambda: second.packets()[-1] == b"\x50\x02\x00\x09")
 
     play(test, Link(CONNACK), Link(PRESENT), rx_bytes=128)
+
+
+def test_a_payload_that_nobody_waits_for_any_more_ends_the_connection_it_was_begun_on():
+    # What follows would be taken for the rest of it.
+    class Slow:
+        """Never comes to the second piece."""
+
+        pieces = 0
+
+        def readinto(self, view):
+            self.pieces += 1
+            return asyncio.sleep_ms(60_000) if self.pieces > 1 else len(view)
+
+    async def test(client, first, second):
+        await client.connected()
+        code = await outcome(client.publish("a", (1_000, Slow()), qos=0, limit_ms=30))
+        assert code == "mqtt.publish-timeout"
+        said = len(first.written)
+        await client.publish("b", b"x", qos=0)
+        assert len(first.written) == said and first.is_closed
+        assert second.packets()[-1] == b"\x30\x04\x00\x01bx"
+
+    console = play(test, Link(CONNACK), Link(CONNACK), tx_bytes=128, payload_bytes=16)
+    assert console.named("mqtt.down")[0]["code"] == "mqtt.interrupted"
