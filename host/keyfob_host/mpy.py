@@ -20,6 +20,7 @@ from pathlib import Path
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError, explain_os_error
 from keyfob_host.files import read_bounded, write_atomic
+from keyfob_host.qstr_table import without_open_end
 
 # For mip, for freezing into an image, or for people: no part of a running board.
 _NOT_FOR_BOARDS = frozenset({"manifest.py", "package.json"})
@@ -103,7 +104,8 @@ def _board_file(source: Path, name: str, compiled: bool) -> BoardFile:
         )  # fmt: skip
     data = read_bounded(source / name, f"read {name}")
     if compiled and name.endswith(".py") and "/" in name:
-        return BoardFile(path[:-3] + ".mpy", _compiled(source / name, _module(name), data))
+        code = _compiled(source / name, _module(name), data)
+        return BoardFile(path[:-3] + ".mpy", without_open_end(code))
     return BoardFile(path, data)
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from keyfob_host.rom_names import STATIC
 
 _HEADER = b"M\x06"
+# On 32-bit ports a name is 2 bytes of a table in words of 4, and a block of heap 16 bytes.
+_NAMES_A_BLOCK = 8
 _HEADER_BYTES = 4
 _STATIC = dict(enumerate(STATIC, 1))
 _NUMBER = {name: number for number, name in _STATIC.items()}
@@ -40,6 +42,24 @@ def with_more_names(data: bytes, more: list[str]) -> bytes:
     names = old + [name for name in more if name not in old]
     table = b"".join(map(_entry, names))
     return data[:_HEADER_BYTES] + _varuint(len(names)) + _varuint(objects) + table + data[end:]
+
+
+def without_open_end(data: bytes) -> bytes:
+    """The same file, perhaps with a name or two more that cost nothing, so that its module
+    keeps nothing on the heap that is not its own.
+
+    MicroPython 1.25 to 1.29 (py/bc.h, `mp_module_context_alloc_tables`) puts a module's
+    constants behind its names, into one piece of heap, and remembers where they begin. Of a
+    module without constants that is where the piece ends; and if the names fill their blocks,
+    it is the next piece, whatever lies there, now or later: the collector never frees it.
+    A connection that was over so stayed on the heap, with the 5 KB of its handshake.
+    """
+    names, objects, _ = _read(data)
+    rest = len(names) % _NAMES_A_BLOCK
+    if objects or 0 < rest < _NAMES_A_BLOCK - 1:
+        return data
+    spare = [name for name in STATIC if name not in names]
+    return with_more_names(data, spare[: 1 if rest == 0 else 2])
 
 
 def _read(data: bytes) -> tuple[list[str], int, int]:

@@ -26,7 +26,7 @@ from mpremote.romfs import VfsRomWriter
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.mpy import BoardFile
-from keyfob_host.qstr_table import with_more_names
+from keyfob_host.qstr_table import with_more_names, without_open_end
 from keyfob_host.transport import Transport
 from keyfob_host.transport.upload import pieces
 
@@ -187,7 +187,7 @@ def build(packed: list[BoardFile]) -> Image:
             inside.append(folder)
         data = file.data
         if file.path == _NAMED_IN:
-            data = with_more_names(data, _import_names(packed))
+            data = without_open_end(with_more_names(data, _import_names(packed)))
         writer.mkfile(name, data)
     for _ in inside:
         writer.closedir()
