@@ -46,9 +46,9 @@ demo: setup ## the whole job, in a minute: BOARD=virtual-esp8266; BREAK=wrong-na
 	@$(KEYFOB) demo --board $(BOARD) $(if $(BREAK),--break $(BREAK))
 
 certs: setup ## certificate authority, broker certificate and the identity ID
-	@test -e $(BENCH)/ca || $(KEYFOB) ca init $(if $(virtual),--no-passphrase)
-	@test -e $(BENCH)/certs/broker/$(BROKER) || $(KEYFOB) cert broker $(BROKER)$(if $(virtual), --san IP:127.0.0.1)
-	@test -e $(BENCH)/certs/device/$(ID) || $(KEYFOB) cert device $(ID)
+	@test -e "$(BENCH)/ca" || $(KEYFOB) ca init $(if $(virtual),--no-passphrase)
+	@test -e "$(BENCH)/certs/broker/$(BROKER)" || $(KEYFOB) cert broker $(BROKER)$(if $(virtual), --san IP:127.0.0.1)
+	@test -e "$(BENCH)/certs/device/$(ID)" || $(KEYFOB) cert device $(ID)
 
 broker: certs ## mosquitto with mutual TLS, and the bench's NTP server
 	@$(KEYFOB) broker up --name $(BROKER) --port $(BROKER_PORT) $(if $(virtual),,--bind 0.0.0.0)
