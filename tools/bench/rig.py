@@ -23,6 +23,7 @@ from pathlib import Path
 
 import micropython32  # beside the script that was started
 from keyfob_host.pki.authority import Authority
+from keyfob_host.qstr_table import without_open_end
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -147,7 +148,7 @@ def write_identity(board: Path, broker: Broker) -> None:
 
 
 def compile_file(source: Path, target: Path, name: str = "") -> int:
-    """Compile as for a board of any processor; the size of the ``.mpy``.
+    """Compile as for a board of any processor, as `keyfob sync` does; the size of the ``.mpy``.
 
     ``name``: what tracebacks say; a path would only take memory.
     """
@@ -156,7 +157,7 @@ def compile_file(source: Path, target: Path, name: str = "") -> int:
     name = name or target.name.replace(".mpy", "")
     command = [str(program), "-O3", "-s", name, "-o", str(target), str(source)]
     subprocess.run(command, check=True)
-    return target.stat().st_size
+    return target.write_bytes(without_open_end(target.read_bytes()))
 
 
 def compile_tree(source: Path, target: Path) -> None:
