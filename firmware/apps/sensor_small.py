@@ -49,12 +49,11 @@ def _mend_heap(client: BlockingClient, notes: dict) -> None:
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:
     """One connection's life. Errors: what ends it."""
     notes["short"] = 0
-    # A session that was kept has both, if this program had both granted.
-    if not (client.session_present and notes.get("subscribed")):
-        notes["subscribed"] = False
-        client.subscribe(prefix + "/command")
-        client.subscribe(prefix + "/identity/set")
-        notes["subscribed"] = True
+    # A session that was kept has what this program had granted.
+    granted = notes["granted"] = notes.get("granted", 0) if client.session_present else 0
+    for topic in ("/command", "/identity/set")[granted:]:
+        client.subscribe(prefix + topic)
+        notes["granted"] += 1
     _attend(client, notes)
     # Whoever sends more than one at a time would fill the heap; the host waits for answers.
     # What came while the board was away nobody waits for: that is taken before.

@@ -174,8 +174,23 @@ def test_without_asyncio_it_subscribes_again_only_where_the_session_is_new():
 
 def test_without_asyncio_a_subscription_that_was_not_granted_is_asked_for_again():
     both, single = ["devices/dev/command", "devices/dev/identity/set"], "devices/dev/identity/set"
-    for topic_filter in both:
-        assert filters_of_a_second_connection(topic_filter) == (both, single)
+    for at, topic_filter in enumerate(both):
+        assert filters_of_a_second_connection(topic_filter) == (both[at:], single)
+        assert filters_of_a_second_connection(topic_filter, is_present=False) == (both, single)
+
+
+def test_without_asyncio_a_new_session_that_was_lost_at_once_is_subscribed_in_the_next_time():
+    notes = {"renew_s": 1 << 40, "slot": ""}
+    both = ["devices/dev/command", "devices/dev/identity/set"]
+    dht.values[:] = [(21.5, 40.0)] * 4
+    with Console():
+        for is_present, refuses, want in (
+            (False, "", both), (True, "", []), (False, both[0], both[:1]), (True, "", both),
+        ):  # fmt: skip
+            wire = SmallWire(refuses=refuses)
+            wire.session_present = is_present
+            assert refusal_of(Over, sensor_small._serve, wire, make(), PREFIX, notes)
+            assert wire.filters == want
 
 
 def test_without_asyncio_a_session_of_another_program_is_subscribed_in_all_the_same():
