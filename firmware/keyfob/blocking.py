@@ -9,9 +9,9 @@
 Nothing happens between calls: `receive` often enough to keep the connection alive.
 After an error, `connect` again goes on where the session was, with everything that is on
 its way; `run_once` does so for a whole program. While it waits for an answer, which comes behind
-whatever the broker has sent, no more messages are kept than ``limits.inbox``, nor more than
-``limits.rx_bytes`` and one of them: those of QoS 1 and 2 beyond are not acknowledged, and come
-again with the next connection (mqtt.more-waiting). Messages larger than the buffer are told
+whatever the broker has sent, no more messages are kept than ``limits.inbox``, nor more bytes
+than ``limits.rx_bytes``: those of QoS 1 and 2 beyond are not acknowledged, and come again
+with the next connection (mqtt.more-waiting). Messages larger than the buffer are told
 (mqtt.too-large) and skipped, as are those of QoS 0 beyond ``limits.inbox`` that come while
 the program waits for something else (mqtt.inbox-full). It takes 8 KB of heap less than
 `keyfob.client`.
@@ -168,7 +168,10 @@ class BlockingClient:
         self.drop_connection()
         self.failure = None
         unload()
-        drop("mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.publish", "mqtt.acks")
+        drop(
+            "mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.granted", "mqtt.reasons",
+            "mqtt.publish", "mqtt.acks",
+        )  # fmt: skip
         is_flat = self.config["tls"]["engine"] == "keyfob"
         self.stream = run(self.uplink.open(is_flat))
         if is_flat:
@@ -311,11 +314,12 @@ class BlockingClient:
     def _handle(self, event: int) -> None:
         state = self.session
         if event == _PUBLISH:
-            is_taken, size, limits = False, 0, self.config["limits"]
+            is_taken, size, limits = False, state.size, self.config["limits"]
             for message in self._messages:
                 is_taken = is_taken or state.topic == self.single == message.topic
                 size += len(message.payload)
-            is_full = len(self._messages) >= limits["inbox"] or size >= limits["rx_bytes"]
+            is_full = len(self._messages) >= limits["inbox"]
+            is_full = is_full or (len(self._messages) > 0 and size > limits["rx_bytes"])
             if state.receipt and (self._deferred or is_full) and not is_taken:
                 # And all behind it, so that they keep their order (section 4.6).
                 self._deferred += 1

@@ -30,7 +30,7 @@ async def establish(client, clean: bool = False) -> None:
             broker.get("username", ""), broker.get("password", ""),
         )  # fmt: skip
         del connect
-        drop("mqtt.connect")
+        drop("mqtt.connect", "mqtt.granted")
         client.tx = memoryview(state.tx)
         await _read_connack(client)
         if client.uplink.on_trial:

@@ -66,7 +66,7 @@ def work_between(client, notes: dict) -> None:
     # What the connection took, and the next one will take again.
     drop(
         "backoff", "connection", "mqtt.connect", "mqtt.subscribe", "mqtt.session",
-        "mqtt.session5", "mqtt.properties", "mqtt.publish", "mqtt.acks",
+        "mqtt.session5", "mqtt.properties", "mqtt.granted", "mqtt.publish", "mqtt.acks",
         "rotation_blocking", "rotation",
     )  # fmt: skip
     kept = list(sys.modules)

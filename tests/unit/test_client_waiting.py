@@ -31,15 +31,15 @@ def test_messages_that_there_is_no_room_for_come_again_in_their_order():
     assert acknowledged(again) == [12, 13, 14, 15]
 
 
-def test_no_more_bytes_are_kept_than_a_buffer_holds_and_a_message():
+def test_no_more_bytes_are_kept_than_a_buffer_holds():
     client, link = connected(rx_bytes=256)
     large = b"." * 100
     link.say(*[message(number, large) for number in range(10, 15)], b"\x40\x02\x00\x01")
     client.publish("b", b"x")
-    assert [len(client.receive(1000).payload) for _ in range(3)] == [100, 100, 100]
+    assert [len(client.receive(1000).payload) for _ in range(2)] == [100, 100]
     link.say(b"\x40\x02\x00\x02")
     assert code_of(client.receive, 1000) == "mqtt.more-waiting"
-    assert acknowledged(link) == [10, 11, 12]
+    assert acknowledged(link) == [10, 11]
 
 
 def test_nothing_is_read_behind_a_message_that_the_program_has_not_got():

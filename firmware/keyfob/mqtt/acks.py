@@ -22,7 +22,13 @@ def read_ack(session, at: int, end: int) -> int:
     packet_id = rx[at] << 8 | rx[at + 1] if end - at > 1 else 0
     if not packet_id or (end - at > 2 and session.version == 4):
         raise malformed("identifier %d, packet type %d, length" % (packet_id, kind), end - at)
-    code = session.read_code(at + 2, end, kind) if session.version > 4 else 0
+    code = 0
+    if end - at > 2:
+        from keyfob.mqtt.reasons import read_code
+
+        code = read_code(session, at + 2, end, kind)
+    elif session.version > 4:
+        session.properties = None
     if kind == _PUBREL:
         if packet_id in session.kept.held:
             session.kept.held.remove(packet_id)

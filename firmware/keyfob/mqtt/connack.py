@@ -17,7 +17,9 @@ _OPEN = const(2)
 def read_connack(session, at: int, end: int) -> int:
     """The event; `session.Session.session_present`. Errors: the refusal's."""
     if session.version > 4:
-        is_present = session.read_connack(at, end)
+        from keyfob.mqtt import granted
+
+        is_present = granted.read_connack(session, at, end)
     else:
         is_present = read_flags(session.rx, at, end)
     session.session_present = is_present

@@ -34,7 +34,9 @@ def connect(
         outgoing.sent_ms = now_ms
     properties = of_will = b""
     if session.version > 4:
-        properties, of_will = session.offer(will)
+        from keyfob.mqtt.granted import offer
+
+        properties, of_will = offer(session, will)
     session.tx_end = put_connect(
         session.tx, 0, client_id, keepalive_s, clean, will and will[:4], username, password,
         session.version, properties, of_will,

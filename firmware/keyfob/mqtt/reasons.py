@@ -1,9 +1,16 @@
 """What a broker's return codes (3.1.1) and reason codes (5.0) are called.
 
-MQTT 3.1.1 table 3.1; MQTT 5.0 section 2.4. Imported when a broker refuses something.
+MQTT 3.1.1 table 3.1; MQTT 5.0 section 2.4. Imported when a broker refuses something, or says
+more with an acknowledgement than that it has it.
 """
 
+from micropython import const
+
 from keyfob.errors import KeyfobError
+from keyfob.mqtt.publish import malformed
+
+_PUBREL = const(6)
+_NO_SUBSCRIBERS = const(0x10)  # reason code of PUBACK and PUBREC
 
 # Return codes 1 to 5 as reason codes: most mean the same.
 _RETURNED = b"\x84\x85\x88\x86\x87"
@@ -19,6 +26,23 @@ _NAMES = (
     "use-another-server server-moved shared-not-supported connection-rate-exceeded "
     "maximum-connect-time identifiers-not-supported wildcards-not-supported"
 )
+
+
+def read_code(session, at: int, end: int, kind: int) -> int:
+    """Reason code and properties of an acknowledgement or DISCONNECT (section 2.4 of 5.0).
+
+    Above 0x7f all are taken for a refusal, those of other packets too: a message that
+    is never answered would be sent for ever.
+    """
+    session.properties = None
+    if at == end:
+        return 0
+    if at + 1 < end and session.decode(at + 1, end, kind) != end:
+        raise malformed("bytes behind the properties of packet type", kind)
+    code = session.rx[at]
+    if 0 < code < 128 and not (code == _NO_SUBSCRIBERS and kind < _PUBREL):
+        raise malformed("reason code of packet type %d" % kind, code)
+    return code
 
 
 def refusal(code: int, doing: str, properties) -> KeyfobError:

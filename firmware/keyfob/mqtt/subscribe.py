@@ -21,12 +21,14 @@ def subscribe(session, now_ms: int, topic_filter: str, options: int, properties=
 
     ``options``: section 3.8.3.1 of 5.0; in 3.1.1 the QoS, and what is beside it is left
     out. Events: SUBACK, UNSUBACK. Errors: mqtt.too-large, mqtt.not-connected, and in 5.0
-    those of `session5.Session5.ask_for`.
+    those of `granted.ask_for`.
     """
     session.check_open()
     block = b""
     if session.version > 4:
-        block = session.ask_for(topic_filter, options, properties)
+        from keyfob.mqtt.granted import ask_for
+
+        block = ask_for(session, topic_filter, options, properties)
     elif options > 0:
         options &= 3
     asked = Outgoing(topic_filter, None, 0, False)
@@ -49,7 +51,9 @@ def read_answer(session, at: int, end: int) -> int:
     if not packet_id:
         raise malformed("packet identifier of packet type %d" % kind, 0)
     if session.version > 4:
-        code = session.read_granted(kind, at + 2, end)
+        from keyfob.mqtt.granted import read_granted
+
+        code = read_granted(session, kind, at + 2, end)
     else:
         code = _read_granted(rx, kind, at + 2, end)
     for asked in session.asked:
