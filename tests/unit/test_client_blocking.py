@@ -325,3 +325,28 @@ def test_a_flood_of_qos_0_is_bounded_while_something_else_is_waited_for():
         client.publish("b", b"x")
     assert [error["code"] for error in console.named("error")] == ["mqtt.inbox-full"] * 3
     assert [client.receive(10).payload for _ in range(2)] == [b"\0", b"\1"]
+
+
+def test_a_3_1_1_broker_is_spoken_to_in_its_own_version():
+    for refusal in (b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00"):
+        links = [Link(refusal), Link(CONNACK)]
+        waiting = links[:]
+        client = BlockingClient(check(dict(SETTINGS, broker={"host": "b", "version": 5})))
+
+        async def open_link(is_flat, waiting=waiting):
+            return waiting.pop(0)
+
+        client.uplink.open = open_link
+        client.uplink.check_up = lambda: None
+        client.draw = lambda count: b"\xff" * count  # a wait would be seen
+        plenty, keyfob.plenty_bytes = keyfob.plenty_bytes, 0  # so that no module is dropped
+        try:
+            with Console() as console:
+                assert not client.run_once(lambda client: None)
+                assert client.run_once(lambda client: client.publish("a", b"x", 0))
+        finally:
+            keyfob.plenty_bytes = plenty
+        assert [link.written[0][8] for link in links] == [5, 4]
+        assert links[1].packets()[-1] == b"\x30\x04\x00\x01ax"
+        (error,) = console.named("error")
+        assert (error["code"], error["next_ms"]) == ("mqtt.unacceptable-protocol", 0)
