@@ -334,7 +334,6 @@ def test_an_engine_that_judges_no_chain_is_refused_after_the_handshake(
         "        self.load_verify_locations = self._real.load_verify_locations\n"
         "        self.load_cert_chain = self._real.load_cert_chain\n"
         "        self.wrap_socket = self._real.wrap_socket\n"
-        "        self.get_ciphers = self._real.get_ciphers\n"
         "        self.set_ciphers = self._real.set_ciphers\n"
     )
     board.edit("keyfob/tls/context.py", "import tls\n", "import weak_tls as tls\n")
