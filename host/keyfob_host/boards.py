@@ -81,6 +81,7 @@ class Limits:
     tx_bytes: _Bytes
     payload_bytes: _Bytes
     inflight: Annotated[int, Range(1, 64)]
+    inbox: Annotated[int, Range(1, 64)] = 8
 
     def as_dict(self) -> dict[str, int]:
         """The ``limits`` of ``/keyfob.json``."""

@@ -63,6 +63,7 @@ def test_limits_are_what_the_board_gets_in_its_settings():
         "tx_bytes": 4096,
         "payload_bytes": 2048,
         "inflight": 4,
+        "inbox": 8,
     }
 
 
