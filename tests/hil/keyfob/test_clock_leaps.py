@@ -89,6 +89,7 @@ def test_time_server_that_is_hours_ahead_keeps_nobody_out_afterwards(
     )
     lies(5 * HOUR_S)
     board.reset()
+    assert board.wait_event("clock.set")["unix_s"] > time.time() + 4 * HOUR_S
     board.wait_event("mqtt.up")
     # With its second reading the time by which it is connected is kept in flash.
     board.needs_sensor()
