@@ -203,6 +203,9 @@ def refuses(engine, raw, chunk):
         if error is not engine.error or len(engine.room()):
             raise ValueError("an engine that failed went on")  # noqa: B904 - MicroPython
         return True
+    # It waits for more, which will not come; a device unloads what it brought before the next
+    # (`keyfob.stream.unload`).
+    engine._end_handshake()
     return False
 
 
