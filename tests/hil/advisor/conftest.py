@@ -14,8 +14,6 @@ def speaking(wanted: int, request, device, scripted) -> int:
     """``wanted`` (4 or 5), once the device is connected with it; skips where it is not."""
     if wanted == 5 and device.knows("serial"):
         board = request.getfixturevalue("board")
-        if board.ref.kind.chip == "esp8266":
-            pytest.skip("MQTT 5.0 leaves the heap of an ESP8266 nothing for messages that wait")
         board.provision(extra={"broker.keepalive_s": KEEPALIVE_S, "broker.version": 5})
         scripted.mark()
     session = scripted.wait_session(CONNECTS_S)

@@ -10,6 +10,8 @@ from keyfob_host.hil.bench import KEEPALIVE_S
 from keyfob_host.relay import Fault
 
 pytestmark = pytest.mark.rung("mqtt")
+MANY = 38
+MANY_BYTES = 400
 
 
 def said(payload: bytes):
@@ -75,6 +77,39 @@ def test_command_sent_while_the_board_is_away_arrives_when_it_is_back(
         f"devices/{board.device_id}/state",
         lambda one: json.loads(one.payload).get("color") == [1, 2, 3] and not one.retain,
     )
+
+
+@pytest.mark.rung("traffic")
+@pytest.mark.parametrize("version", [5, 4])  # what follows finds the usual one
+def test_many_commands_sent_while_the_board_is_away_all_arrive(
+    board, broker, host_client, case, version
+) -> None:
+    case.criterion(
+        f"Of {MANY} commands of {MANY_BYTES} bytes that wait at the broker at once, each is "
+        "answered, in their order; a board of little memory takes some, and then the others."
+    )
+    extra = {"broker.keepalive_s": KEEPALIVE_S, "broker.version": version}
+    board.provision(extra=extra)
+    board.connected()
+    broker.relay.fail(Fault("cut"))
+    board.wait_event("mqtt.down")
+    for number in range(MANY):
+        command = json.dumps({"color": [number + 1, 0, version]})
+        host_client.publish(f"devices/{board.device_id}/command", command.ljust(MANY_BYTES))
+    board.mark()
+    broker.relay.clear()
+    answered: list[int] = []
+    while MANY not in answered:
+        message = host_client.wait_message(
+            f"devices/{board.device_id}/state", lambda one: not one.retain, timeout_s=120
+        )
+        color = json.loads(message.payload).get("color", [0, 0, 0])
+        if color[2] == version and color[0] not in answered:  # at QoS 1 one may come twice
+            answered.append(color[0])
+    assert answered == list(range(1, MANY + 1))
+    told = [one for one in board.events("error") if one["code"] == "tls.no-memory"]
+    if told:
+        case.warn(f"memory was short {len(told)} times while it connected")
 
 
 @pytest.mark.rung("traffic")
