@@ -2,7 +2,8 @@
 engine of one, `publish` the wire format of what it carries all the time.
 
 Imported when they are needed: `connect`, `connack`, `subscribe`, `acks` (QoS 2), `violations` and
-`reasons` (what is wrong, by name), `session5` and `properties` (what only 5.0 needs).
+`reasons` (what is wrong, by name), `text` (beyond ASCII), `session5`, `properties` and `granted`
+(what only 5.0 needs).
 
 The surface that stands on it:
 
