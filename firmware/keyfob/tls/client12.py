@@ -6,8 +6,6 @@ RFC 5246 sections 7.4.6 to 7.4.8, RFC 8422 section 5.7, RFC 4279 section 2 (PSK)
 the digest that makes an extended master secret.
 """
 
-import os
-
 from micropython import const
 
 from keyfob.errors import KeyfobError
@@ -75,9 +73,10 @@ def _exchange_ecdhe(hs):
 
 def _exchange_rsa(hs):
     """RFC 5246 section 7.4.7.1: the version offered, against a rollback."""
+    from keyfob.crypto.entropy import random_bytes
     from keyfob.crypto.rsa_encrypt import encrypt_pkcs1
 
-    premaster = b"\x03\x03" + os.urandom(46)
+    premaster = b"\x03\x03" + random_bytes(46)
     modulus, exponent = hs.server_key
     hs.server_key = None
     yield from hs.send(_CLIENT_KEY_EXCHANGE, *_vector(encrypt_pkcs1(modulus, exponent, premaster)))
