@@ -314,12 +314,12 @@ class BlockingClient:
     def _handle(self, event: int) -> None:
         state = self.session
         if event == _PUBLISH:
-            is_taken, size, limits = False, state.size, self.config["limits"]
+            is_taken = False
             for message in self._messages:
                 is_taken = is_taken or state.topic == self.single == message.topic
-                size += len(message.payload)
-            is_full = len(self._messages) >= limits["inbox"]
-            is_full = is_full or (len(self._messages) > 0 and size > limits["rx_bytes"])
+            is_full = self._is_full(state.size)
+            if is_full and state.receipt and not is_taken:
+                is_full = self._is_full(state.size, True)
             if state.receipt and (self._deferred or is_full) and not is_taken:
                 # And all behind it, so that they keep their order (section 4.6).
                 self._deferred += 1
@@ -337,6 +337,21 @@ class BlockingClient:
                 self.kept.handled(state.receipt)
         elif event in (_PUBACK, _SUBACK, _UNSUBACK):
             self.finish(state.outgoing)
+
+    def _is_full(self, size: int, drops: bool = False) -> bool:
+        """Whether there is no room for a message of so many bytes. ``drops``: those of QoS 0
+        give way first, as no connection has to end for them."""
+        if drops:
+            for message in [one for one in self._messages if not one.qos]:
+                self._messages.remove(message)
+                from keyfob.events import emit_error
+
+                detail = "%d bytes of %s" % (len(message.payload), message.topic)
+                emit_error(KeyfobError("mqtt.inbox-full", detail))
+        for message in self._messages:
+            size += len(message.payload)
+        count, limits = len(self._messages), self.config["limits"]
+        return count > 0 and (count >= limits["inbox"] or size > limits["rx_bytes"])
 
     def finish(self, outgoing: Outgoing) -> None:
         """The broker has it, or never will."""

@@ -1,6 +1,6 @@
 """keyfob.blocking: more messages at the broker than the board has room for."""
 
-from device_support import KeyfobError, code_of
+from device_support import Console, KeyfobError, code_of
 from scripted_broker import PRESENT, Link
 from test_client_blocking import connected, reconnect
 
@@ -63,6 +63,18 @@ def test_messages_of_qos_2_come_again_too():
     again = Link(PRESENT, message(11, b"11", 2, True))
     reconnect(client, again)
     assert client.receive(1000).payload == b"11"
+
+
+def test_what_has_qos_0_gives_way_before_a_connection_has_to_end():
+    client, link = connected(inbox=1)
+    at_most_once = b"\x30\x04\x00\x01ax"
+    link.say(at_most_once, at_most_once, message(10, b"10"), b"\x40\x02\x00\x01")
+    with Console() as console:
+        client.publish("b", b"x")
+    assert [error["code"] for error in console.named("error")] == ["mqtt.inbox-full"] * 2
+    assert client.receive(1000).payload == b"10"
+    assert client.receive(0) is None
+    assert acknowledged(link) == [10]
 
 
 def test_the_error_says_how_many():
