@@ -41,9 +41,17 @@ def load(device_id: str, root: str = ROOT, clock=None, failed=None) -> Identity:
     is wrong with the active one. Errors: store.no-active, store.bad-active, those of
     `load_slot`; store.no-identity where both slots have one and neither will do.
     """
-    identity = _on_trial(device_id, root, clock, failed) if clock else None
-    if identity:
-        return identity
+    slot = _on_trial(root, failed) if clock else ""
+    if slot:
+        # Here and not a call further down: judging it goes deep, and a small stack is at its end.
+        try:
+            identity = load_slot(device_id, slot, root, clock)
+            identity.on_trial = True
+            return identity
+        except KeyfobError as error:
+            from keyfob import trial
+
+            trial.failed(error, root)
     active = read_file(root + "/active", 2, "store.no-active")
     if active not in (b"a", b"b"):
         raise KeyfobError("store.bad-active", "%s/active: %r, want a or b" % (root, active))
@@ -90,24 +98,15 @@ def load_slot(device_id: str, slot: str, root: str = ROOT, clock=None) -> Identi
     return identity
 
 
-def _on_trial(device_id: str, root: str, clock, failed):
-    """The identity of the slot on trial; None if there is none, or it is given up."""
+def _on_trial(root: str, failed) -> str:
+    """The slot on trial, "" if there is none, or it is given up."""
     if not _exists(root + "/trial"):
-        return None
+        return ""
     from keyfob import trial
 
     if failed:
         trial.failed(failed, root)
-    slot = trial.attempt(root)
-    if not slot:
-        return None
-    try:
-        identity = load_slot(device_id, slot, root, clock)
-    except KeyfobError as error:
-        trial.failed(error, root)
-        return None
-    identity.on_trial = True
-    return identity
+    return trial.attempt(root)
 
 
 def _exists(path: str) -> bool:
