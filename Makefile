@@ -125,6 +125,7 @@ bench: setup ## everything measured, which takes long (WRITE=1: to tools/RESULTS
 	@.venv/bin/python tools/bench_issue.py $(if $(WRITE),--write)
 	@.venv/bin/python tools/bench_crypto.py $(if $(WRITE),--write)
 	@.venv/bin/python tools/bench_names.py
+	@.venv/bin/python tools/bench_stack.py
 	@.venv/bin/python tools/bench_hil.py $(if $(WRITE),--write)
 	@.venv/bin/python tools/bench_mqtt.py $(if $(WRITE),--write) $(if $(MQTT_AS),--mqtt-as $(MQTT_AS))
 
