@@ -14,7 +14,9 @@ from keyfob.mqtt.state import since
 _FIRST_MS = const(500)
 _CEILING_MS = const(60_000)
 _STOP_MS = const(120_000)
-_STOOD_MS = const(2_000)  # a connection that did is a success, and waits begin anew
+# A connection that did is a success, and waits begin anew; so is one over which the broker
+# acknowledged something, which the clients see.
+_STOOD_MS = const(2_000)
 _QUICK_MS = const(5_000)
 _MOST_QUICK = const(5)
 

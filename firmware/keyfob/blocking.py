@@ -336,6 +336,7 @@ class BlockingClient:
             if state.receipt:
                 self.kept.handled(state.receipt)
         elif event in (_PUBACK, _SUBACK, _UNSUBACK):
+            self.attempts = 0  # the broker does not just hang up, see `keyfob.backoff`
             self.finish(state.outgoing)
 
     def _is_full(self, size: int, drops: bool = False) -> bool:

@@ -572,6 +572,7 @@ class Client:
     def _handle(self, event: int) -> None:
         state = self.session
         if event == _PUBACK:
+            self.attempts = 0  # the broker does not just hang up, see `keyfob.backoff`
             self.finish(state.outgoing)
         elif event == _PUBREC:
             if self._drain:
@@ -582,6 +583,7 @@ class Client:
         elif event in (_SUBACK, _UNSUBACK):
             from keyfob.subscription import answered
 
+            self.attempts = 0
             answered(self, event)
 
     def finish(self, outgoing: Outgoing) -> None:
