@@ -119,7 +119,17 @@ class BlockingClient:
             if isinstance(error, RuntimeError) and "recursion" not in str(error):
                 raise
             self.failure = error
-        self._forget()
+        # What the program was not done with, which its next `receive` would acknowledge, or has
+        # not got, the broker sends again: a handshake wants the room.
+        waiting, self._messages = self._messages, []
+        if self._taken:
+            waiting.append(self._taken)
+        for message in waiting:
+            if message.receipt:
+                self.kept.forget(message.receipt)
+            elif message is not self._taken:
+                self._messages.append(message)
+        self._taken = waiting = message = _any(None)
         if self.version == 4 or getattr(self.failure, "code", "")[:5] != "mqtt.":
             self.drop_connection()  # nothing is said in it any more, and telling wants the room
         try:
@@ -137,18 +147,6 @@ class BlockingClient:
         drop("backoff")
         time.sleep_ms(wait_ms)
         return False
-
-    def _forget(self) -> None:
-        """Of messages that the broker sends again: the program was not done with the one, which
-        its next `receive` would acknowledge, and a handshake wants the room of the others."""
-        waiting = self._messages
-        taken, self._taken = self._taken, None
-        if taken and taken.receipt:
-            waiting.append(taken)
-        self._messages = [message for message in waiting if not message.receipt]
-        for message in waiting:
-            if message.receipt:
-                self.kept.forget(message.receipt)
 
     def connect(self, clean: bool = False) -> bool:
         """Connect; whether the broker kept the session. Errors: those of `keyfob.uplink`
@@ -238,7 +236,12 @@ class BlockingClient:
         self._flush()
         while not self._messages:
             if self._deferred:
-                self._come_again()
+                # Only in a new connection the broker sends again.
+                if self.will:
+                    # With its answer it has our acknowledgements, which could be lost otherwise.
+                    self.publish(self.status_topic, b"online", 1, True)
+                self.attempts = 0  # what there was room for went well
+                raise KeyfobError("mqtt.more-waiting", "%d come again" % self._deferred)
             left_ms = limit_ms - since(started_ms, _now_ms())
             if left_ms < 0:
                 return None
@@ -246,14 +249,6 @@ class BlockingClient:
             self.clock.keep()  # which may write a file: not where calls go deeper
         self._taken = self._messages.pop(0)
         return self._taken
-
-    def _come_again(self) -> None:
-        """End the connection, as only a new one has the broker send again."""
-        if self.will:
-            # With its answer the broker has our acknowledgements, which could be lost otherwise.
-            self.publish(self.status_topic, b"online", 1, True)
-        self.attempts = 0  # what there was room for went well
-        raise KeyfobError("mqtt.more-waiting", "%d come again" % self._deferred)
 
     def _acknowledge(self) -> None:
         taken, self._taken = self._taken, None
@@ -343,8 +338,11 @@ class BlockingClient:
         """Whether there is no room for a message of so many bytes. ``drops``: those of QoS 0
         give way first, as no connection has to end for them."""
         if drops:
-            for message in [one for one in self._messages if not one.qos]:
-                self._messages.remove(message)
+            waiting, self._messages = self._messages, []
+            for message in waiting:
+                if message.qos:
+                    self._messages.append(message)
+                    continue
                 from keyfob.events import emit_error
 
                 detail = "%d bytes of %s" % (len(message.payload), message.topic)
