@@ -52,6 +52,11 @@ while (walker.nextNode()) {
 return found;
 """
 
+SETTLED = """
+const frame = next => requestAnimationFrame(() => setTimeout(next));
+frame(() => frame(arguments[0]));
+"""
+
 
 class Browser:
     """A browser with an empty profile, and what it was asked for and complained of."""
@@ -87,6 +92,15 @@ class Browser:
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def click(self, element: WebElement) -> None:
+        element.click()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait for what an action left to be told: ``toggle``, ``close`` and ``hashchange`` come
+        as tasks of their own, which a driver does not wait for."""
+        self.driver.execute_async_script(SETTLED)
 
     def scheme(self, name: str) -> None:
         """``light`` or ``dark``."""

@@ -18,6 +18,7 @@ from hil_report_rig import MARKUP, all_passed, report, with_result
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from virtual_rig import wait_until
 
 from keyfob_host.hil.report.data import Measure, Report, Text
 from keyfob_host.hil.report.page import report_page
@@ -55,6 +56,7 @@ def cell(browser: Browser, address: str) -> WebElement:
 
 def press(browser: Browser, *keys: str) -> None:
     ActionChains(browser.driver).send_keys(*keys).perform()
+    browser.settle()
 
 
 def focused(browser: Browser) -> str:
@@ -63,7 +65,7 @@ def focused(browser: Browser) -> str:
 
 
 def choose(browser: Browser, kind: str) -> None:
-    browser.one(f'#filters input[value="{kind}"]').click()
+    browser.click(browser.one(f'#filters input[value="{kind}"]'))
 
 
 def shown_cells(browser: Browser) -> set[str]:
@@ -156,7 +158,7 @@ def test_a_cell_opens_what_is_known_of_it_and_closes_again(
 ) -> None:
     address = show(browser, tmp_path, fifty)
     assert not browser.one("#panel").is_displayed()
-    cell(browser, FAILED).click()
+    browser.click(cell(browser, FAILED))
     panel = browser.one("#panel")
     assert panel.is_displayed() and browser.driver.current_url == address + FAILED
     for words in ("another name is refused", "failed on board-1", "Criterion:",
@@ -177,7 +179,8 @@ def test_a_cell_opens_what_is_known_of_it_and_closes_again(
 def test_a_text_is_made_when_it_is_unfolded(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, report(), WAITS)
     assert browser.all("#panel pre") == []
-    browser.all("#panel summary")[-1].click()
+    browser.click(browser.all("#panel summary")[-1])
+    wait_until(lambda: browser.all("#panel pre") != [], lambda: "the text")
     assert browser.one("#panel pre").text.startswith("New connection from")
 
 
@@ -247,12 +250,13 @@ def test_the_address_of_a_cell_opens_it_and_back_leads_away(
     show(browser, tmp_path, report(), WAITS)
     panel = browser.one("#panel")
     assert panel.is_displayed() and "waits grow" in panel.text
-    browser.one("#panel nav a").click()
+    browser.click(browser.one("#panel nav a"))
     assert "waits grow" in panel.text and "on board-1" in panel.text
     browser.driver.back()
+    browser.settle()
     assert "on board-2" in panel.text
     browser.driver.execute_script("location.hash = '#cases'")
-    browser.driver.execute_async_script("setTimeout(arguments[0])")
+    browser.settle()
     assert not panel.is_displayed()
     for wrong in ("#board-9/none", "#%E0%A4%A", "#/"):
         show(browser, tmp_path, report(), wrong)
@@ -269,7 +273,7 @@ def test_any_names_are_found_by_their_addresses(browser: Browser, tmp_path: Path
         results=(replace(made.results[0], board=name, case=case),),
     )  # fmt: skip
     show(browser, tmp_path, made)
-    browser.one("#matrix td a").click()
+    browser.click(browser.one("#matrix td a"))
     assert browser.one("#panel").is_displayed() and name in browser.one("#panel").text
 
 
