@@ -48,21 +48,6 @@ def _any(value):
 _now_ms = _any(time.ticks_ms)
 
 
-class Message:
-    """A received message: ``topic``, ``payload`` (bytes), ``qos``, ``retain``.
-
-    ``properties``: a dict of what an MQTT 5.0 broker sent with it, or None.
-    """
-
-    def __init__(self, state) -> None:
-        self.topic = state.topic
-        self.payload = state.payload
-        self.qos = state.qos
-        self.retain = state.retain
-        self.properties = state.properties
-        self.receipt = state.receipt
-
-
 class BlockingClient:
     """``config``: the checked settings. ``will``: as that of `keyfob.client.Client`.
 
@@ -86,9 +71,10 @@ class BlockingClient:
         self._at = 0  # bytes of the buffer that are written
         self._ticked_ms = 0
         self.single = ""  # a topic of which one message waits at most: others go, acknowledged
-        self._deferred = 0  # messages that come again with the next connection
-        self._taken: Message | None = None
-        self._messages: list[Message] = []
+        # See `keyfob.receiving`.
+        self.deferred = 0  # messages that come again with the next connection
+        self.taken = _any(None)  # what the program has
+        self.messages: list = []
         self.status_topic = "devices/%s/status" % config["device_id"]
         self.will = (self.status_topic, b"offline", 1, True)
         self.uplink = Uplink(config)
@@ -119,20 +105,14 @@ class BlockingClient:
             if isinstance(error, RuntimeError) and "recursion" not in str(error):
                 raise
             self.failure = error
-        # What the program was not done with, which its next `receive` would acknowledge, or has
-        # not got, the broker sends again: a handshake wants the room.
-        waiting, self._messages = self._messages, []
-        if self._taken:
-            waiting.append(self._taken)
-        for message in waiting:
-            if message.receipt:
-                self.kept.forget(message.receipt)
-            elif message is not self._taken:
-                self._messages.append(message)
-        self._taken = waiting = message = _any(None)
-        if self.version == 4 or getattr(self.failure, "code", "")[:5] != "mqtt.":
-            self.drop_connection()  # nothing is said in it any more, and telling wants the room
         try:
+            if self.taken or self.messages:
+                from keyfob.receiving import put_back
+
+                put_back(self)
+                del put_back
+            if self.version == 4 or getattr(self.failure, "code", "")[:5] != "mqtt.":
+                self.drop_connection()  # nothing is said in it any more, and telling wants the room
             if not isinstance(self.failure, KeyfobError):
                 self.failure = KeyfobError("tls.no-memory", "connecting: %s" % self.failure)
             from keyfob.backoff import conclude
@@ -168,7 +148,7 @@ class BlockingClient:
         unload()
         drop(
             "mqtt.session", "mqtt.session5", "mqtt.properties", "mqtt.granted", "mqtt.reasons",
-            "mqtt.publish", "mqtt.acks",
+            "mqtt.publish", "mqtt.acks", "receiving",
         )  # fmt: skip
         is_flat = self.config["tls"]["engine"] == "keyfob"
         self.stream = run(self.uplink.open(is_flat))
@@ -184,6 +164,7 @@ class BlockingClient:
         run(establish(self, clean))
         del establish
         self._settle()
+        import keyfob.receiving  # noqa: F401 - before calls go deeper
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         """Returns when it is sent (QoS 0) or when the broker has it. Errors: mqtt.bad-topic,
@@ -234,24 +215,24 @@ class BlockingClient:
         started_ms = _now_ms()
         self._acknowledge()
         self._flush()
-        while not self._messages:
-            if self._deferred:
+        while not self.messages:
+            if self.deferred:
                 # Only in a new connection the broker sends again.
                 if self.will:
                     # With its answer it has our acknowledgements, which could be lost otherwise.
                     self.publish(self.status_topic, b"online", 1, True)
                 self.attempts = 0  # what there was room for went well
-                raise KeyfobError("mqtt.more-waiting", "%d come again" % self._deferred)
+                raise KeyfobError("mqtt.more-waiting", "%d come again" % self.deferred)
             left_ms = limit_ms - since(started_ms, _now_ms())
             if left_ms < 0:
                 return None
             self._turn(min(left_ms, _TICK_MS), False)
             self.clock.keep()  # which may write a file: not where calls go deeper
-        self._taken = self._messages.pop(0)
-        return self._taken
+        self.taken = self.messages.pop(0)
+        return self.taken
 
     def _acknowledge(self) -> None:
-        taken, self._taken = self._taken, None
+        taken, self.taken = self.taken, None
         if taken and taken.receipt:
             self.kept.handled(taken.receipt)
 
@@ -273,7 +254,7 @@ class BlockingClient:
         if self.session:
             self.session.reset(0, 0)
         self.session = self.tx = self._shake = None
-        self._at = self.blocked = self._deferred = 0
+        self._at = self.blocked = self.deferred = 0
         gc.collect()
 
     close = drop_connection
@@ -295,8 +276,14 @@ class BlockingClient:
             state.received(count or 0)
             event = state.next_event()
         while event:
-            self._handle(event)
-            if self._messages and not is_for_answer:
+            if event == _PUBLISH:
+                from keyfob.receiving import take
+
+                take(self)
+            elif event in (_PUBACK, _SUBACK, _UNSUBACK):
+                self.attempts = 0  # the broker does not just hang up, see `keyfob.backoff`
+                self.finish(state.outgoing)
+            if self.messages and not is_for_answer:
                 break
             event = state.next_event()
         now_ms = _now_ms()
@@ -305,52 +292,6 @@ class BlockingClient:
             self.uplink.check_up()
         state.tick(now_ms, event > 0)  # answers may be behind what stays unread
         self._flush()
-
-    def _handle(self, event: int) -> None:
-        state = self.session
-        if event == _PUBLISH:
-            is_taken = False
-            for message in self._messages:
-                is_taken = is_taken or state.topic == self.single == message.topic
-            is_full = self._is_full(state.size)
-            if is_full and state.receipt and not is_taken:
-                is_full = self._is_full(state.size, True)
-            if state.receipt and (self._deferred or is_full) and not is_taken:
-                # And all behind it, so that they keep their order (section 4.6).
-                self._deferred += 1
-                self.kept.forget(state.receipt)
-                return
-            if not (state.left or is_full or is_taken):
-                self._messages.append(Message(state))
-                return
-            if not is_taken:
-                from keyfob.events import emit_error
-                from keyfob.mqtt.violations import skipped
-
-                emit_error(skipped(state, is_full))
-            if state.receipt:
-                self.kept.handled(state.receipt)
-        elif event in (_PUBACK, _SUBACK, _UNSUBACK):
-            self.attempts = 0  # the broker does not just hang up, see `keyfob.backoff`
-            self.finish(state.outgoing)
-
-    def _is_full(self, size: int, drops: bool = False) -> bool:
-        """Whether there is no room for a message of so many bytes. ``drops``: those of QoS 0
-        give way first, as no connection has to end for them."""
-        if drops:
-            waiting, self._messages = self._messages, []
-            for message in waiting:
-                if message.qos:
-                    self._messages.append(message)
-                    continue
-                from keyfob.events import emit_error
-
-                detail = "%d bytes of %s" % (len(message.payload), message.topic)
-                emit_error(KeyfobError("mqtt.inbox-full", detail))
-        for message in self._messages:
-            size += len(message.payload)
-        count, limits = len(self._messages), self.config["limits"]
-        return count > 0 and (count >= limits["inbox"] or size > limits["rx_bytes"])
 
     def finish(self, outgoing: Outgoing) -> None:
         """The broker has it, or never will."""

@@ -1,6 +1,6 @@
 """The board's clock: unset until a plausible NTP reply sets it, then Unix seconds.
 
-``/clock`` keeps the latest time seen over a reboot. It is a floor for the next
+``/clock`` (`keyfob.floor`) keeps the latest time seen over a reboot. It is a floor for the next
 reply's plausibility and never the time itself: a board that was off for a year
 must not judge certificates by last year's date. The clock of a chip that kept
 running through a soft reset is not believed either; asking again costs one packet.
@@ -11,18 +11,14 @@ to: a floor from the future would shut out every server that tells the truth.
 Not checked: that the server tells the truth within the plausible window.
 """
 
-import os
 import time
 
 from micropython import const
 
 from keyfob import drop
 from keyfob.errors import KeyfobError
-from keyfob.events import emit, emit_error
+from keyfob.events import emit
 
-FLOOR_PATH = "/clock"
-# When this firmware was made: 2026-11-01 00:00 UTC. It was not earlier than that.
-BUILT_S = const(1_793_491_200)
 # Flash wears; a floor half a day old rejects an old reply as well as a fresh one.
 _FLOOR_EVERY_S = const(43_200)
 # A crystal of 20 ppm is off by 2 s after a day.
@@ -39,19 +35,23 @@ class Clock:
     the ticks since when not. ``least_s``: no time before that is plausible.
     """
 
-    def __init__(self, settings: dict, exchange=None, floor_path: str = FLOOR_PATH) -> None:
+    def __init__(self, settings: dict, exchange=None, floor_path: str = "") -> None:
+        from keyfob import floor
+
         self.servers = list(settings["servers"])
         self.resting: dict = {}
         self._exchange = exchange
-        self._floor_path = floor_path
+        self._floor_path = floor_path or floor.PATH
         self._is_set = False
         self._due_s = 0
         self._seen_s = 0  # when the owner last looked
         # An ESP port counts from 2000, unix from 1970; Keyfob from 1970 everywhere.
         self.epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
-        self._stored_s = _read_floor(floor_path)
+        self._stored_s = floor.read(self._floor_path)
         self._keep_next_s = self._stored_s + _FLOOR_EVERY_S
-        self.least_s = max(BUILT_S, settings["min_s"])
+        self.least_s = max(floor.BUILT_S, settings["min_s"])
+        del floor
+        drop("floor")
         emit("clock.kept", floor_s=self.floor_s())
 
     def is_set(self) -> bool:
@@ -86,7 +86,7 @@ class Clock:
         try:
             unix_s = await time_servers.ask(self, self._exchange)
         finally:
-            drop("time_servers", "sntp", "datagrams")
+            drop("time_servers", "sntp", "datagrams", "floor")
         self._is_set = True
         self._due_s = unix_s + _ASK_EVERY_S
         self._seen_s = unix_s
@@ -99,30 +99,11 @@ class Clock:
             if abs(now_s - self._seen_s) > _LEAP_S:
                 self.doubt()
             self._seen_s = now_s
-            if self._due_s:
-                self._keep(now_s)
+            if self._due_s and now_s >= self._keep_next_s:
+                self._keep_next_s = now_s + _FLOOR_EVERY_S
+                from keyfob import floor
 
-    def _keep(self, unix_s: int) -> None:
-        if unix_s < self._keep_next_s:
-            return
-        self._keep_next_s = unix_s + _FLOOR_EVERY_S
-        new_path = self._floor_path + ".new"
-        try:
-            with open(new_path, "w") as file:
-                file.write(str(unix_s))
-            os.rename(new_path, self._floor_path)
-        except OSError as error:
-            # A full or worn flash costs the floor, not the connection.
-            emit_error(KeyfobError("clock.floor-not-kept", "%s: %s" % (new_path, error)))
-            return
-        self._stored_s = unix_s
-
-
-def _read_floor(path: str) -> int:
-    """The kept floor, 0 when there is none or it is not a number (it is only a floor)."""
-    try:
-        with open(path) as file:
-            text = file.read(11)
-    except OSError:
-        return 0
-    return int(text) if text.isdigit() and len(text) <= 10 else 0
+                if floor.keep(self._floor_path, now_s):
+                    self._stored_s = now_s
+                del floor
+                drop("floor")

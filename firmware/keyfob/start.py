@@ -28,8 +28,12 @@ def main() -> None:
         is_small = gc.mem_free() < plenty_bytes
         gc.threshold(_COLLECT_SMALL_BYTES if is_small else _COLLECT_BYTES)
     try:
-        application, settings = _application()
-        running = application.run(settings)
+        from keyfob import application
+
+        program, settings = application.load()
+        del application
+        drop("application", "board", "config")
+        running = program.run(settings)
         if running:
             import asyncio
 
@@ -45,16 +49,3 @@ def main() -> None:
         # After Ctrl-C the loop still holds our tasks; the REPL gets a fresh one.
         if "asyncio" in sys.modules:
             sys.modules["asyncio"].new_event_loop()
-
-
-def _application() -> tuple:
-    """The module of the application, and the settings. Errors: config.*"""
-    from keyfob import board, config
-
-    board.emit_boot()
-    settings = config.load()
-    name = settings["app"].get("name", "sensor")
-    app = getattr(__import__("apps." + config.check_app_name(name)), name)
-    del board, config
-    drop("board", "config")
-    return app, settings

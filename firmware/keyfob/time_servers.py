@@ -10,9 +10,9 @@ import machine
 from micropython import const
 
 from keyfob import sntp
-from keyfob.clock import BUILT_S
 from keyfob.errors import KeyfobError
 from keyfob.events import emit, emit_error
+from keyfob.floor import BUILT_S
 
 _REPLY_LIMIT_MS = const(3_000)
 _RATE_REST_MS = const(1_024_000)

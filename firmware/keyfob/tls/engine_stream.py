@@ -11,6 +11,7 @@ from micropython import const
 
 from keyfob import unload
 from keyfob.errors import KeyfobError
+from keyfob.stream import failure
 
 # A full handshake with RSA-4096 on an ESP8266 of 80 MHz stays below; a broker that
 # waits less closes.
@@ -55,18 +56,10 @@ class EngineStream:
     def facts(self) -> dict:
         """Of the connection: ``version`` of TLS, ``cipher`` suite, whether it is ``resumed``,
         and the ``alpn`` protocol if one was chosen."""
-        from keyfob.tls.suites import suite_name
+        from keyfob.tls.suites import facts
 
         unload("keyfob.tls.suites")
-        engine = self.engine
-        found = {
-            "version": "TLSv1.%d" % (engine.version - 0x0301),
-            "cipher": suite_name(engine.suite),
-            "resumed": engine.is_resumed,
-        }
-        if engine.alpn:
-            found["alpn"] = engine.alpn.decode()
-        return found
+        return facts(self.engine)
 
     def read_now(self, view: memoryview):
         """Bytes read into ``view``, None if there are none. Errors: tls.*; of a connection
@@ -139,7 +132,7 @@ class EngineStream:
         try:
             count = self._sock.readinto(room)
         except OSError as error:
-            raise _failure(error, "reading")
+            raise failure(error, "reading")
         if count is None:
             return False
         if count:
@@ -154,32 +147,9 @@ class EngineStream:
         try:
             count = self._sock.write(engine.tx())
         except OSError as error:
-            raise self._explained(error)
+            from keyfob.tls.os_errors import while_writing
+
+            raise while_writing(self, error)
         if count:
             engine.sent(count)
         return bool(count)
-
-    def _explained(self, error: OSError) -> KeyfobError:
-        """A broker that refuses us sends its alert and closes; while writing, only the
-        reset is met. What it said is still there to be read."""
-        engine = self.engine
-        try:
-            for _ in range(64):
-                if not engine.is_open and engine.step():
-                    continue
-                if engine.is_open:
-                    engine.read(memoryview(bytearray(64)))
-                if not self.fill():
-                    break
-        except KeyfobError as known:
-            if known.code.startswith("tls.alert"):
-                return known
-        return _failure(error, "writing")
-
-
-def _failure(error: OSError, doing: str) -> KeyfobError:
-    """What an OSError of the socket means."""
-    from keyfob.tls.os_errors import os_error
-
-    unload("keyfob.tls.os_errors")
-    return os_error(error, doing)

@@ -34,3 +34,22 @@ def os_error(error: OSError, doing: str) -> KeyfobError:
         code = "tls.broken"
     text = " ".join(str(part) for part in error.args)
     return KeyfobError(code, doing + ": " + text)
+
+
+def while_writing(stream, error: OSError) -> KeyfobError:
+    """What is behind an OSError that met ``stream``, of Keyfob's engine, while it wrote. A
+    broker that refuses us sends its alert and closes; while writing, only the reset is met.
+    What it said is still there to be read."""
+    engine = stream.engine
+    try:
+        for _ in range(64):
+            if not engine.is_open and engine.step():
+                continue
+            if engine.is_open:
+                engine.read(memoryview(bytearray(64)))
+            if not stream.fill():
+                break
+    except KeyfobError as known:
+        if known.code.startswith("tls.alert"):
+            return known
+    return os_error(error, "writing")
