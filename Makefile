@@ -23,6 +23,7 @@ workers = -n 3 --dist worksteal
 # Suites mostly wait, and have a board, a broker and ports of their own: they run side by
 # side where make can hold back the output of each (GNU make 4; macOS brings 3.81).
 beside = $(if $(filter output-sync,$(.FEATURES)),--jobs=4 --output-sync=target)
+again = $(if $(RERUNS), --reruns $(RERUNS))
 bench = $(if $(BENCH_ADDRESS),--bench-address $(BENCH_ADDRESS)) $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID))
 
 .DEFAULT_GOAL := help
@@ -92,16 +93,16 @@ hil-virtual: setup ## all suites on a virtual ESP32, and on a virtual ESP8266 wh
 	  hil-advisor-esp32 hil-advisor-esp8266
 
 hil-virtual-esp32: setup
-	@$(KEYFOB) hil run smoke keyfob --board virtual-esp32
+	@$(KEYFOB) hil run smoke keyfob --board virtual-esp32$(again)
 
 hil-virtual-esp8266: setup
-	@$(call with-32-bit,$(KEYFOB) hil run smoke keyfob --board virtual-esp8266)
+	@$(call with-32-bit,$(KEYFOB) hil run smoke keyfob --board virtual-esp8266$(again))
 
 hil-advisor-esp32: setup
-	@$(KEYFOB) hil run advisor --board virtual-esp32 --boards 1
+	@$(KEYFOB) hil run advisor --board virtual-esp32 --boards 1$(again)
 
 hil-advisor-esp8266: setup
-	@$(call with-32-bit,$(KEYFOB) hil run advisor --board virtual-esp8266 --boards 1)
+	@$(call with-32-bit,$(KEYFOB) hil run advisor --board virtual-esp8266 --boards 1$(again))
 
 with-32-bit = if .venv/bin/python tools/micropython32.py >/dev/null; then $(1); \
   else echo "without a 32-bit MicroPython there is no ESP8266 with its own heap: its suites are left out"; fi
