@@ -48,7 +48,6 @@ def _mend_heap(client: BlockingClient, notes: dict) -> None:
 
 def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> None:
     """One connection's life. Errors: what ends it."""
-    notes["short"] = 0
     # A session that was kept has what this program had granted.
     granted = notes["granted"] = notes.get("granted", 0) if client.session_present else 0
     for topic in ("/command", "/identity/set")[granted:]:
@@ -68,6 +67,7 @@ def _serve(client: BlockingClient, sensor: Sensor, prefix: str, notes: dict) -> 
         left_ms = sensor.state["period_s"] * 1000
         while left_ms > 0:
             message = client.receive(left_ms)
+            notes["short"] = 0  # a connection that carries something has the room for it
             if message and message.topic != prefix + "/command":
                 _attend(client, notes, message)
             elif message:

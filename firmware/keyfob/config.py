@@ -14,6 +14,7 @@ from keyfob.errors import KeyfobError
 
 PATH = "/keyfob.json"
 _ID = "/id"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_"
 _MAX_BYTES = const(2048)
 _MAX_S = const(0xFFFFFFFF)
 
@@ -207,19 +208,16 @@ def _check_tls(tls: dict, given: dict) -> None:
 
 def _check_id(device_id: str) -> None:
     # It becomes a level of topics and an MQTT client identifier.
-    for character in device_id:
-        letter = "a" <= character <= "z" or "A" <= character <= "Z"
-        if not (letter or "0" <= character <= "9" or character in "-_."):
-            raise KeyfobError("config.bad-value", "device_id: %r" % device_id)
+    if device_id.strip(_LETTERS + _LETTERS.upper() + "-."):
+        raise KeyfobError("config.bad-value", "device_id: %r" % device_id)
 
 
 def check_app_name(name: object) -> str:
     """The module below ``apps`` that ``app.name`` chooses: lower case, digits, _."""
     if not isinstance(name, str) or not 1 <= len(name) <= 32:
         raise KeyfobError("config.wrong-type", "app.name: %r" % name)
-    for character in name:
-        if not ("a" <= character <= "z" or "0" <= character <= "9" or character == "_"):
-            raise KeyfobError("config.bad-value", "app.name: %r" % name)
+    if name.strip(_LETTERS):
+        raise KeyfobError("config.bad-value", "app.name: %r" % name)
     return name
 
 

@@ -82,7 +82,7 @@ def _check_file(name: str, given) -> None:
     if not 0 < size <= _MAX_FILE_BYTES:
         raise KeyfobError("rotate.too-large", "%s: %d, limit %d" % (name, size, _MAX_FILE_BYTES))
     is_hex = isinstance(digest, str) and len(digest) == 64
-    if not is_hex or any(character not in "0123456789abcdef" for character in digest):
+    if not is_hex or digest.strip("0123456789abcdef"):
         raise KeyfobError("rotate.malformed", "%s: want [size, SHA-256 in hex]" % name)
 
 

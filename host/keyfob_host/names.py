@@ -56,8 +56,7 @@ from keyfob_host.rom_names import ELSEWHERE, IN_ESP8266_ROM, IN_EVERY_ROM, LOOKE
 PUBLIC = {
     "keyfob": "drop plenty_bytes",
     "keyfob.blocking": (
-        "BlockingClient Message connect run_once publish subscribe unsubscribe receive "
-        "disconnect close topic payload qos retain properties"
+        "BlockingClient connect run_once publish subscribe unsubscribe receive disconnect close"
     ),
     "keyfob.client": (
         "Client config status_topic will clock version session_present is_connected connected "
@@ -74,6 +73,7 @@ PUBLIC = {
     "keyfob.key_maker": "start keep waiting check key make",
     "keyfob.outbox": "Outbox put count size",
     "keyfob.pki.private_key_ec": "kind slot public_key sign is_locked encode_signature",
+    "keyfob.receiving": "Message topic payload qos retain properties",
     "keyfob.streamed": "StreamedMessage size",
 }
 _PACKAGE = "keyfob"

@@ -35,6 +35,17 @@ MARK = "keyfob.sync"  # the image's first file: whose it is can be seen in its f
 _MARK_TEXT = b"Made by keyfob sync.\n"
 # Imported first of all and let go of; it brings the names of the others.
 _NAMED_IN = "/keyfob/board.mpy"
+# Not of those that a board with little memory loads seldom or never: each name takes a place,
+# and behind 620 of them an ESP8266's next table is one of 640, 4 KB in one piece.
+_SELDOM = """
+    client inbox outbox stored streamed subscription rotation_tasks shell shell_board
+    shell_mqtt crypto.cbc crypto.hkdf crypto.p384 crypto.rsa crypto.rsa_encrypt crypto.rsa_pss
+    crypto.rsa_sign crypto.sha384 crypto.weierstrass crypto.x25519 mqtt.granted mqtt.properties
+    mqtt.session5 mqtt.text pki.constraints pki.private_key_rsa pki.pss tls.certificate13
+    tls.client13 tls.context tls.finished13 tls.handshake13 tls.hello13 tls.keys13 tls.late13
+    tls.mbedtls tls.mbedtls_stream tls.protection13 tls.protection_cbc tls.tap tls.verify13
+"""
+SELDOM = frozenset(_SELDOM.split())
 _MAGIC = b"\xd2\xcd\x31"
 _HEAD_BYTES = 4  # magic and the first byte of the length; what a port programs at least
 _LOOK_BYTES = 48
@@ -196,14 +207,18 @@ def build(packed: list[BoardFile]) -> Image:
 
 
 def _import_names(packed: list[BoardFile]) -> list[str]:
-    """What importing makes of each module: its path and its dotted name.
+    """What importing makes of each module but `SELDOM`: its path and its dotted name.
 
     The interpreter keeps both for ever, in copies of their own (50 bytes of heap a module)
     unless they are names already that lie in the image.
     """
-    paths = [file.path for file in packed if file.path.endswith(".mpy")]
-    dotted = [path[1:-4].replace("/", ".").removesuffix(".__init__") for path in paths]
-    return [ROOT + path for path in paths] + dotted
+    dotted = {
+        file.path: file.path[1:-4].replace("/", ".").removesuffix(".__init__")
+        for file in packed
+        if file.path.endswith(".mpy")
+    }
+    often = {path: name for path, name in dotted.items() if name.partition(".")[2] not in SELDOM}
+    return [*(ROOT + path for path in often), *often.values()]
 
 
 def look(board: Transport, image: Image | None = None) -> Partition:

@@ -21,6 +21,7 @@ ON_THE_HOST = {
     "test_errors_txt.py",
     "test_mqtt_sweep.py",
     "test_mqtt_paho.py",
+    "test_mqtt_text.py",
     "test_certificates_made.py",
     "test_store_made.py",
     "test_tls_chain_made.py",

@@ -96,11 +96,15 @@ def is_text(text: str) -> bool:
     """Whether it is well-formed UTF-8 without NUL (section 1.5.3), and not empty."""
     if not text or "\0" in text:
         return False
-    if max(text) <= "\x7f":
+    try:
+        data = text.encode()
+    except ValueError:
+        return False  # CPython's word for a surrogate
+    if len(data) == len(text):
         return True
     from keyfob.mqtt.text import is_sound
 
-    return is_sound(text)
+    return is_sound(data)
 
 
 def check_topic(topic: str, qos: int = 0) -> None:

@@ -7,15 +7,26 @@ which a receiver may take.
 """
 
 
-def is_sound(text: str) -> bool:
-    """Of what was decoded, or is to be sent."""
-    try:
-        size = len(text.encode())
-    except ValueError:
-        return False  # CPython's word for a surrogate
-    for character in text:
-        code = ord(character)
+def is_sound(data: bytes) -> bool:
+    """Of what was decoded, or is to be sent: its bytes, as MicroPython makes a name that it
+    keeps for ever of each character of a text that it goes through."""
+    at, end = 0, len(data)
+    while at < end:
+        first = data[at]
+        at += 1
+        if first < 0x80:
+            continue
+        more = (first >= 0xC2) + (first >= 0xE0) + (first >= 0xF0)
+        if not more or first > 0xF4 or at + more > end:
+            return False
+        code = first & (0x3F >> more)
+        for _ in range(more):
+            if data[at] & 0xC0 != 0x80:
+                return False
+            code = code << 6 | data[at] & 0x3F
+            at += 1
+        if code < (0x80, 0x800, 0x10000)[more - 1]:
+            return False  # fewer bytes would do
         if 0xD800 <= code < 0xE000 or code > 0x10FFFF:
             return False
-        size -= 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
-    return not size
+    return True

@@ -74,9 +74,9 @@ def address_of(host: str):
 
 def _is_number(text: str) -> bool:
     # No zeros in front: some resolvers take them for octal.
-    if not 1 <= len(text) <= 3 or (text[0] == "0" and text != "0"):
+    if not 1 <= len(text) <= 3 or (text[:1] == "0" and text != "0"):
         return False
-    return all("0" <= character <= "9" for character in text)
+    return not text.strip("0123456789")
 
 
 def _address6_of(host: str):
@@ -107,14 +107,9 @@ def _address6_of(host: str):
 def _groups_of(text: str):
     groups = bytearray()
     for group in text.lower().split(":"):
-        if not 1 <= len(group) <= 4:
+        if not 1 <= len(group) <= 4 or group.strip("0123456789abcdef"):
             return None
-        value = 0
-        for character in group:
-            digit = "0123456789abcdef".find(character)
-            if digit < 0:
-                return None
-            value = value << 4 | digit
+        value = int(group, 16)
         groups.append(value >> 8)
         groups.append(value & 0xFF)
     return bytes(groups)

@@ -163,9 +163,7 @@ def fragment_code(size: int) -> int:
 
 def is_address(host: str) -> bool:
     """Whether ``host`` is an IP address; those are not named (RFC 6066 section 3)."""
-    if ":" in host:
-        return True
-    return all("0" <= character <= "9" or character == "." for character in host)
+    return ":" in host or not host.strip("0123456789.")
 
 
 def _read_server_hello(hs, body) -> str:
