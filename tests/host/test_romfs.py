@@ -14,6 +14,7 @@ import pytest
 from unix_board import UnixBoard
 
 from keyfob_host import romfs
+from keyfob_host.data import data_path
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.mpy import BoardFile, board_files
 from keyfob_host.romfs import Image, Partition
@@ -353,3 +354,13 @@ def test_stopped_at_any_exchange_nothing_half_is_loaded_and_the_next_run_complet
         assert loaded(board).split()[1:] == ["1", "2"]
         assert held(board).startswith(images[0]) is (to == "romfs")
     assert stops >= 15 // step
+
+
+def test_only_modules_that_there_are_bring_no_names_ahead() -> None:
+    compiled = [file for file in board_files(data_path("firmware")) if file.path.endswith(".mpy")]
+    assert {f"/keyfob/{name.replace('.', '/')}.mpy" for name in romfs.SELDOM} <= {
+        file.path for file in compiled
+    }
+    image = romfs.build(romfs.split(compiled)[1]).data
+    assert b"/rom/keyfob/tls/engine.mpy\0" in image and b"keyfob.tls.engine\0" in image
+    assert b"/rom/keyfob/client.mpy\0" not in image
