@@ -169,9 +169,12 @@ class Rig:
 
 @contextlib.contextmanager
 def rotation_rig(
-    folder: Path, kind: str = "virtual-esp32", dates: dict[str, Any] | None = None
+    folder: Path,
+    kind: str = "virtual-esp32",
+    dates: dict[str, Any] | None = None,
+    version: int = 4,
 ) -> Iterator[Rig]:
-    """The board runs its application. ``dates``: of its certificate."""
+    """The board runs its application. ``dates``: of its certificate. ``version``: of MQTT."""
     authority = Authority.ephemeral(common_name="Bench CA")
     (folder / "ca.pem").write_bytes(authority.cert_pem())
     authority.issue_broker(NAME).write(folder / "id" / NAME)
@@ -194,7 +197,7 @@ def rotation_rig(
         sync_board(ref, reset=False)
         settings = Settings(
             broker=f"{NAME}:{relay.port}", ntp=[f"ntp.keyfob.test:{ntp.port}"],
-            app={"period_s": 1}, extra={"broker.keepalive_s": 5},
+            app={"period_s": 1}, extra={"broker.keepalive_s": 5, "broker.version": version},
         )  # fmt: skip
         provision_board(ref, identity, settings, reset=False)
         client = stack.enter_context(
