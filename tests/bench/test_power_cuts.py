@@ -91,10 +91,12 @@ def put():
         box.put("devices/sensor-01/reading", b"%03d" % number + b"x" * (number * 40), 1, False)
         print("stored %03d" % number)
     print("done")
+def keep_floor(unix_s):
+    from keyfob import floor
+    floor.keep(floor.PATH, unix_s)
 def keep():
-    clock = floor()
     for number in range(12):
-        clock._keep(START_S + number * 50000)
+        keep_floor(START_S + number * 50000)
         print("kept", number)
     print("done")
 """
@@ -361,7 +363,7 @@ def floors(bench: Bench, blank: bytes, stride: int) -> int:
     bench.boot(blank)
     bench.provision("sensor-00", OLD)
     bench.provision("sensor-01", OLD)
-    bench.run("from look import *; floor()._keep(START_S - 50000)")
+    bench.run("from look import *; keep_floor(START_S - 50000)")
     image = bench.image()
     bench.boot()
     start_s = bench.look()["floor_s"] + 50000

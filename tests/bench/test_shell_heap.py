@@ -38,8 +38,8 @@ HEAP_BYTES = 38 << 10
 PROMPT = "keyfob> "
 Story = Callable[["Shell", Host], None]
 PATHS = (
-    ("clock.py", '"/clock"'),
     ("config.py", '"/keyfob.json"'),
+    ("floor.py", '"/clock"'),
     ("outbox.py", '"/outbox"'),
     ("shell.py", '"/errors.txt"'),
     ("store.py", '"/id"'),
