@@ -422,6 +422,10 @@ class Client:
 
             await establish(self)
             del establish  # or its module would stay
+            # Found at once for each message, and in a table that has free places again.
+            state = self.session
+            state.next_usual = state.next_usual
+            state.received = state.received
             self._is_up = True
             up_ms = _now_ms()
             self.settle()
