@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from itertools import accumulate
 
 import pytest
 
@@ -194,7 +195,9 @@ def test_split_delivers_everything_in_pieces_of_that_size(
     while sum(map(len, pieces)) < 20:
         pieces.append(client.recv(100))
     assert b"".join(pieces) == bytes(range(20))
-    assert [len(piece) for piece in pieces] == [10, 3, 3, 3, 1]
+    # Who reads late finds two pieces as one, but none ends elsewhere.
+    ends = {*accumulate(len(piece) for piece in pieces)}
+    assert ends <= {10, 13, 16, 19, 20} and len(ends) > 1
 
 
 def test_what_a_server_says_before_it_resets_still_arrives() -> None:

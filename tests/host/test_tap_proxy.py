@@ -132,12 +132,14 @@ def receive_all(sock: socket.socket, random: Random) -> tuple[str, int]:
 def test_10_megabytes_pass_unchanged_both_ways_at_once_with_a_half_close() -> None:
     received: list[tuple[str, int]] = []
     sent: list[str] = []
+    served = threading.Event()
 
     def serve(client: socket.socket) -> None:
         sender = threading.Thread(target=lambda: sent.append(send_random(client, 2)))
         sender.start()
         received.append(receive_all(client, Random(3)))
         sender.join()
+        served.set()
 
     with Server(serve) as server, Tap(server.address) as tap, connect(tap.port) as sock:
         up: list[str] = []
@@ -146,6 +148,7 @@ def test_10_megabytes_pass_unchanged_both_ways_at_once_with_a_half_close() -> No
         down = receive_all(sock, Random(4))
         sender.join()
         ended = over(tap)
+        assert served.wait(60)
     assert received == [(up[0], BIG)]
     assert down == (sent[0], BIG)
     assert {event.sender for event in ended.events if event.what == "closed"} == {"board", "broker"}
