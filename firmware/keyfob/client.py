@@ -422,7 +422,8 @@ class Client:
 
             await establish(self)
             del establish  # or its module would stay
-            # Found at once for each message, and in a table that has free places again.
+            # Looked for with each message: what only the class has is looked for in the whole of
+            # the session's own table first, which is nearly full, and has free places with these.
             state = self.session
             state.next_usual = state.next_usual
             state.received = state.received

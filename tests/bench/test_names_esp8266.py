@@ -7,7 +7,6 @@ of 640, which wants 4 KB in one piece whenever a module brings the name that is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,15 +25,17 @@ COUNT = "import micropython\nmicropython.qstr_info()"
 
 
 @pytest.fixture
-def without_keyfob(tmp_path: Path) -> Iterator[int]:
+def without_keyfob(tmp_path: Path) -> int:
     """Names that a bare virtual board keeps where a chip has them in flash."""
     try:
         micropython32.fetch()
     except micropython32.Unavailable as why:
         pytest.skip(f"no 32-bit MicroPython: {why}")
     board = booted_esp8266(Home(tmp_path / "bare"))
-    yield names(run(board, COUNT))
-    board.down()
+    try:
+        return names(run(board, COUNT))
+    finally:
+        board.down()
 
 
 def names(told: str) -> int:
