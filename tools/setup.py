@@ -6,8 +6,9 @@ what is missing, says what it does, and can be interrupted and run again, or run
 twice at once. It installs system packages with apt only (with sudo if not root);
 elsewhere it says which command to type. SoftHSM, which tests alone use, is installed
 where that needs no question, and otherwise left out; on CI alone (CI=true in the
-environment) a browser for the tests of the doctor's page, which is large, and ser2net
-for those of boards elsewhere, which would serve ports of this machine from then on.
+environment, as .ci/run sets it) a browser for the tests of the pages, which is large,
+ser2net for those of boards elsewhere, which would serve ports of this machine from then
+on, and mosquitto's clients.
 """
 
 import fcntl
@@ -35,8 +36,8 @@ def main():
         )
     with open(ROOT / ".setup.lock", "w") as lock:  # noqa: PTH123 (two at once wait here)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        steps = (virtual_environment, packages, mosquitto, softhsm, chromium, ser2net)
-        done = [step() for step in steps]
+        steps = (virtual_environment, packages, mosquitto, softhsm)
+        done = [step() for step in (*steps, chromium, ser2net, mosquitto_clients)]
     if any(done):
         say(f"set up in {time.monotonic() - started:.0f} s")
 
@@ -128,6 +129,14 @@ def ser2net():
     ):
         return False
     apt_install("ser2net", "the serial port server ser2net is missing")
+    return True
+
+
+def mosquitto_clients():
+    """On CI, install what plays a device of somebody else's; without it some are skipped."""
+    if os.environ.get("CI") != "true" or shutil.which("mosquitto_pub"):
+        return False
+    apt_install("mosquitto-clients", "mosquitto's own clients are missing")
     return True
 
 

@@ -58,7 +58,7 @@ def left_behind(folder: Path, code: bytes) -> int:
 
 def test_a_module_keeps_nothing_that_lies_behind_its_table(tmp_path: Path) -> None:
     try:
-        micropython32.command()
+        micropython32.fetch()
     except micropython32.Unavailable as why:
         pytest.skip(str(why))
     # 8 names fill a block of the 32-bit heap.

@@ -26,6 +26,7 @@ import time  # noqa: E402
 if not IS_MICROPYTHON:
     sys.path.append(HERE + "/fakes/cpython")
     time.ticks_ms = lambda: int(time.monotonic() * 1000) & 0x3FFFFFFF
+    time.ticks_add = lambda ticks, more: (ticks + more) & 0x3FFFFFFF
     time.ticks_diff = lambda later, earlier: (
         ((later - earlier + 0x20000000) & 0x3FFFFFFF) - 0x20000000
     )
