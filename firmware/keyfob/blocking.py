@@ -73,7 +73,7 @@ class BlockingClient:
         self.single = ""  # a topic of which one message waits at most: others go, acknowledged
         # See `keyfob.receiving`.
         self.deferred = 0  # messages that come again with the next connection
-        self.taken = _any(None)  # what the program has
+        self.receipt = _any(None)  # of the message that the program has
         self.messages: list = []
         self.status_topic = "devices/%s/status" % config["device_id"]
         self.will = (self.status_topic, b"offline", 1, True)
@@ -106,7 +106,7 @@ class BlockingClient:
                 raise
             self.failure = error
         try:
-            if self.taken or self.messages:
+            if self.receipt or self.messages:
                 from keyfob.receiving import put_back
 
                 put_back(self)
@@ -228,13 +228,15 @@ class BlockingClient:
                 return None
             self._turn(min(left_ms, _TICK_MS), False)
             self.clock.keep()  # which may write a file: not where calls go deeper
-        self.taken = self.messages.pop(0)
-        return self.taken
+        message = self.messages.pop(0)
+        # Not the message: its class would keep a module beyond the connection.
+        self.receipt = message.receipt
+        return message
 
     def _acknowledge(self) -> None:
-        taken, self.taken = self.taken, None
-        if taken and taken.receipt:
-            self.kept.handled(taken.receipt)
+        receipt, self.receipt = self.receipt, None
+        if receipt:
+            self.kept.handled(receipt)
 
     def disconnect(self) -> None:
         """Acknowledge what was received, say goodbye, close."""

@@ -71,12 +71,12 @@ def _make_room(client) -> None:
 def put_back(client) -> None:
     """The connection is over. What the program was not done with, which its next `receive`
     would acknowledge, or has not got, the broker sends again."""
-    taken, client.taken = client.taken, None
+    receipt, client.receipt = client.receipt, None
+    if receipt:
+        client.kept.forget(receipt)
     waiting, client.messages = client.messages, []
-    if taken:
-        waiting.append(taken)
     for message in waiting:
         if message.receipt:
             client.kept.forget(message.receipt)
-        elif message is not taken:
+        else:
             client.messages.append(message)

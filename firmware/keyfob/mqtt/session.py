@@ -242,7 +242,7 @@ class Session:
     def next_usual(self):
         """The payload of the next packet if it is a PUBLISH of QoS 0, not retained, of
         `topic` as the one before, and all there; otherwise None, and see `next_event`."""
-        rx, start, name = self._rx, self.start, self._name
+        rx, start, name = self.rx, self.start, self._name
         if name and self._end - start > 1 and rx[start] == 0x30:
             size = rx[start + 1]
             end = start + 2 + size
