@@ -501,10 +501,10 @@ class Client:
     def take(self, inbox: Inbox):
         """The next message for ``inbox``, which is empty, in the usual case: it is there
         already, of QoS 0, for nobody else. None if not."""
-        state = self.session
+        state, topic = self.session, self._route_topic
         if self._sole is not inbox or not self._is_up or self.full or self.incoming:
             return None
-        if state.topic == self._route_topic:
+        if state.topic == topic:
             payload = state.next_usual()
             if payload is None and (_now_ms() - self._turn_ms) & _TICKS_MASK < _TURN_MS:
                 try:
@@ -513,7 +513,7 @@ class Client:
                     self.fail(error)
                 payload = state.next_usual()
             if payload is not None:
-                return Message(self._route_topic, payload, 0, False)
+                return Message(topic, payload)
         return None
 
     def read_inline(self) -> bool:

@@ -33,12 +33,16 @@ class Message:
     receipt = None  # the session's, if it is to be acknowledged
     holders = 0  # inboxes that are not done with it
     properties: dict | None = None
+    qos = 0
+    retain = False
 
-    def __init__(self, topic: str, payload, qos: int, retain: bool) -> None:
+    def __init__(self, topic: str, payload, qos: int = 0, retain: bool = False) -> None:
         self.topic = topic
         self.payload = payload
-        self.qos = qos
-        self.retain = retain
+        if qos:
+            self.qos = qos
+        if retain:
+            self.retain = retain
 
 
 class Inbox:

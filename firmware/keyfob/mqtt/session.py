@@ -242,16 +242,12 @@ class Session:
     def next_usual(self):
         """The payload of the next packet if it is a PUBLISH of QoS 0, not retained, of
         `topic` as the one before, and all there; otherwise None, and see `next_event`."""
-        rx, start, name = self.rx, self.start, self._name
-        if name and self._end - start > 1 and rx[start] == 0x30:
+        rx, start, name, have = self.rx, self.start, self._name, self._end
+        if name and have - start > 1 and rx[start] == 0x30:
             size = rx[start + 1]
             end = start + 2 + size
             at = start + 2 + len(name)
-            if at <= end <= self._end and size < 128 and rx[start + 2 : at] == name:
-                if self.version > 4:
-                    if at == end or rx[at]:  # properties, or none where there must be a length
-                        return None
-                    at += 1
+            if at <= end <= have and size < 128 and rx[start + 2 : at] == name:
                 self.start = end
                 return bytes(rx[at:end])
         return None

@@ -79,6 +79,14 @@ class Session5(Session):
 
     # -- what the broker sends ---------------------------------------------------------------
 
+    def next_usual(self):
+        start = self.start
+        payload = super().next_usual()
+        if payload and not payload[0]:
+            return payload[1:]  # behind an empty list of properties
+        self.start = start
+        return None
+
     def decode(self, at: int, end: int, kind: int, have: int = 0) -> int:
         """Read the properties at ``at`` into ``properties``; the offset behind them."""
         self.properties = None
