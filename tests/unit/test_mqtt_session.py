@@ -175,6 +175,28 @@ def test_a_publish_above_the_buffer_comes_in_pieces():
         assert made.left == 0
 
 
+def test_a_usual_message_is_taken_at_once_and_any_other_left_for_the_events():
+    made = opened()
+    feed(made, b"\x30\x04\x00\x01ax")
+    for packet, want in (
+        (b"\x30\x04\x00\x01ay", b"y"), (b"\x30\x03\x00\x01a", b""),
+        (b"\x30\x04\x00\x01ay"[:5], None), (b"\x31\x04\x00\x01ay", None),
+        (b"\x30\x04\x00\x01by", None), (b"\x32\x06\x00\x01a\x00\x07y", None),
+        (b"\x30\x02\x00\x01a", None), (b"\x30", None), (b"\xd0\x00", None),
+    ):  # fmt: skip
+        made.room()[: len(packet)] = packet
+        made.received(len(packet))
+        left = made.start
+        assert made.next_usual() == want, packet
+        assert made.start == (left if want is None else left + len(packet))
+        made.room()
+        made.start = made._end = 0
+    made.room()[:6] = b"\x30\x04\x00\x01bz"
+    made.received(6)
+    assert made.next_usual() is None and made.next_event() == PUBLISH
+    assert (made.topic, made.payload) == ("b", b"z")
+
+
 def test_the_head_of_a_publish_in_pieces_fits_the_buffer():
     made = opened(rx_bytes=32)
     packet = b"\x30\x64\x00\x20" + b"t" * 98

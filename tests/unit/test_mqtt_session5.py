@@ -256,6 +256,25 @@ def test_a_received_message_has_its_properties():
     assert made.properties is None
 
 
+def test_a_usual_message_has_no_properties_and_any_other_is_left_for_the_events():
+    made = opened()
+    feed(made, b"\x30\x04\x00\x01a\x00")
+    packets = (
+        b"\x30\x06\x00\x01a\x00hi", b"\x30\x08\x00\x01a\x02\x01\x01hi", b"\x30\x04\x00\x01a\x00",
+    )  # fmt: skip
+    for packet, want in zip(packets, (b"hi", None, b"")):  # noqa: B905 - MicroPython's has two
+        made.room()[: len(packet)] = packet
+        made.received(len(packet))
+        assert made.next_usual() == want
+        if want is None:
+            assert made.next_event() == PUBLISH
+            assert (made.payload, made.properties) == (b"hi", {"payload_format_indicator": 1})
+    made.room()[:5] = b"\x30\x03\x00\x01a"  # there must be a length of properties
+    made.received(5)
+    assert made.next_usual() is None
+    assert code_of(made.next_event) == "mqtt.malformed"
+
+
 def test_a_publish_in_pieces_has_its_properties_in_the_first():
     made = opened(rx_bytes=32)
     packet = b"\x32\x73\x00\x01a\x00\x0a\x05\x02\x00\x00\x00\x09" + bytes(104)
