@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "/keyfob.sync"
 _MAIN = "/main.py"
+_FILES_HEAP_KB = 64  # where bytecode is in the heap (tools/RESULTS_ESP8266.md)
 _REMOVED_AT_ONCE = 32  # on a chip each takes some 50 ms
 _MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (/.+)")
 
@@ -110,6 +111,11 @@ def sync_board(
         report = sync_files(board, wanted, to=to or ref.kind.sync.to, prune=prune, on_step=on_step)
         if reset:
             board.reset()
+    if to == "files" and ref.kind.sync.to == "romfs" and not source:
+        # Said and not refused: parts of it run so, and it is how an image is got rid of.
+        heap = f"about {_FILES_HEAP_KB} KB of heap are wanted, {ref.kind.heap_bytes >> 10} are here"
+        on_step(f"note   the program does not connect from plain files: {heap}")
+        on_step(f"fix    keyfob sync --board {ref.kind.name} --to romfs")
     return report
 
 

@@ -139,6 +139,16 @@ def test_the_way_is_changed_there_and_back(
         assert "Not a valid ROMFS" in mpremote(board, "romfs", "query")
 
 
+def test_who_wants_plain_files_where_they_take_too_much_heap_is_told(ref: BoardRef) -> None:
+    said: list[str] = []
+    assert sync_board(ref, to="files", on_step=said.append).image is None
+    assert said[-2:] == [
+        "note   the program does not connect from plain files: "
+        "about 64 KB of heap are wanted, 38 are here",
+        "fix    keyfob sync --board virtual-esp8266 --to romfs",
+    ]
+
+
 def test_at_the_prompt_without_a_reset_the_new_image_is_mounted(
     board: VirtualBoard, ref: BoardRef, source: Path
 ) -> None:
