@@ -15,7 +15,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Protocol, TypeVar
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
@@ -106,12 +105,7 @@ class TcpRelay:
     def __enter__(self) -> TcpRelay:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     # -- what a test does to the link

@@ -13,7 +13,6 @@ import binascii
 import contextlib
 import struct
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from keyfob_host.errors import ExitStatus, KeyfobHostError
@@ -65,12 +64,7 @@ class Transport(Protocol):
 
     def __enter__(self: _Self) -> _Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class RawRepl(Protocol):
@@ -209,10 +203,5 @@ class RawReplTransport:
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

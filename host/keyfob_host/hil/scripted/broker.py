@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 
 from keyfob_host.hil.evidence import Evidence
 from keyfob_host.hil.scripted.connection import ScriptedConnection, Seen
@@ -104,12 +103,7 @@ class ScriptedBroker(Record):
     def __enter__(self) -> ScriptedBroker:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def show(self, identity: Identity) -> None:
