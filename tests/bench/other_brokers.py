@@ -24,6 +24,7 @@ from typing import TypeVar
 import pytest
 from filelock import FileLock
 
+from keyfob_host.listeners import free_port
 from keyfob_host.mpy import cache_folder
 from keyfob_host.virtual import micropython32
 from keyfob_host.virtual.micropython32 import KEYRING, Unavailable, mirror, run
@@ -31,7 +32,7 @@ from keyfob_host.virtual.micropython32 import KEYRING, Unavailable, mirror, run
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = f"{LIBRARIES}/ld-linux-x86-64.so.2"
 _START_LIMIT_S = 30.0
-_Self = TypeVar("_Self", bound="_Broker")
+_Self = TypeVar("_Self", bound="BrokerProcess")
 
 
 def unpacked(package: str, suite: str) -> Path:
@@ -73,12 +74,12 @@ def _fetch(folder: Path, package: str, suite: str) -> None:
         root.replace(folder)
 
 
-class _Broker:
+class BrokerProcess:
     """A process that listens on `port`."""
 
     port: int
 
-    def _start(self, command: list[str], folder: Path, **environment: str) -> None:
+    def start(self, command: list[str], folder: Path, **environment: str) -> None:
         self._log = folder / "broker.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -108,12 +109,7 @@ class _Broker:
         self._process.wait()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
-class Ejabberd(_Broker):
+class Ejabberd(BrokerProcess):
     """Anybody may log in, but must: with `LOGIN`."""
 
     SUITE = "trixie"
@@ -131,7 +127,7 @@ modules:
 
     def __init__(self, folder: Path) -> None:
         root = unpacked("ejabberd", self.SUITE)
-        self.port = _free_port()
+        self.port = free_port()
         (folder / "ejabberd.yml").write_text(self.CONFIG.format(port=self.port))
         erlang = root / "usr/lib/erlang"
         (programs,) = erlang.glob("erts-*/bin")
@@ -143,7 +139,7 @@ modules:
             (helpers / name).write_text(f'#!/bin/sh\nexec {loader} {programs / name} "$@"\n')
             (helpers / name).chmod(0o755)
         emulator = ["-root", str(erlang), "-bindir", str(helpers), "-progname", "erl"]
-        self._start(
+        self.start(
             [
                 *loader.split(), str(programs / "beam.smp"), "--", *emulator,
                 "--", "-home", str(folder), "--",
@@ -156,17 +152,17 @@ modules:
         )  # fmt: skip
 
 
-class Mosquitto21(_Broker):
+class Mosquitto21(BrokerProcess):
     """mosquitto 2.1 with ``lines`` for its only listener."""
 
     SUITE = "forky"
 
     def __init__(self, folder: Path, *lines: str) -> None:
         root = unpacked("mosquitto", self.SUITE)
-        self.port = _free_port()
+        self.port = free_port()
         config = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "log_type all"]
         (folder / "mosquitto.conf").write_text("\n".join([*config, *lines]) + "\n")
-        self._start(
+        self.start(
             [
                 str(root / LOADER), "--library-path", str(root / LIBRARIES),
                 str(root / "usr/sbin/mosquitto"), "-c", str(folder / "mosquitto.conf"),

@@ -8,11 +8,9 @@ the tests of the others.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,8 +20,9 @@ from pathlib import Path
 
 import pytest
 from mqtt_rig import Device, Host, Plain, leave_session, make_package
-from other_brokers import Ejabberd, Mosquitto21
+from other_brokers import BrokerProcess, Ejabberd, Mosquitto21
 
+from keyfob_host.listeners import free_port
 from keyfob_host.relay import Fault, TcpRelay
 
 pytestmark = [
@@ -35,8 +34,8 @@ TAKEN_OVER = ("mqtt.taken-over", "mqtt.closed-again")
 SAYS_TAKEN_OVER = ("ejabberd-5",)  # mosquitto 2.0.11 closes without its DISCONNECT
 
 
-class Amqtt:
-    """amqtt in a process of its own, on a free port of the loopback."""
+class Amqtt(BrokerProcess):
+    """amqtt, which lets anybody in."""
 
     CONFIG = """\
 listeners:
@@ -49,37 +48,10 @@ plugins:
 """
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         (folder / "amqtt.yaml").write_text(self.CONFIG.format(port=self.port))
         program = Path(sys.executable).with_name("amqtt")
-        self._log = folder / "amqtt.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(program), "-c", str(folder / "amqtt.yaml")],
-                stdout=log, stderr=log, cwd=folder, env={**os.environ, "NO_COLOR": "1"},
-            )  # fmt: skip
-        deadline = time.monotonic() + 20
-        while not self._answers():
-            assert self._process.poll() is None and time.monotonic() < deadline, self.log()
-            time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
-
-    def log(self) -> str:
-        return self._log.read_text("utf-8", "replace")
-
-    def __enter__(self) -> Amqtt:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        self.start([str(program), "-c", str(folder / "amqtt.yaml")], folder, NO_COLOR="1")
 
 
 @pytest.fixture(scope="module")
