@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from virtual_rig import WAIT_S
 
+from keyfob_host.listeners import free_port
 from keyfob_host.virtual import VirtualBoard
 
 SER2NET = shutil.which("ser2net", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -33,12 +33,6 @@ _LINES = (
 def own_url(board: VirtualBoard) -> str:
     """The board's own RFC 2217 port, as a person would write it."""
     return str(board.info()["rfc2217_url"]).partition("?")[0]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager

@@ -21,7 +21,9 @@ from tls_rig import (
     make_engine,
     no_collector,  # noqa: F401
 )
-from tls_tcp import Connection, free_port
+from tls_tcp import Connection
+
+from keyfob_host.listeners import free_port
 
 MBEDTLS_SERVER = """
 import socket, sys, tls

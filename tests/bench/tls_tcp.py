@@ -16,6 +16,8 @@ from pathlib import Path
 from certificates import Pair
 from tls_rig import CA, Engine
 
+from keyfob_host.listeners import free_port
+
 _LIMIT_S = 20.0
 
 
@@ -72,11 +74,6 @@ class Connection:
             self._sock.shutdown(socket.SHUT_WR)
             while self._sock.recv(1000):  # unread bytes would make a reset of the end
                 pass
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def write_pair(folder: Path, pair: Pair) -> tuple[Path, Path]:
