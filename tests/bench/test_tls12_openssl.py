@@ -14,14 +14,14 @@ from tls_rig import (
     TLS12,
     TLS13,
     Client,
-    Engine,
     KeyfobError,
     make_engine,
     no_collector,  # noqa: F401
 )
-from tls_tcp import Connection, SServer, s_server
+from tls_tcp import Connection, full_and_resumed, opened, refused, s_server, talk
 
 ONLY_12 = "-tls1_2"
+OFFERED = {"versions": (TLS12,)}
 PSK = bytes(range(32))
 SUITES = {
     "ECDHE-ECDSA-AES128-GCM-SHA256": 0xC02B,
@@ -38,26 +38,6 @@ def rsa_broker() -> Pair:
     return make_leaf(CA, HOST, (HOST,), key=rsa.generate_private_key(65537, 2048))
 
 
-def engine_of(**options: object) -> Engine:
-    return make_engine(**{"versions": (TLS12,), **options})
-
-
-def talk(connection: Connection, server: SServer) -> None:
-    connection.write(b"from the board\n" * 90)
-    server.wait_for("from the board")
-    server.say("from the server " * 90)
-    connection.expect(b"from the server " * 90)
-
-
-def opened(server: SServer, **options: object) -> Engine:
-    """An engine whose connection opened, carried data both ways, and was closed."""
-    connection = Connection(engine_of(**options), server.port)
-    connection.open()
-    talk(connection, server)
-    connection.close()
-    return connection.engine
-
-
 @pytest.mark.parametrize("ending", ["ticket", "id", "none"])
 @pytest.mark.parametrize("suite", SUITES)
 def test_each_suite_full_and_resumed(
@@ -68,7 +48,9 @@ def test_each_suite_full_and_resumed(
     with s_server(tmp_path, pair, ONLY_12, "-cipher", suite, *settings) as server:
         session = None
         for turn in range(3):
-            engine = opened(server, session=session, has_rsa_exchange=not suite.startswith("E"))
+            engine = opened(
+                server, **OFFERED, session=session, has_rsa_exchange=not suite.startswith("E")
+            )
             assert engine.version == TLS12 and engine.suite == SUITES[suite]
             assert engine.is_resumed == (turn > 0 and ending != "none")
             assert bool(engine.session) == (ending != "none")
@@ -79,13 +61,10 @@ def test_each_suite_full_and_resumed(
 def test_pre_shared_key(suite: str, tmp_path: Path) -> None:
     settings = ("-nocert", "-psk", PSK.hex(), "-psk_hint", "hint", "-cipher", suite)
     with s_server(tmp_path, BROKER, ONLY_12, *settings) as server:
-        engine = opened(server, psk=(b"Client_identity", PSK))
+        engine = opened(server, **OFFERED, psk=(b"Client_identity", PSK))
         assert engine.suite in (0x00A8, 0x00AE)
-        connection = Connection(engine_of(psk=(b"Client_identity", bytes(32))), server.port)
-        with pytest.raises(KeyfobError) as caught:
-            connection.open()
-        assert caught.value.code == "tls.alert" and "bad_record_mac" in caught.value.detail
-        connection.close()
+        error = refused(server, **OFFERED, psk=(b"Client_identity", bytes(32)))
+        assert error.code == "tls.alert" and "bad_record_mac" in error.detail
 
 
 SETTINGS = {
@@ -101,7 +80,7 @@ SETTINGS = {
 @pytest.mark.parametrize("rx_bytes", [512, 4096])
 def test_settings(setting: str, rx_bytes: int, tmp_path: Path) -> None:
     with s_server(tmp_path, BROKER, ONLY_12, *SETTINGS[setting]) as server:
-        engine = opened(server, rx_bytes=rx_bytes, alpn=(b"mqtt",))
+        engine = opened(server, **OFFERED, rx_bytes=rx_bytes, alpn=(b"mqtt",))
         assert engine.alpn == (b"mqtt" if "protocol" in setting else None)
         assert engine.rx_limit == rx_bytes  # OpenSSL knows max_fragment_length
 
@@ -112,7 +91,7 @@ def test_other_keys(kind: str, tmp_path: Path) -> None:
     pair = make_leaf(CA, HOST, (HOST,), key=rsa.generate_private_key(65537, size))
     settings = ("-sigalgs", "RSA-PSS+SHA256") if kind == "pss" else ()
     with s_server(tmp_path, pair, ONLY_12, *settings) as server:
-        opened(server)
+        opened(server, **OFFERED)
 
 
 def test_chain_of_three_through_a_small_buffer(tmp_path: Path) -> None:
@@ -120,7 +99,7 @@ def test_chain_of_three_through_a_small_buffer(tmp_path: Path) -> None:
     lower = make_ca("lower", issuer=upper)
     pair = make_leaf(lower, HOST, (HOST,), below=(lower, upper))
     with s_server(tmp_path, pair, ONLY_12) as server:
-        opened(server, rx_bytes=512)
+        opened(server, **OFFERED, rx_bytes=512)
 
 
 @pytest.mark.parametrize("kind", ["p256", "rsa"])
@@ -129,27 +108,19 @@ def test_client_certificate_and_resumption_with_it(kind: str, tmp_path: Path) ->
     client = Client(make_leaf(CA, "sensor-01", usage=None, key=key))
     verify = ("-Verify", "3", "-CAfile", str(tmp_path / "ca.pem"), "-verify_return_error")
     with s_server(tmp_path, BROKER, ONLY_12, *verify) as server:
-        session = None
-        for turn in range(2):
-            engine = opened(server, client=client, session=session, tx_bytes=256)
-            assert engine.is_resumed == (turn > 0)
-            session = engine.session
+        full_and_resumed(server, **OFFERED, client=client, tx_bytes=256)
         assert "CN=sensor-01" in server.said.replace(" ", "")
 
 
 def test_missing_client_certificate_is_told_by_its_alert(tmp_path: Path) -> None:
     verify = ("-Verify", "3", "-CAfile", str(tmp_path / "ca.pem"), "-verify_return_error")
     with s_server(tmp_path, BROKER, ONLY_12, *verify) as server:
-        connection = Connection(engine_of(), server.port)
-        with pytest.raises(KeyfobError) as caught:
-            connection.open()
-        assert caught.value.code == "tls.alert-handshake-failure"
-        connection.close()
+        assert refused(server, **OFFERED).code == "tls.alert-handshake-failure"
 
 
 def test_renegotiation_is_refused(tmp_path: Path) -> None:
     with s_server(tmp_path, BROKER, ONLY_12) as server:
-        connection = Connection(engine_of(), server.port)
+        connection = Connection(make_engine(**OFFERED), server.port)
         connection.open()
         talk(connection, server)
         server.say("R")  # a command of s_server's, which ends the connection when refused
@@ -162,7 +133,7 @@ def test_server_of_both_versions(tmp_path: Path) -> None:
     with s_server(tmp_path, BROKER) as server:
         assert opened(server, versions=(TLS13, TLS12)).version == TLS13
         # It marks its random for those who can do better; we said that we cannot.
-        assert opened(server).version == TLS12
+        assert opened(server, **OFFERED).version == TLS12
 
 
 REFUSALS = {
@@ -179,30 +150,18 @@ def test_server_that_has_nothing_in_common_with_us(
 ) -> None:
     arguments, alert = REFUSALS[refusal]
     with s_server(tmp_path, rsa_broker if "RSA" in refusal else BROKER, *arguments) as server:
-        connection = Connection(engine_of(), server.port)
-        with pytest.raises(KeyfobError) as caught:
-            connection.open()
-        assert caught.value.code == "tls.alert-" + alert
-        connection.close()
+        assert refused(server, **OFFERED).code == "tls.alert-" + alert
 
 
 def test_key_on_a_curve_that_we_do_not_name(tmp_path: Path) -> None:
     """In TLS 1.2 the groups speak of certificates too (RFC 8422 section 5.1)."""
     pair = make_leaf(CA, HOST, (HOST,), key=ec.generate_private_key(ec.SECP384R1()))
     with s_server(tmp_path, pair, ONLY_12) as server:
-        connection = Connection(engine_of(), server.port)
-        with pytest.raises(KeyfobError) as caught:
-            connection.open()
-        assert caught.value.code == "tls.alert-handshake-failure"
-        connection.close()
+        assert refused(server, **OFFERED).code == "tls.alert-handshake-failure"
 
 
 def test_untrusted_chain_is_refused_and_told(tmp_path: Path) -> None:
     other = make_leaf(make_ca("another"), HOST, (HOST,))
     with s_server(tmp_path, other, ONLY_12) as server:
-        connection = Connection(engine_of(), server.port)
-        with pytest.raises(KeyfobError) as caught:
-            connection.open()
-        assert caught.value.code == "x509.untrusted"
-        connection.close()
+        assert refused(server, **OFFERED).code == "x509.untrusted"
         server.wait_for("alert unknown ca")

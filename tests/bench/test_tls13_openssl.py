@@ -21,18 +21,9 @@ from tls_rig import (
     make_engine,
     no_collector,  # noqa: F401
 )
-from tls_tcp import Connection, s_server
+from tls_tcp import Connection, full_and_resumed, opened, refused, s_server, talk
 
 ONLY_13 = "-tls1_3"
-
-
-def talk(connection: Connection, server: object) -> None:
-    connection.write(b"from the board\n")
-    server.wait_for("from the board")
-    server.say("from the server")
-    connection.expect(b"from the server")
-
-
 SETTINGS = {
     "plain": (),
     "no middlebox compatibility": ("-no_middlebox",),
@@ -53,11 +44,7 @@ def test_full_and_resumed(setting: str, tmp_path: Path) -> None:
     with s_server(tmp_path, BROKER, ONLY_13, *SETTINGS[setting]) as server:
         session = None
         for turn in range(2):
-            engine = make_engine(session=session, rx_bytes=512, alpn=(b"mqtt",))
-            connection = Connection(engine, server.port)
-            connection.open()
-            talk(connection, server)
-            connection.close()
+            engine = opened(server, session=session, rx_bytes=512, alpn=(b"mqtt",))
             assert engine.version == TLS13
             has_tickets = setting != "no tickets"
             assert engine.is_resumed == (turn > 0 and has_tickets)
@@ -73,28 +60,12 @@ def test_hello_retry_request_with_a_cookie(tmp_path: Path, monkeypatch: pytest.M
     client_hello = importlib.import_module("keyfob.tls.client_hello")
     monkeypatch.setattr(client_hello, "_session_id", lambda hs: b"")
     with s_server(tmp_path, BROKER, ONLY_13, "-stateless") as server:
-        session = None
-        for turn in range(2):
-            engine = make_engine(session=session)
-            connection = Connection(engine, server.port)
-            connection.open()
-            talk(connection, server)
-            connection.close()
-            assert engine.is_resumed == (turn > 0)
-            session = engine.session
+        full_and_resumed(server)
 
 
 def test_hello_retry_request_for_x25519(tmp_path: Path) -> None:
     with s_server(tmp_path, BROKER, ONLY_13, "-groups", "X25519") as server:
-        session = None
-        for turn in range(2):
-            engine = make_engine(versions=(TLS13,), session=session)
-            connection = Connection(engine, server.port)
-            connection.open()
-            talk(connection, server)
-            connection.close()
-            assert engine.is_resumed == (turn > 0)
-            session = engine.session
+        full_and_resumed(server, versions=(TLS13,))
 
 
 KEYS = {
@@ -108,25 +79,14 @@ KEYS = {
 @pytest.mark.parametrize("kind", KEYS)
 def test_other_keys(kind: str, tmp_path: Path) -> None:
     with s_server(tmp_path, make_leaf(CA, HOST, (HOST,), key=KEYS[kind]()), ONLY_13) as server:
-        session = None
-        for turn in range(2):
-            engine = make_engine(session=session)
-            connection = Connection(engine, server.port)
-            connection.open()
-            talk(connection, server)
-            connection.close()
-            assert engine.is_resumed == (turn > 0)
-            session = engine.session
+        full_and_resumed(server)
 
 
 @pytest.mark.parametrize("scheme", ["RSA-PSS+SHA384", "RSA-PSS+SHA256"])
 def test_either_hash_in_the_proof_of_an_rsa_key(scheme: str, tmp_path: Path) -> None:
     pair = make_leaf(CA, HOST, (HOST,), key=KEYS["rsa-2048"]())
     with s_server(tmp_path, pair, ONLY_13, "-sigalgs", scheme) as server:
-        connection = Connection(make_engine(), server.port)
-        connection.open()
-        talk(connection, server)
-        connection.close()
+        opened(server)
 
 
 def test_chain_of_three_in_records_of_512_bytes(tmp_path: Path) -> None:
@@ -134,10 +94,7 @@ def test_chain_of_three_in_records_of_512_bytes(tmp_path: Path) -> None:
     lower = make_ca("lower", issuer=upper)
     pair = make_leaf(lower, HOST, (HOST,), below=(lower, upper))
     with s_server(tmp_path, pair, ONLY_13) as server:
-        connection = Connection(make_engine(rx_bytes=512), server.port)
-        connection.open()
-        talk(connection, server)
-        connection.close()
+        opened(server, rx_bytes=512)
 
 
 @pytest.mark.parametrize("kind", ["p256", "p256 in PKCS#8", "rsa"])
@@ -151,15 +108,7 @@ def test_client_certificate_and_resumption_with_it(kind: str, tmp_path: Path) ->
         pair.key_der = lambda: pair.key.private_bytes(encoding, form, bare)
     verify = ("-Verify", "3", "-CAfile", str(tmp_path / "ca.pem"), "-verify_return_error")
     with s_server(tmp_path, BROKER, ONLY_13, *verify) as server:
-        session = None
-        for turn in range(2):
-            engine = make_engine(client=client, session=session)
-            connection = Connection(engine, server.port)
-            connection.open()
-            talk(connection, server)
-            connection.close()
-            assert engine.is_resumed == (turn > 0)
-            session = engine.session
+        full_and_resumed(server, client=client)
         assert "CN=sensor-01" in server.said.replace(" ", "")
 
 
@@ -180,7 +129,7 @@ def test_key_updates_on_the_servers_wish(tmp_path: Path) -> None:
         for command in ("k", "K", "K", "k", "K"):
             server.say(command)
             time.sleep(0.1)  # a command is one only at the beginning of what s_server reads
-            talk(connection, server)
+            talk(connection, server, lines=1)
             engine = connection.engine
             assert engine.rx_keys.sequence == 1  # one record under the new key
             assert engine.owes_update == (command == "K")
@@ -209,30 +158,18 @@ REFUSALS = {
 def test_server_that_has_nothing_in_common_with_us(refusal: str, tmp_path: Path) -> None:
     arguments, alert = REFUSALS[refusal]
     with s_server(tmp_path, BROKER, *arguments) as server:
-        connection = Connection(make_engine(versions=(TLS13,)), server.port)
-        with pytest.raises(KeyfobError) as caught:
-            connection.open()
-        assert caught.value.code == "tls.alert-" + alert
-        connection.close()
+        assert refused(server, versions=(TLS13,)).code == "tls.alert-" + alert
 
 
 def test_untrusted_chain_is_refused_and_told(tmp_path: Path) -> None:
     other = make_leaf(make_ca("another"), HOST, (HOST,))
     with s_server(tmp_path, other, ONLY_13) as server:
-        connection = Connection(make_engine(), server.port)
-        with pytest.raises(KeyfobError) as caught:
-            connection.open()
-        assert caught.value.code == "x509.untrusted"
-        connection.close()
+        assert refused(server).code == "x509.untrusted"
         server.wait_for("alert unknown ca")
 
 
 def test_external_psk_is_offered_to_tls_12_alone(tmp_path: Path) -> None:
     """Its cipher suites are not TLS 1.3's, which the server prefers."""
     with s_server(tmp_path, BROKER, "-psk", "00" * 16, "-psk_identity", "sensor-01") as server:
-        engine = make_engine(psk=(b"sensor-01", bytes(16)))
-        connection = Connection(engine, server.port)
-        connection.open()
+        engine = opened(server, psk=(b"sensor-01", bytes(16)))
         assert (engine.version, engine.suite) == (TLS12, 0x00A8)
-        talk(connection, server)
-        connection.close()

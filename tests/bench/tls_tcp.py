@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from certificates import Pair
-from tls_rig import CA, Engine
+from tls_rig import CA, Engine, KeyfobError, make_engine
 
 from keyfob_host.listeners import free_port
 
@@ -134,6 +135,39 @@ def s_server(folder: Path, pair: Pair, *arguments: str) -> Iterator[SServer]:
         raise
     finally:
         server.stop()
+
+
+def talk(connection: Connection, server: SServer, lines: int = 90) -> None:
+    """Data both ways."""
+    connection.write(b"from the board\n" * lines)
+    server.wait_for("from the board")
+    server.say("from the server " * lines)
+    connection.expect(b"from the server " * lines)
+
+
+def opened(server: SServer, **options: object) -> Engine:
+    """An engine whose connection opened, carried data both ways, and was closed."""
+    connection = Connection(make_engine(**options), server.port)
+    connection.open()
+    talk(connection, server)
+    connection.close()
+    return connection.engine
+
+
+def full_and_resumed(server: SServer, **options: object) -> None:
+    """A full handshake, and one that takes its session up."""
+    full = opened(server, **options)
+    resumed = opened(server, **options, session=full.session)
+    assert (full.is_resumed, resumed.is_resumed) == (False, True)
+
+
+def refused(server: SServer, **options: object) -> KeyfobError:
+    """The error of a handshake that must fail."""
+    connection = Connection(make_engine(**options), server.port)
+    with pytest.raises(KeyfobError) as caught:
+        connection.open()
+    connection.close()
+    return caught.value
 
 
 @contextmanager
