@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from keyfob_host.boards import DEFAULT_KIND, open_board
+from keyfob_host.boards import open_board
+from keyfob_host.commands.board_options import board_options
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import find_home
 from keyfob_host.provision import board_key
@@ -18,24 +18,6 @@ from keyfob_host.ui import Ui
 if TYPE_CHECKING:
     from keyfob_host.provision.board_key import ElementSlot
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _board_options(command: _Command) -> _Command:
-    for option in (
-        click.option("--name", help="Name of the virtual board, if not that of its kind."),
-        click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…"),
-        click.option(
-            "--board",
-            "kind",
-            default=DEFAULT_KIND,
-            show_default=True,
-            help="Board kind, or name in bench.toml.",
-        ),
-    ):
-        command = option(command)
-    return command
-
 
 @click.group()
 def element() -> None:
@@ -43,7 +25,7 @@ def element() -> None:
 
 
 @element.command()
-@_board_options
+@board_options
 @click.pass_obj
 def show(ui: Ui, kind: str, port: str | None, name: str | None) -> None:
     """Show each slot: whether it is locked, and which key it has."""
@@ -51,7 +33,7 @@ def show(ui: Ui, kind: str, port: str | None, name: str | None) -> None:
 
 
 @element.command()
-@_board_options
+@board_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def lock(ui: Ui, kind: str, port: str | None, name: str | None, yes: bool) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from keyfob_host.boards import DEFAULT_KIND, BoardRef, open_board
+from keyfob_host.boards import BoardRef, open_board
+from keyfob_host.commands.board_options import board_options
 from keyfob_host.flash.flashing import Flashed, describe, flash_board
 from keyfob_host.flash.images import default_image
 from keyfob_host.home import find_home
@@ -22,15 +23,7 @@ _WORDS = {
 
 
 @click.command()
-@click.option(
-    "--board",
-    "kind",
-    default=DEFAULT_KIND,
-    show_default=True,
-    help="Board kind, or name in bench.toml.",
-)
-@click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…")
-@click.option("--name", help="Name of a virtual board, if not its kind.")
+@board_options
 @click.option(
     "--firmware", type=click.Path(path_type=Path), help="Image to write; virtual boards have one."
 )

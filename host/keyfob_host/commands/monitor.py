@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from keyfob_host.boards import DEFAULT_KIND, BoardRef, open_board
+from keyfob_host.boards import BoardRef, open_board
+from keyfob_host.commands.board_options import board_options
 from keyfob_host.console import Console, Event, matches, parse_event
 from keyfob_host.data import data_path
 from keyfob_host.device_errors import DeviceError, load_device_errors
@@ -23,15 +24,7 @@ from keyfob_host.ui import Ui
 
 
 @click.command()
-@click.option(
-    "--board",
-    "kind",
-    default=DEFAULT_KIND,
-    show_default=True,
-    help="Board kind, or name in bench.toml.",
-)
-@click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…")
-@click.option("--name", help="Name of a virtual board, if not its kind.")
+@board_options
 @click.option("--reset", is_flag=True, help="Restart the board first.")
 @click.option("--events-only", is_flag=True, help="Leave out what is no event.")
 @click.option("--for", "for_s", type=click.FloatRange(0, min_open=True), help="End after SECONDS.")

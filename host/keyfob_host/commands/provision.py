@@ -10,7 +10,8 @@ from typing import Any
 
 import rich_click as click
 
-from keyfob_host.boards import DEFAULT_KIND, open_board
+from keyfob_host.boards import open_board
+from keyfob_host.commands.board_options import board_options
 from keyfob_host.commands.provision_key import KeyOptions, key_options, provision_key
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.files import read_bounded
@@ -34,15 +35,7 @@ from keyfob_host.ui import Ui
 
 
 @click.command()
-@click.option(
-    "--board",
-    "kind",
-    default=DEFAULT_KIND,
-    show_default=True,
-    help="Board kind, or name in bench.toml.",
-)
-@click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…")
-@click.option("--name", help="Name of the virtual board, if not that of its kind.")
+@board_options
 @click.option("--identity", metavar="ID|DIR", help="A device of this bench, or a folder.")
 @key_options
 @click.option("--broker", metavar="HOST[:PORT]", help="As in the broker's certificate.")

@@ -6,22 +6,15 @@ from pathlib import Path
 
 import rich_click as click
 
-from keyfob_host.boards import DEFAULT_KIND, Engine, Names, SyncTo, open_board
+from keyfob_host.boards import Engine, Names, SyncTo, open_board
+from keyfob_host.commands.board_options import board_options
 from keyfob_host.sync import sync_board
 from keyfob_host.transport import Via
 from keyfob_host.ui import Ui
 
 
 @click.command()
-@click.option(
-    "--board",
-    "kind",
-    default=DEFAULT_KIND,
-    show_default=True,
-    help="Board kind, or name in bench.toml.",
-)
-@click.option("--port", help="Real board: its device, rfc2217://… or labgrid://…")
-@click.option("--name", help="Name of the virtual board, if not that of its kind.")
+@board_options
 @click.option(
     "--via", type=click.Choice(["mpremote", "ampy"]), default="mpremote", help="Uploader."
 )
