@@ -30,9 +30,9 @@ _LAUNCHER = _HERE / "launch.py"
 _WHEEL_LIBRARY = "micropython_run"
 # The modules that play the port live in the same heap as the program; on a real
 # board they are machine code in flash. Measured with micropython.mem_info().
-_ESP32_PORT_BYTES = 57 << 10
-_ESP8266_PORT_BYTES = 31_808
-_ESP8266_PORT_BYTES_64 = 192 << 10
+_ESP32_PORT_BYTES = 55 << 10
+_ESP8266_PORT_BYTES = 31_104
+_ESP8266_PORT_BYTES_64 = 191 << 10
 
 
 @dataclass(frozen=True)

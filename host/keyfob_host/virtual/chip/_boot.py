@@ -34,7 +34,7 @@ def run(main):
     sys.modules["vfs"] = _Vfs
     for name in ("time", "os", "socket", "machine", "select"):
         sys.modules["u" + name] = sys.modules[name]
-    for name in ("_boot", "_wire", "_program", "_devices", "_wlan"):
+    for name in ("_boot", "_wire", "_program"):
         sys.modules.pop(name)
     for name in ("ssl", "asyncio", "asyncio.core", "network", "dht", "neopixel", "esp"):
         sys.modules.pop(name, None)  # imported again when used, as on a fresh board

@@ -1,64 +1,8 @@
-"""What the machine modules of the ports have in common."""
+"""What the machine modules of the ports have in common: pins and timers."""
 
 import utime
 
 import _wire
-
-_facts = {}
-
-
-def _start(facts):
-    _facts.update(facts)
-
-
-def reset_cause():
-    return _facts["reset_cause"]
-
-
-def reset():
-    _wire.call("reset")
-
-
-def soft_reset():
-    raise SystemExit
-
-
-def deepsleep(time_ms=0):
-    _wire.call("deepsleep", time_ms=time_ms)
-
-
-def lightsleep(time_ms=0):
-    utime.sleep_ms(time_ms)
-
-
-def disable_irq():
-    return 0
-
-
-def enable_irq(state=0):
-    pass
-
-
-class RTC:
-    """The clock that ``time`` and files go by. The port's has ``_per_second`` of the fraction
-    at the end of its fields, and ``_memory_bytes``."""
-
-    def datetime(self, fields=None):
-        if fields is None:
-            now = utime.time_ns()
-            year, month, day, hour, minute, second, weekday = utime.gmtime(now // 1000000000)[:7]
-            fraction = now // (1000000000 // self._per_second) % self._per_second
-            return (year, month, day, weekday, hour, minute, second, fraction)
-        year, month, day, _, hour, minute, second, fraction = fields
-        seconds = int(utime.mktime((year, month, day, hour, minute, second, 0, 0, 0)))
-        _wire.call("set_clock", s=seconds, us=fraction * (1000000 // self._per_second))
-
-    def memory(self, data=None):
-        if data is None:
-            return bytes.fromhex(_wire.call("rtc_memory"))
-        if len(data) > self._memory_bytes:
-            raise ValueError("buffer too long")
-        _wire.call("rtc_memory", data=bytes(data).hex())
 
 
 class Pin:

@@ -1,19 +1,12 @@
 """The machine module of the ESP32 port, as far as programs without a circuit use it."""
 
+import micropython
+import umachine
+import utime
+
 import _devices
 import _wire
-from _devices import (  # noqa
-    Timer,
-    _facts,
-    _start,
-    deepsleep,
-    disable_irq,
-    enable_irq,
-    lightsleep,
-    reset,
-    reset_cause,
-    soft_reset,
-)
+from _devices import Timer  # noqa
 from umachine import Signal, idle, mem8, mem16, mem32, time_pulse_us  # noqa
 
 PWRON_RESET = 1
@@ -30,11 +23,21 @@ TIMER_WAKE = 4
 TOUCHPAD_WAKE = 5
 ULP_WAKE = 6
 
+_2000 = const(946684800)
+_facts = {}
 _frequency = 160000000
+
+
+def _start(facts):
+    _facts.update(facts)
 
 
 def unique_id():
     return bytes.fromhex(_facts["mac"])
+
+
+def reset_cause():
+    return _facts["reset_cause"]
 
 
 def wake_reason():
@@ -50,15 +53,57 @@ def freq(hz=None):
     _frequency = hz
 
 
-class RTC(_devices.RTC):
-    """mbedTLS goes by it too."""
+def reset():
+    _wire.call("reset")
 
-    _per_second = 1000000
-    _memory_bytes = 2048
+
+def soft_reset():
+    raise SystemExit
+
+
+def deepsleep(time_ms=0):
+    _wire.call("deepsleep", time_ms=time_ms)
+
+
+def lightsleep(time_ms=0):
+    utime.sleep_ms(time_ms)
+
+
+def disable_irq():
+    return 0
+
+
+def enable_irq(state=0):
+    pass
+
+
+class RTC:
+    """The clock that ``time``, files and mbedTLS go by."""
+
+    _memory = None
+
+    def datetime(self, fields=None):
+        if fields is None:
+            now = utime.time_ns()
+            year, month, day, hour, minute, second, weekday, _ = utime.gmtime(now // 1000000000)[:8]
+            return (year, month, day, weekday, hour, minute, second, now // 1000 % 1000000)
+        year, month, day, _, hour, minute, second, microseconds = fields
+        self._set(year, month, day, hour, minute, second, microseconds)
 
     def init(self, fields):
         year, month, day, hour, minute, second, microseconds, _ = fields
-        self.datetime((year, month, day, 0, hour, minute, second, microseconds))
+        self._set(year, month, day, hour, minute, second, microseconds)
+
+    def _set(self, year, month, day, hour, minute, second, microseconds):
+        seconds = int(utime.mktime((year, month, day, hour, minute, second, 0, 0, 0)))
+        _wire.call("set_clock", s=seconds, us=microseconds)
+
+    def memory(self, data=None):
+        if data is None:
+            return bytes.fromhex(_wire.call("rtc_memory"))
+        if len(data) > 2048:
+            raise ValueError("buffer too long")
+        _wire.call("rtc_memory", data=bytes(data).hex())
 
 
 class Pin(_devices.Pin):

@@ -1,7 +1,6 @@
 """The network module of the ESP32 port over the bench's virtual access point."""
 
-import _wlan
-from _wlan import _text, country, hostname  # noqa
+import _wire
 
 STA_IF = 0
 AP_IF = 1
@@ -26,33 +25,54 @@ MODE_11B = 1
 MODE_11G = 2
 MODE_11N = 4
 
-hostname("mpy-esp32")
+_hostname = "mpy-esp32"
+_country = "XX"
+
+
+def hostname(name=None):
+    global _hostname
+    if name is None:
+        return _hostname
+    _hostname = name
+
+
+def country(code=None):
+    global _country
+    if code is None:
+        return _country
+    _country = code
 
 
 def phy_mode(mode=None):
     return 7
 
 
-class WLAN(_wlan.WLAN):
+class WLAN:
     """The station interface. The access-point interface can be looked at, not used."""
 
+    IF_STA = 0
+    IF_AP = 1
+    SEC_OPEN = 0
+    SEC_WEP = 1
+    SEC_WPA = 2
+    SEC_WPA2 = 3
+    SEC_WPA_WPA2 = 4
     SEC_WPA2_ENT = 5
     SEC_WPA3 = 6
     SEC_WPA2_WPA3 = 7
+    PM_NONE = 0
     PM_PERFORMANCE = 1
     PM_POWERSAVE = 2
 
     _settings = {"reconnects": -1, "pm": 1, "txpower": 20, "protocol": 7}
-    # told from when they are set
-    _settings.update(
-        dict.fromkeys(("key", "password", "security", "authmode", "hidden", "max_clients"))
-    )
-    _set_only = ("mac", "ssid", "essid", "channel")
 
     def __init__(self, interface=0):
         if interface not in (0, 1):
             raise ValueError("invalid WLAN interface identifier")
         self._interface = interface
+
+    def _ask(self, do, **arguments):
+        return _wire.call("wlan", interface=self._interface, do=do, **arguments)
 
     def active(self, up=None):
         if up is None:
@@ -84,14 +104,73 @@ class WLAN(_wlan.WLAN):
             return []
         raise ValueError("unknown status param")
 
+    def scan(self):
+        if not self.active():
+            raise OSError("STA must be active")
+        return [
+            (name.encode(), bytes.fromhex(bssid), channel, rssi, security, hidden)
+            for name, bssid, channel, rssi, security, hidden in self._ask("scan")
+        ]
+
+    def ifconfig(self, fields=None):
+        if fields is not None:
+            return None  # addresses are the bench's; a static one changes nothing here
+        return tuple(self._ask("ifconfig"))
+
     def ipconfig(self, *what, **settings):
+        if settings:
+            return None
+        address, mask, gateway, _ = self._ask("ifconfig")
+        if what == ("addr4",):
+            return (address, mask)
+        if what == ("gw4",):
+            return gateway
+        if what == ("dhcp4",):
+            return True
         if what == ("has_dhcp4",):
-            return self._ask("ifconfig")[0] != "0.0.0.0"
+            return address != "0.0.0.0"
         if what == ("addr6",):
             return []
-        return super().ipconfig(*what, **settings)
+        raise ValueError("unexpected key")
 
     def config(self, *what, **settings):
-        if what == ("channel",) and not settings:
+        if settings:
+            if what:
+                raise TypeError("either pos or kw args are allowed")
+            for name, value in settings.items():
+                if name in ("hostname", "dhcp_hostname"):
+                    hostname(value)
+                elif name in self._settings or name in (
+                    "channel",
+                    "mac",
+                    "ssid",
+                    "essid",
+                    "key",
+                    "password",
+                    "security",
+                    "authmode",
+                    "hidden",
+                    "max_clients",
+                ):
+                    self._settings[name] = value
+                else:
+                    raise ValueError("unknown config param")
+            return None
+        if len(what) != 1:
+            raise TypeError("can query only one param")
+        (name,) = what
+        if name == "mac":
+            return bytes.fromhex(self._ask("mac"))
+        if name in ("ssid", "essid"):
+            return self._ask("ssid")
+        if name == "channel":
             return 6
-        return super().config(*what, **settings)
+        if name in ("hostname", "dhcp_hostname"):
+            return hostname()
+        if name in self._settings:
+            return self._settings[name]
+        raise ValueError("unknown config param")
+
+
+def _text(value):
+    return value.decode() if isinstance(value, (bytes, bytearray)) else value

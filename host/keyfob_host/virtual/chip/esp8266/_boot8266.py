@@ -49,9 +49,10 @@ def run(main):
         vfs.umount("/_port")
     vfs.umount("/")
     sys.path[:] = ["", ".frozen", "/lib", "/"]
-    _program.hide("_port/", sys.argv[2] + "/")
     sys.argv[:] = []
     del socket.SO_KEEPALIVE
+    here = sys.modules["_boot8266"].__file__
+    _program.hide("_port/", here[: here.rfind("/") + 1])
     sys.modules.clear()
     for module in (esp, machine, network, socket, time, os, dht, neopixel, select, ssl):
         sys.modules[module.__name__] = module

@@ -1,19 +1,10 @@
 """The machine module of the ESP8266 port, as far as programs without a circuit use it."""
 
+import utime
+
 import _devices
 import _wire
-from _devices import (  # noqa
-    Timer,
-    _facts,
-    _start,
-    deepsleep,
-    disable_irq,
-    enable_irq,
-    lightsleep,
-    reset,
-    reset_cause,
-    soft_reset,
-)
+from _devices import Timer  # noqa
 from umachine import Signal, idle, mem8, mem16, mem32, time_pulse_us  # noqa
 
 PWRON_RESET = 0
@@ -23,14 +14,23 @@ DEEPSLEEP_RESET = 5
 HARD_RESET = 6
 DEEPSLEEP = 4
 
-sleep = lightsleep
+_RTC_MEMORY_BYTES = const(492)
+_facts = {}
 _frequency = 80000000
+
+
+def _start(facts):
+    _facts.update(facts)
 
 
 def unique_id():
     """The chip's number: the last three bytes of the MAC, lowest first."""
     mac = bytes.fromhex(_facts["mac"])
     return bytes((mac[5], mac[4], mac[3], 0))
+
+
+def reset_cause():
+    return _facts["reset_cause"]
 
 
 def freq(hz=None):
@@ -42,12 +42,53 @@ def freq(hz=None):
     _frequency = hz
 
 
-class RTC(_devices.RTC):
-    """No init() here, and milliseconds at the end."""
+def reset():
+    _wire.call("reset")
+
+
+def soft_reset():
+    raise SystemExit
+
+
+def deepsleep(time_ms=0):
+    _wire.call("deepsleep", time_ms=time_ms)
+
+
+def lightsleep(time_ms=0):
+    utime.sleep_ms(time_ms)
+
+
+sleep = lightsleep
+
+
+def disable_irq():
+    return 0
+
+
+def enable_irq(state=0):
+    pass
+
+
+class RTC:
+    """The clock that ``time`` and files go by. No init() here, and milliseconds at the end."""
 
     ALARM0 = 0
-    _per_second = 1000
-    _memory_bytes = 492
+
+    def datetime(self, fields=None):
+        if fields is None:
+            now = utime.time_ns()
+            year, month, day, hour, minute, second, weekday = utime.gmtime(now // 1000000000)[:7]
+            return (year, month, day, weekday, hour, minute, second, now // 1000000 % 1000)
+        year, month, day, _, hour, minute, second, milliseconds = fields
+        seconds = int(utime.mktime((year, month, day, hour, minute, second, 0, 0, 0)))
+        _wire.call("set_clock", s=seconds, us=milliseconds * 1000)
+
+    def memory(self, data=None):
+        if data is None:
+            return bytes.fromhex(_wire.call("rtc_memory"))
+        if len(data) > _RTC_MEMORY_BYTES:
+            raise ValueError("buffer too long")
+        _wire.call("rtc_memory", data=bytes(data).hex())
 
 
 class Pin(_devices.Pin):

@@ -5,8 +5,7 @@ itself at each start. A new one has its access-point interface on, with the port
 well-known password, until a program switches it off; nobody can join it here.
 """
 
-import _wlan
-from _wlan import _text, country, hostname  # noqa
+import _wire
 
 STA_IF = 0
 AP_IF = 1
@@ -26,8 +25,23 @@ AUTH_WPA2_PSK = 3
 AUTH_WPA_WPA2_PSK = 4
 
 _NOT_CONNECTED_RSSI = const(31)
+_hostname = "mpy-esp8266"
+_country = "XX"
 _phy_mode = MODE_11N
-hostname("mpy-esp8266")
+
+
+def hostname(name=None):
+    global _hostname
+    if name is None:
+        return _hostname
+    _hostname = name
+
+
+def country(code=None):
+    global _country
+    if code is None:
+        return _country
+    _country = code
 
 
 def phy_mode(mode=None):
@@ -37,9 +51,17 @@ def phy_mode(mode=None):
     _phy_mode = mode
 
 
-class WLAN(_wlan.WLAN):
+class WLAN:
     """The station interface. The access-point interface can be looked at and switched."""
 
+    IF_STA = 0
+    IF_AP = 1
+    SEC_OPEN = 0
+    SEC_WEP = 1
+    SEC_WPA = 2
+    SEC_WPA2 = 3
+    SEC_WPA_WPA2 = 4
+    PM_NONE = 0
     PM_POWERSAVE = 1
     PM_PERFORMANCE = 2
 
@@ -50,6 +72,9 @@ class WLAN(_wlan.WLAN):
         if interface not in (0, 1):
             raise ValueError
         self._interface = interface
+
+    def _ask(self, do, **arguments):
+        return _wire.call("wlan", interface=self._interface, do=do, **arguments)
 
     def _require_station(self):
         if self._interface:
@@ -87,4 +112,55 @@ class WLAN(_wlan.WLAN):
 
     def scan(self):
         self._require_station()
-        return super().scan()
+        if not self.active():
+            raise OSError("STA must be active")
+        return [
+            (name.encode(), bytes.fromhex(bssid), channel, rssi, security, hidden)
+            for name, bssid, channel, rssi, security, hidden in self._ask("scan")
+        ]
+
+    def ifconfig(self, fields=None):
+        if fields is None:
+            return tuple(self._ask("ifconfig"))
+        # addresses are the bench's; a static one changes nothing here
+
+    def ipconfig(self, *what, **settings):
+        if settings:
+            return None
+        address, mask, gateway, _ = self._ask("ifconfig")
+        if what == ("addr4",):
+            return (address, mask)
+        if what == ("gw4",):
+            return gateway
+        if what == ("dhcp4",):
+            return True
+        raise ValueError("unexpected key")
+
+    def config(self, *what, **settings):
+        if settings:
+            if what:
+                raise TypeError("either pos or kw args are allowed")
+            for name, value in settings.items():
+                if name in ("hostname", "dhcp_hostname"):
+                    hostname(value)
+                elif name in self._settings:
+                    self._settings[name] = value
+                elif name not in self._set_only:
+                    raise ValueError("unknown config param")
+            return None
+        if len(what) != 1:
+            raise TypeError("can query only one param")
+        (name,) = what
+        if name == "mac":
+            return bytes.fromhex(self._ask("mac"))
+        if name in ("ssid", "essid"):
+            return self._ask("ssid")
+        if name in ("hostname", "dhcp_hostname"):
+            return hostname()
+        if name in self._settings:
+            return self._settings[name]
+        raise ValueError("unknown config param")
+
+
+def _text(value):
+    return value.decode() if isinstance(value, (bytes, bytearray)) else value
