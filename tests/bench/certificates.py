@@ -48,14 +48,22 @@ class Pair:
 
 
 def make_ca(
-    name: str = "bench CA", *, issuer: Pair | None = None, after=365 * DAY, path_length=None
+    name: str = "bench CA",
+    *,
+    issuer: Pair | None = None,
+    after=365 * DAY,
+    path_length=None,
+    extra: tuple[x509.ExtensionType, ...] = (),
 ) -> Pair:
-    """A CA: a trust anchor, or an intermediate below ``issuer``."""
+    """A CA: a trust anchor, or an intermediate below ``issuer``. ``extra``: more extensions,
+    not critical."""
     key = ec.generate_private_key(ec.SECP256R1())
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     builder = _builder(_name(name), issuer.subject if issuer else _name(name), key, -DAY, after)
     builder = builder.add_extension(x509.BasicConstraints(True, path_length), True)
     builder = builder.add_extension(usage, True)
+    for extension in extra:
+        builder = builder.add_extension(extension, False)
     der = _sign(builder, issuer.key if issuer else key)
     issuers = (issuer.der, *issuer.issuers) if issuer and issuer.issuers else ()
     return Pair(der, key, issuers)
@@ -66,6 +74,7 @@ def make_leaf(
     name: str | None,
     sans: tuple[str, ...] = (),
     *,
+    dns_names: tuple[str, ...] = (),
     usage: x509.ObjectIdentifier | None = SERVER_AUTH,
     before: timedelta = -DAY,
     after: timedelta = 30 * DAY,
@@ -73,16 +82,16 @@ def make_leaf(
     below: tuple[Pair, ...] = (),
     hash_algorithm: hashes.HashAlgorithm | None = None,
 ) -> Pair:
-    """An end-entity certificate of ``ca``, or self-signed. ``below``: what to send above it."""
+    """An end-entity certificate of ``ca``, or self-signed. ``dns_names``: names of the SAN,
+    even if they are addresses. ``below``: what to send above it."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = (
         _name(name) if name else x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "x")])
     )
     builder = _builder(subject, ca.subject if ca else subject, key, before, after)
-    if sans:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([_san(san) for san in sans]), False
-        )
+    if sans or dns_names:
+        names = [*map(_san, sans), *map(x509.DNSName, dns_names)]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
     if usage:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
     der = _sign(builder, ca.key if ca else key, hash_algorithm)

@@ -24,7 +24,9 @@ from certificates import (
     make_crl,
     make_leaf,
 )
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from firmware_bench import DEVICE_ID, Board, Mosquitto, mutual_tls
 
 from keyfob_host.ntp import NtpServer
@@ -135,6 +137,27 @@ REFUSED: dict[str, tuple[str, Callable[[], dict]]] = {
         "store.bad-anchor",
         lambda: {"server": server_cert(), "anchors": (_ca_v1(),)},
     ),
+    # These mbedTLS alone would take.
+    "ca-for-clients-only": (
+        "x509.wrong-usage",
+        lambda: _below(x509.ExtendedKeyUsage([CLIENT_AUTH])),
+    ),
+    "ca-for-other-names": (
+        "x509.name-not-permitted",
+        lambda: _below(x509.NameConstraints([x509.DNSName("example.test")], None)),
+    ),
+    "any-usage-alone": (
+        "x509.wrong-usage",
+        lambda: {"server": server_cert(usage=ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)},
+    ),
+    "its-own-trust-anchor": ("store.bad-anchor", lambda: _its_own_anchor()),
+    "address-as-dns-name": (
+        "x509.wrong-name",
+        lambda: {
+            "server": make_leaf(CA, "b", dns_names=("127.0.0.1",)),
+            "host": "127.0.0.1",
+        },
+    ),
     "rsa-1024": (
         "x509.weak",
         lambda: {
@@ -187,6 +210,17 @@ REFUSED: dict[str, tuple[str, Callable[[], dict]]] = {
 
 def _ca_v1() -> Pair:
     return Pair(as_version_1(CA, CA).der, CA.key)
+
+
+def _below(extension: x509.ExtensionType) -> dict:
+    """A broker below an intermediate with that extension."""
+    mid = make_ca("intermediate", issuer=CA, extra=(extension,))
+    return {"server": make_leaf(mid, "b", ("localhost",), below=(mid,))}
+
+
+def _its_own_anchor() -> dict:
+    server = server_cert()
+    return {"server": server, "anchors": (server,)}
 
 
 def _below_expired_anchor() -> dict:

@@ -2,7 +2,9 @@
 
 The server name is given, the engine shows us the broker's chain during the handshake,
 and each of its certificates is of version 3 with the names in the SAN. mbedTLS checks
-chain, signatures, validity, name (DNS or IP SAN), key usage, EKU and path length.
+chain, signatures, validity, name (DNS or IP SAN), key usage, EKU and path length; what it
+has let pass in an unusual chain is judged by `keyfob.tls.rules` before anything is sent over
+the connection.
 """
 
 import gc
@@ -19,6 +21,7 @@ from keyfob.waiting import pause
 
 _HANDSHAKE_LIMIT_MS = const(30_000)
 _POLL_MS = const(5)
+_READS = const(16)
 
 
 async def shake_hands(context, sock, host: str, now_s: int, identity):
@@ -43,6 +46,11 @@ async def shake_hands(context, sock, host: str, now_s: int, identity):
         context.verify_callback = refuse
         if not chain.was_judged:
             raise KeyfobError("tls.cannot-verify", "the engine showed no certificate chain")
+        if chain.unusual:
+            from keyfob.tls import rules
+
+            has_anchor = len(chain.unusual) == len(chain.seen)
+            rules.check(chain.unusual[::-1], host, now_s, has_anchor)
         return engine
     except BaseException:
         if engine:
@@ -50,7 +58,9 @@ async def shake_hands(context, sock, host: str, now_s: int, identity):
         sock.close()
         raise
     finally:
-        drop("tls.chain", "tls.records", "tls.reasons", "tls.os_errors", "tls.evidence")
+        drop(
+            "tls.chain", "tls.records", "tls.reasons", "tls.os_errors", "tls.evidence", "tls.rules"
+        )
 
 
 async def _drive(engine, tap: Tap, chain) -> None:
@@ -60,6 +70,7 @@ async def _drive(engine, tap: Tap, chain) -> None:
     byte = bytearray(1)
     started_ms = time.ticks_ms()
     while True:
+        tap.reads = _READS
         try:
             count = engine.readinto(byte)
         except (OSError, ValueError) as error:

@@ -51,6 +51,7 @@ def handshake(error: OSError | ValueError, tap, chain) -> KeyfobError:
     # A broker that refuses our certificate sends its alert and closes while we are
     # still writing: the engine meets a reset and never reads why.
     rest = bytearray(64)
+    tap.reads = 64
     while (tap.readinto(rest) or 0) > 0:
         pass
     watch = tap.watch

@@ -23,9 +23,14 @@ class Tap(io.IOBase):
 
     def __init__(self, sock, watch=None) -> None:
         self.watch = watch
+        self.reads = 0  # how many more while it watches: the engine reads on until there is nothing
         self._sock = sock
 
     def readinto(self, buffer: bytearray):
+        if self.watch:
+            if not self.reads:
+                return None
+            self.reads -= 1
         try:
             count = self._sock.readinto(buffer)
         except OSError as error:
