@@ -255,6 +255,21 @@ def test_session_that_the_server_forgot_leads_to_a_full_handshake() -> None:
     assert not engine.is_resumed and engine.session and engine.session.ticket == b"two"
 
 
+def test_sessions_resumed_over_and_over_end_with_the_day_of_their_handshake() -> None:
+    """Each has a new ticket; the chain was judged once."""
+    sessions: dict = {}
+    session = opened(Server12(BROKER, sessions=sessions, ticket=b"0")).session
+    assert session and session.valid_until_s <= session.made_s + 86_400
+    until_s = session.valid_until_s
+    for number in range(3):
+        server = Server12(BROKER, sessions=sessions, ticket=b"%d" % (number + 1))
+        engine = opened(server, session=session)
+        assert engine.is_resumed and engine.session.ticket == b"%d" % (number + 1)
+        session = engine.session
+        assert session.valid_until_s == until_s
+    assert not session.is_good(HOST, until_s + 1)
+
+
 def test_session_is_not_offered_to_another_host_or_too_late() -> None:
     session = opened(Server12(BROKER, ticket=b"one")).session
     assert session

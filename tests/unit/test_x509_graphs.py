@@ -17,7 +17,18 @@ import pytest
 import x509_loaded  # noqa: F401
 from cryptography import x509
 from x509_cases import Case
-from x509_forge import CLIENT_AUTH, DAY, NOW, SERVER_AUTH, Pair, Recipe, authority, constraints
+from x509_forge import (
+    CLIENT_AUTH,
+    DAY,
+    HOST,
+    NOW,
+    NOW_S,
+    SERVER_AUTH,
+    Pair,
+    Recipe,
+    authority,
+    constraints,
+)
 from x509_reference import cryptography_says
 
 from keyfob.errors import KeyfobError
@@ -98,3 +109,24 @@ def test_a_way_through_a_web_of_cas_is_found_where_there_is_one(
         is_known = not code and counts_self_issued(case)
         assert bool(code) == bool(theirs) or is_known, (number, code, theirs)
     assert codes[""] > count / 10 and codes["x509.untrusted"] > count / 20, codes
+
+
+def test_others_have_their_turn_between_two_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CAs of one name, none with the key that signed: each order of them is a path."""
+    anchor = authority("anchor", has_key_ids=False).sign()
+    mids = [authority("anchor", number=10 + i, has_key_ids=False).sign() for i in range(5)]
+    leaf = Recipe(number=2, has_key_ids=False).sign(mids[0])
+    searches = [0]
+    find = path._find
+
+    def counting(*arguments: object) -> list:
+        searches[0] += 1
+        return find(*arguments)
+
+    monkeypatch.setattr(path, "_find", counting)
+    chain = [leaf.der, *(mid.der for mid in mids)]
+    longest = 0
+    with pytest.raises(KeyfobError):
+        for _ in path.steps(chain, [anchor.der], HOST, NOW_S):
+            longest, searches[0] = max(longest, searches[0]), 0
+    assert max(longest, searches[0]) <= 2  # one, and one more for what a refusal tells

@@ -62,7 +62,7 @@ def verify(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATUR
 
 
 def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE, pins=()):
-    """`verify` in steps: yields None before each signature check, the `EndEntity` at last.
+    """`verify` in steps: None before each search and signature check, the `EndEntity` at last.
 
     ``chain``: DER buffers as the server sent them, which must stay as they are.
     ``anchors``: DER buffers, in anything that can be gone over more than once. ``host``:
@@ -79,8 +79,11 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
         _judge_end_entity(chain[0], host, now_s, usage, kept)
         error = None
         wrong: list[tuple] = []  # jobs that failed, and would on any other path
-        number = signatures = 0
+        number = -1
+        signatures = 0
         while True:
+            number += 1
+            yield None  # a search may take as long as a signature's check
             try:
                 path = _find(chain, anchors, now_s, number, kept)
             except KeyfobError as failed:
@@ -92,12 +95,10 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
                 end_entity, jobs = _prepare(path)
             except KeyfobError as failed:
                 error = _better(error, failed)
-                number += 1
                 continue
             digests = [hashlib.sha256(fields.spki).digest() for fields in path if pins]
             del path
             if any(job in wrong for job in jobs):
-                number += 1
                 continue
             scheme = 0
             # From the trust anchor down: what is signed by nobody we trust costs one check.
@@ -122,7 +123,6 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
             job = jobs = end_entity = None
             _unload(kept)  # the arithmetic, before the search is loaded once more
             error = _better(error, _refusal(chain, anchors, now_s, number, at, digests, pins))
-            number += 1
     finally:
         _unload(kept)
     yield end_entity

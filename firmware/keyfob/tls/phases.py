@@ -52,6 +52,8 @@ _HEADER_BYTES = const(4)
 # The longest message that is kept in one piece: a NewSessionTicket, or the
 # ServerKeyExchange of an RSA-4096 key (584 bytes).
 _MAX_MESSAGE_BYTES = const(2048)
+# CertificateRequest and NewSessionTicket: small fields and one list of 64 KB.
+_MAX_HEADED_BYTES = const(66_560)
 # A key that nobody can guess is all that a pre-shared key has to show.
 _LEAST_KEY_BYTES = const(16)
 # Where the transcript's hash is taken. TLS 1.3: behind ClientHello, ServerHello,
@@ -201,7 +203,7 @@ class Handshake:
         self.is_whole = size <= limit
         if kind in self.sinks:
             self.sinks[kind].begin(size)
-        elif self.is_whole or kind in self.heads:
+        elif self.is_whole or (kind in self.heads and size <= _MAX_HEADED_BYTES):
             self._body = bytearray(min(size, limit))
         else:
             detail = "message %d: %d bytes, limit %d" % (kind, size, limit)
