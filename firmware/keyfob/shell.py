@@ -143,7 +143,8 @@ class Shell:
 
     def show_error(self, code: str, detail: str) -> None:
         """An error with its cause and fix from `ERRORS`."""
-        lines = ["error: %s%s" % (code, ": " + detail if detail else "")]
+        # What a broker's certificate says comes to a terminal spelled out, without orders to it.
+        lines = ["error: %s%s" % (code, ": " + repr(detail)[1:-1] if detail else "")]
         try:
             lines += _block(code)[1:]
         except OSError:

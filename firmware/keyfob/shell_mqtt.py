@@ -175,7 +175,7 @@ class Link:
         print("stored        %d messages, %d bytes" % (outbox.count, outbox.size))
         error = self._events.get("error")
         if error:
-            print("last error    %s: %s" % (error["code"], error["detail"]))
+            print("last error    %s: %s" % (error["code"], repr(error["detail"])[1:-1]))
 
     async def close(self) -> None:
         """Disconnect, so that the broker does not send the will. Within five seconds."""

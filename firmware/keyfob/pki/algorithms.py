@@ -42,7 +42,7 @@ def read_public_key(fields: Fields) -> tuple:
     oid = reader.oid()
     is_rsa = oid[:-1] == _PKCS1 and oid[-1] == _RSA_ENCRYPTION
     if is_rsa:
-        reader.take(_NULL)
+        reader.leave(reader.enter(_NULL))
     elif oid == _EC_PUBLIC_KEY and reader.peek() == _OID:
         oid = reader.oid()
     else:

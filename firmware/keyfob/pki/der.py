@@ -109,7 +109,7 @@ class Reader:
         content = self.integer()
         value = int.from_bytes(content[:3], "big")
         if value > limit or len(content) > 2:
-            self.fail("INTEGER of %d bytes, want at most %d" % (len(content), limit))
+            self.fail("INTEGER %d of %d bytes, limit %d" % (value, len(content), limit))
         return value
 
     def is_true(self) -> bool:

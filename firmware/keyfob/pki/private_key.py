@@ -79,7 +79,7 @@ def _load_pkcs8(reader: Reader):
     oid = reader.oid()
     curve = b""
     if oid == _RSA_ENCRYPTION:
-        reader.take(_NULL)
+        reader.leave(reader.enter(_NULL))
     elif oid == _EC_PUBLIC_KEY:
         curve = reader.oid()
     else:

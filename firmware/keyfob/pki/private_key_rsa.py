@@ -11,7 +11,8 @@ def read_rsa_key(reader: Reader):
     """The key whose ``version`` was read. Errors: x509.malformed."""
     numbers = [int.from_bytes(reader.integer(), "big") for _ in range(8)]
     n, e, d, p, q, d_p, d_q, q_inverse = numbers
-    if n != p * q or n >> 2047 == 0 or n >> 4096 or d_p != d % (p - 1) or d_q != d % (q - 1):
+    is_sized = n == p * q and n >> 2047 and not n >> 4096 and p > 1 and q > 1
+    if not is_sized or d_p != d % (p - 1) or d_q != d % (q - 1):
         reader.fail("RSA key whose numbers do not fit together, or not of 2048 to 4096 bits")
     return RsaKey((n, e, p, q, d_p, d_q, q_inverse))
 
