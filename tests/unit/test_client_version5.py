@@ -209,3 +209,39 @@ def test_nothing_is_said_in_the_middle_of_a_payload_that_goes_out_in_pieces():
         task.cancel()
 
     play5(test, Link(CONNACK5))
+
+
+def test_what_a_broker_sends_without_bound_comes_over_several_connections_in_order():
+    # As mosquitto 2.0.11 does in a session that is taken up again, while a handler publishes.
+    seen = []
+
+    def message(number):
+        return bytes((0x32, 8, 0, 1)) + b"a" + bytes((0, number, 0)) + b"%02d" % number
+
+    async def test(client, *links):
+        async def handler(message):
+            if len(seen) in (0, 70):
+                await client.publish(READING, b"x")
+            seen.append(int(message.payload))
+
+        async def serve(link, first, count):
+            def sent(kind):
+                return [packet for packet in link.packets() if packet[0] == kind]
+
+            link.say(*[message(number) for number in range(first, 91)])
+            await until(lambda: sent(0x32))
+            await settle()
+            assert len(client.kept.receipts) <= 64
+            link.say(b"\x40\x02" + sent(0x32)[0][-4:-2])
+            await until(lambda: len(sent(0x40)) == count)
+
+        client.messages("a", handler=handler)
+        await client.connected()
+        links[0].say(b"\x90\x04\x00\x01\x00\x01")
+        await serve(links[0], 1, 64)
+        await until(lambda: links[0].is_closed)
+        await client.connected()
+        await serve(links[1], 65, 26)
+
+    console = play5(test, Link(CONNACK5), Link(b"\x20\x03\x01\x00\x00"))
+    assert codes(console) == ["mqtt.more-waiting"] and seen == list(range(1, 91))

@@ -2,6 +2,7 @@
 
 from device_support import code_of, refusal
 from mqtt_steps import (
+    PART,
     PINGRESP,
     PUBACK,
     PUBLISH,
@@ -172,17 +173,59 @@ def test_a_3_1_1_broker_answers_in_its_own_form():
     assert code_of(feed, begun(), b"\x20\x02\x00\x00") == "mqtt.malformed"
 
 
-def test_far_more_messages_than_may_be_unacknowledged_end_the_connection():
-    # Some brokers send all by their own limit in a session that is taken up again.
-    for inbox, most in ((4, 64), (40, 80)):
+def numbered(number, qos=1):
+    return bytes((0x30 | qos << 1, 6, 0, 1, 0x61, number >> 8, number & 255, 0))
+
+
+def test_far_more_messages_than_may_be_unacknowledged_are_left_for_the_next_connection():
+    # mosquitto 2.0.11 sends more with each PUBACK, and all again in a session taken up again.
+    for inbox, most, qos in ((4, 64, 1), (40, 80, 1), (4, 64, 2)):
         made = opened(limits={"inbox": inbox})
         for number in range(1, most + 1):
-            assert len(feed(made, b"\x32\x06\x00\x01a\x00" + bytes([number]) + b"\x00")) == 1
-        error = refusal(feed, made, b"\x32\x06\x00\x01a\x00\xfe\x00")
-        assert (error.code, error.detail) == (
-            "mqtt.receive-maximum", "%d unacknowledged" % (most + 1),
-        )  # fmt: skip
-        assert made.farewell(error.code) == b"\xe0\x01\x93"
+            assert len(feed(made, numbered(number, qos))) == 1
+        assert feed(made, numbered(201, qos) + numbered(202, qos)) == []
+        receipts = list(made.kept.receipts)
+        assert len(receipts) == most and len(made.kept.held) == (most if qos == 2 else 0)
+        made.kept.handled(receipts[0])
+        assert feed(made, numbered(203, qos)) == []  # they keep their order
+        assert len(feed(made, b"\x30\x04\x00\x01a\x00")) == 1
+        for receipt in receipts[1:]:
+            made.tick(1_000)
+            made.kept.handled(receipt)
+        made.tick(1_500)  # not acknowledged yet
+        while made.kept.replies:
+            taken(made)
+        made.tick(2_000)  # nor by the broker, perhaps
+        error = refusal(made.tick, 2_500)
+        assert (error.code, error.detail) == ("mqtt.more-waiting", "3 come again")
+        assert code_of(publish, made) == "mqtt.not-connected"
+        connect.connect(made, 0, "id", 30, False)
+        taken(made)
+        feed(made, b"\x20\x03\x01\x00\x00")
+        assert len(feed(made, numbered(201, qos) + numbered(202, qos))) == 2
+        made.tick(3_000)
+
+
+def test_what_is_left_for_the_next_connection_may_be_larger_than_the_buffer():
+    made = opened(rx_bytes=32)
+    for number in range(1, 65):
+        feed(made, numbered(number))
+    large = b"\x32\x6e\x00\x01a\x01\x00\x00" + bytes(104)
+    events = feed(made, large)
+    assert all(event[0] == PART for event in events)  # that nobody waits for
+    assert b"".join(event[1] for event in events) == bytes(104)
+    assert feed(made, numbered(300)) == []
+
+
+def test_a_broker_with_more_on_their_way_than_there_are_identifiers_is_hung_up_on():
+    made = opened()
+    for number in range(1, 66):
+        feed(made, numbered(number))
+    made.deferred = 65_534
+    assert feed(made, numbered(66)) == []
+    error = refusal(feed, made, numbered(67))
+    assert (error.code, error.detail) == ("mqtt.receive-maximum", "65535 unacknowledged")
+    assert made.farewell(error.code) == b"\xe0\x01\x93"
 
 
 def test_auth_is_refused():

@@ -32,6 +32,8 @@ def offer(session, will) -> tuple:
     session.window = session.most_inflight
     session.aliases_in = {}
     session.aliases_out = {}
+    if session.deferred:
+        session.deferred, session.is_leaving = 0, False
     # Without `properties`, for which a small board has no room beside what it has here.
     block = bytearray(b"\x11") + broker["session_expiry_s"].to_bytes(4, "big")
     block += b"\x21" + limits["inbox"].to_bytes(2, "big")  # receive maximum
