@@ -270,6 +270,33 @@ def test_topics_get_aliases_as_far_as_both_sides_allow():
     assert taken(made) == b"\x30\x08\x00\x01a\x03\x23\x00\x01x"
 
 
+def test_an_alias_makes_no_message_too_large():
+    # With a new one a packet is larger by three bytes, with one of a short topic by two at most.
+    head = b"\x32\x3e\x00\x02ab\x00"
+    for tx_bytes, granted in (
+        (64, b"\x22\x00\x05"), (256, b"\x22\x00\x05\x27\x00\x00\x00\x40"),
+    ):  # fmt: skip
+        for properties, block in ((None, b"\x00"), ({"content_type": "x"}, b"\x04\x03\x00\x01x")):
+            made = opened(tx_bytes=tx_bytes, connack=granting(granted))
+            outgoing = Outgoing("ab", bytes(56 - len(block)), 1, False)
+            outgoing.properties = properties
+            made.publish(0, outgoing)
+            want = head + b"\x01" + block + bytes(56 - len(block))
+            assert taken(made) == want and len(want) == 64 and not made.aliases_out
+            publish(made, 0, "ab")
+            assert taken(made) == b"\x30\x09\x00\x02ab\x03\x23\x00\x01x"
+            publish(made, 1, "ab", bytes(55))
+            assert taken(made) == head + b"\x02\x00" + bytes(55)
+            publish(made, 1, "ab", bytes(54))
+            assert taken(made) == b"\x32\x3e\x00\x00\x00\x03\x03\x23\x00\x01" + bytes(54)
+    # Of what is read while it is sent, the buffer holds the head only.
+    made = opened(tx_bytes=64, connack=granting(b"\x22\x00\x05"))
+    outgoing = Outgoing("ab", None, 0, False)
+    outgoing.size = 100
+    made.publish(0, outgoing)
+    assert taken(made) == b"\x30\x6c\x00\x02ab\x03\x23\x00\x01"
+
+
 def test_the_brokers_aliases_stand_for_its_topics():
     made = opened()
     first = b"\x30\x07\x00\x01a\x03\x23\x00\x02"

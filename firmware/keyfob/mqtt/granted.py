@@ -8,7 +8,7 @@ from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.mqtt.publish import malformed
-from keyfob.mqtt.session5 import check_size, encoded
+from keyfob.mqtt.session5 import check_size, encoded, packet_size
 
 _WILL = const(0)  # `properties.WILL`
 _CONNACK = const(2)
@@ -87,8 +87,7 @@ def ask_for(session, topic_filter: str, options: int, of_packet) -> bytes:
     if options >= 0:
         _check_available(session.granted, topic_filter, of_packet)
     block = encoded(of_packet, _SUBSCRIBE if options >= 0 else _UNSUBSCRIBE)
-    size = 4 + len(topic_filter.encode()) + len(block)
-    check_size(session, size + 1 if options >= 0 else size)
+    check_size(session, packet_size(topic_filter, block, 3 if options >= 0 else 2))
     return block
 
 

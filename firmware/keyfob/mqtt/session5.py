@@ -65,21 +65,29 @@ class Session5(Session):
             raise KeyfobError("mqtt.qos-not-supported", "%d: %s" % (outgoing.qos, topic))
         if outgoing.retain and not granted.get("retain_available", 1):
             raise KeyfobError("mqtt.retain-not-supported", topic)
+        if outgoing.qos:
+            size += 2
         alias = self.aliases_out.get(topic, 0)
-        if alias:
-            topic = ""
-        elif len(self.aliases_out) < min(granted.get("topic_alias_maximum", 0), self.most_aliases):
-            self._new_alias = alias = len(self.aliases_out) + 1
-        of_packet = outgoing.properties
-        if alias and not of_packet:
-            block = bytes((3, _TOPIC_ALIAS, alias >> 8, alias & 255))
-        else:
-            if alias:
+        if alias or len(self.aliases_out) < min(
+            granted.get("topic_alias_maximum", 0), self.most_aliases
+        ):
+            number = alias or len(self.aliases_out) + 1
+            name, of_packet = "" if alias else topic, outgoing.properties
+            block = bytes((3, _TOPIC_ALIAS, number >> 8, number & 255))
+            if of_packet:
                 of_packet = dict(of_packet)
-                of_packet["topic_alias"] = alias
-            block = encoded(of_packet, _PUBLISH)
-        size += 2 + len(topic.encode()) + len(block)
-        check_size(self, size + 2 if outgoing.qos else size)
+                of_packet["topic_alias"] = number
+                block = encoded(of_packet, _PUBLISH)
+            # With a new alias, or with one of a short topic, a packet is larger.
+            need = packet_size(name, block, size)
+            here = need - max(outgoing.size, 0)  # of which the buffer has to hold so much
+            most = granted.get("maximum_packet_size", need)
+            if need <= most and here <= len(self.tx) - self.tx_end:
+                if not alias:
+                    self._new_alias = number
+                return name, block
+        block = encoded(outgoing.properties, _PUBLISH)
+        check_size(self, packet_size(topic, block, size))
         return topic, block
 
     # -- what the broker sends ---------------------------------------------------------------
@@ -187,9 +195,14 @@ def encoded(of_packet, kind: int) -> bytes:
         drop("mqtt.properties")
 
 
+def packet_size(text: str, block: bytes, size: int) -> int:
+    """Of the packet with a field of ``text``, properties, and ``size`` bytes beside these."""
+    size += 2 + len(text.encode()) + len(block)
+    return size + 2 + (size > 127) + (size > 16_383) + (size > 2_097_151)
+
+
 def check_size(session, size: int) -> None:
-    """Of a packet of remaining length ``size``, section 3.2.2.3.6."""
-    size += 2 + (size > 127) + (size > 16_383) + (size > 2_097_151)
+    """Of a packet of ``size`` bytes, section 3.2.2.3.6. Errors: mqtt.packet-too-large."""
     most = session.granted.get("maximum_packet_size", size)
     if size > most:
         detail = "%d bytes, the broker takes %d" % (size, most)
