@@ -125,17 +125,24 @@ def _is_asking(client) -> bool:
 
 def answered(client, event: int) -> None:
     """A SUBACK or UNSUBACK came."""
-    asked = client.session.outgoing
+    asked, inbox = client.session.outgoing, None
+    doing = asked.topic
     if event == _UNSUBACK:
+        doing = "UNSUBSCRIBE " + doing
         client.unwanted = [one for one in client.unwanted if one[0] != asked.packet_id]
-    for inbox in client.inboxes:
-        if inbox.packet_id == asked.packet_id:
+    for one in client.inboxes:
+        if one.packet_id == asked.packet_id:
+            inbox = one
             inbox.packet_id = 0
             inbox.is_granted = True
-            try:
-                subscribing.check_granted(inbox.topic_filter, asked.code)
-            except KeyfobError as error:
-                inbox.packet_id, inbox.is_granted = _REFUSED, False
-                emit_error(error)
+    try:
+        subscribing.check_granted(doing, asked.code, client.session.properties)
+        if inbox and asked.code < inbox.options & 3:
+            detail = "%s: QoS %d granted for %d" % (doing, asked.code, inbox.options & 3)
+            emit_error(KeyfobError("mqtt.qos-not-supported", detail))
+    except KeyfobError as error:
+        if inbox:
+            inbox.packet_id, inbox.is_granted = _REFUSED, False
+        emit_error(error)
     client.is_asking = _is_asking(client)
     client.settle()

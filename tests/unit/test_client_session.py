@@ -204,6 +204,26 @@ def test_a_refused_subscription_is_told():
     )  # fmt: skip
 
 
+def test_a_lower_qos_than_was_asked_for_is_told():
+    async def test(client, link):
+        client.messages("a")
+        client.messages("b", 2)
+        client.messages("c", 0)
+        await settle()
+        link.say(b"\x90\x03\x00\x01\x00\x90\x03\x00\x02\x01\x90\x03\x00\x03\x00")
+        await settle()
+        assert [inbox.is_granted for inbox in client.inboxes] == [True] * 3
+        link.say(b"\x30\x04\x00\x01ax")
+        message = await client.messages("a").get()
+        assert message.payload == b"x"
+
+    console = play(test, Link(CONNACK))
+    assert [(event["code"], event["detail"]) for event in console.named("error")] == [
+        ("mqtt.qos-not-supported", "a: QoS 0 granted for 1"),
+        ("mqtt.qos-not-supported", "b: QoS 1 granted for 2"),
+    ]
+
+
 def test_a_refused_subscription_is_asked_for_again_on_the_next_connection():
     async def test(client, first, second):
         client.messages("other/#")

@@ -245,3 +245,28 @@ def test_what_a_broker_sends_without_bound_comes_over_several_connections_in_ord
 
     console = play5(test, Link(CONNACK5), Link(b"\x20\x03\x01\x00\x00"))
     assert codes(console) == ["mqtt.more-waiting"] and seen == list(range(1, 91))
+
+
+def test_a_refused_subscription_is_told_with_the_brokers_words():
+    # Sections 3.9.2.1 and 3.11.2.1
+    async def test(client, link):
+        for topic_filter in "abc":
+            client.messages(topic_filter)
+        await client.connected()
+        await settle()
+        reason = b"\x09\x1f\x00\x06no acl"
+        link.say(b"\x90\x0d\x00\x01" + reason + b"\x87", b"\x90\x04\x00\x02\x00\x80")
+        link.say(b"\x90\x04\x00\x03\x00\x01")
+        await settle()
+        await client.unsubscribe("c")
+        await settle()
+        link.say(b"\xb0\x0d\x00\x04" + reason + b"\x87")
+        await settle()
+        assert client.is_connected() and not client.unwanted
+
+    console = play5(test, Link(CONNACK5))
+    assert [(event["code"], event["detail"]) for event in console.named("error")] == [
+        ("mqtt.subscribe-refused", "a: reason code 0x87, no acl (mqtt.not-authorized)"),
+        ("mqtt.subscribe-refused", "b: code 128"),
+        ("mqtt.subscribe-refused", "UNSUBSCRIBE c: reason code 0x87, no acl (mqtt.not-authorized)"),
+    ]

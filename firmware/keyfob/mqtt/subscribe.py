@@ -76,10 +76,17 @@ def _read_granted(rx, kind: int, at: int, end: int) -> int:
     return code
 
 
-def check_granted(topic_filter: str, code: int) -> None:
-    """The ``code`` of a SUBACK or UNSUBACK. Errors: mqtt.subscribe-refused."""
+def check_granted(topic_filter: str, code: int, properties=None) -> None:
+    """The ``code`` of a SUBACK or UNSUBACK, and in 5.0 its ``properties``. Errors:
+    mqtt.subscribe-refused."""
     if code >= 128:
-        raise KeyfobError("mqtt.subscribe-refused", "%s: code %d" % (topic_filter, code))
+        detail = "%s: code %d" % (topic_filter, code)
+        if code > 128 or properties:
+            from keyfob.mqtt.reasons import refusal
+
+            refused = refusal(code, topic_filter, properties)
+            detail = "%s (%s)" % (refused.detail, refused.code)
+        raise KeyfobError("mqtt.subscribe-refused", detail)
 
 
 def put_subscribe(
