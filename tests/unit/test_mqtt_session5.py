@@ -102,15 +102,22 @@ def test_a_connack_with_what_it_must_not_have_is_refused():
         assert opened(connack=granting(block)).granted
 
 
-def test_a_server_keep_alive_takes_the_place_of_ours_even_to_turn_it_off():
-    # Section 3.2.2.3.14
+def test_the_smaller_of_both_keep_alives_says_when_to_ping():
+    # Section 3.2.2.3.14; a client may ping earlier (3.1.2.10), and has to notice a dead link.
     made = opened(connack=granting(b"\x13\x00\x04"))
     assert not made.tick(2_999) and made.tick(3_000)
-    made = opened(connack=granting(b"\x13\x00\x00"))
-    assert not made.tick(500_000)
     connect.connect(made, 0, "id", 30, False)
     feed(made, CONNACK)
-    assert made.tick(22_500)  # it was of that connection
+    assert not made.tick(22_499) and made.tick(22_500)  # it was of that connection
+    for larger in (b"\x13\x00\x00", b"\x13\xff\xff"):
+        made = opened(connack=granting(larger))
+        assert not made.tick(22_499) and made.tick(22_500)
+        assert code_of(made.tick, 37_501) == "mqtt.no-pingresp"
+    for granted, is_pinged in ((b"\x13\x00\x04", True), (b"\x13\x00\x00", False)):
+        made = begun()
+        connect.connect(made, 0, "id", 0, False)  # we do without
+        feed(made, granting(granted))
+        assert made.tick(500_000) == is_pinged
 
 
 def test_what_the_broker_has_not_is_not_subscribed_to():

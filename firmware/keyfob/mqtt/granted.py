@@ -67,8 +67,11 @@ def read_connack(session, at: int, end: int) -> bool:
     granted = session.granted = session.properties or {}
     _check_granted(granted)
     session.window = min(session.window, granted.get("receive_maximum", 65_535))
-    if "server_keep_alive" in granted:
-        session.keepalive_ms = granted["server_keep_alive"] * 1000
+    # Section 3.1.2.10: a client may ping more often. A larger one, and 0 for none, would let a
+    # link that is dead go unnoticed.
+    theirs_ms = granted.get("server_keep_alive", 0) * 1000
+    if theirs_ms and not 0 < session.keepalive_ms < theirs_ms:
+        session.keepalive_ms = theirs_ms
     return flags == 1
 
 
