@@ -99,6 +99,10 @@ def test_remaining_lengths_are_those_of_table_2_4():
         assert wire.read_remaining_length(buffer, 1, len(buffer)) == (len(buffer), size)
         for end in range(1, len(buffer)):
             assert wire.read_remaining_length(buffer, 1, end) == (0, 0)
+        longer = field
+        while len(longer) < 4:
+            longer = longer[:-1] + bytes((longer[-1] | 128, 0))
+            assert code_of(wire.read_remaining_length, longer, 0, len(longer)) == "mqtt.malformed"
     assert code_of(wire.read_remaining_length, b"\xff\xff\xff\xff", 0, 4) == "mqtt.malformed"
 
 
@@ -254,7 +258,10 @@ def test_topics_filters_and_user_names_that_go_out_are_well_formed_utf_8_without
         wire.check_topic(good)
         subscribe.check_filter(good + "/+")
         properties.encode({"content_type": good}, 3)
-    assert code_of(sent, connect.put_connect, "x", 1, True, None, "a\0b") == "config.bad-value"
+    for name in ("a\0b", "\0", chr(0xD800), "a" + chr(0xDFFF)):
+        assert code_of(sent, connect.put_connect, "x", 1, True, None, name) == "config.bad-value"
+    for name in ("a", chr(0xD7FF), chr(0xE000), chr(0x10FFFF)):
+        assert sent(connect.put_connect, "x", 1, True, None, name).endswith(name.encode())
 
 
 def test_a_password_alone_is_of_5_0_only():

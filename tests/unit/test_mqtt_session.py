@@ -29,14 +29,43 @@ from keyfob.mqtt.session import Session
 def test_a_session_starts_with_connect_and_opens_with_connack():
     made = Session(64, 64)
     assert code_of(publish, made) == "mqtt.not-connected"
-    connect.connect(made, 0, "id", 30, True)
-    assert taken(made) == b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x1e\x00\x02id"
+    connect.connect(made, 0, "id", 30, False)
+    assert taken(made) == b"\x10\x0e\x00\x04MQTT\x04\x00\x00\x1e\x00\x02id"
     assert code_of(publish, made) == "mqtt.not-connected"
     assert code_of(subscribe.subscribe, made, 0, "a", 1) == "mqtt.not-connected"
     assert feed(made, PRESENT) == [(OPENED,)]
     assert made.session_present
     publish(made, 0)
     assert taken(made) == b"\x30\x04\x00\x01ax"
+
+
+def test_a_clean_session_must_be_a_new_one():
+    # Section 3.2.2.2, both sides of both bits; pieces of one byte and of all.
+    for clean in (False, True):
+        for packet in (CONNACK, PRESENT):
+            for piece in (1, 4):
+                made = Session(64, 64)
+                connect.connect(made, 0, "id", 30, not clean)
+                connect.connect(made, 0, "id", 30, clean)
+                if clean and packet == PRESENT:
+                    assert code_of(feed, made, packet, piece) == "mqtt.unexpected"
+                    assert code_of(publish, made) == "mqtt.not-connected"
+                else:
+                    assert feed(made, packet, piece) == [(OPENED,)]
+                    assert made.session_present == (packet == PRESENT)
+
+
+def test_a_remaining_length_with_a_byte_too_many_is_refused():
+    for good, bad in (
+        (b"\xd0\x00", b"\xd0\x80\x00"), (b"\xd0\x00", b"\xd0\x80\x80\x00"),
+        (b"\x30\x03\x00\x01a", b"\x30\x83\x00\x00\x01a"),
+        (b"\x40\x02\x00\x09", b"\x40\x82\x80\x80\x00\x00\x09"),
+        (b"\x30\x80\x01\x00\x01a" + bytes(125), b"\x30\x80\x81\x00\x00\x01a" + bytes(125)),
+    ):  # fmt: skip
+        for piece in (1, 200):
+            feed(opened(), good, piece)
+            error = refusal(feed, opened(), bad, piece)
+            assert error.code == "mqtt.malformed" and "byte too many" in error.detail
 
 
 def test_each_return_code_of_connack_has_its_own_code():

@@ -137,6 +137,28 @@ def test_what_the_broker_has_not_is_not_subscribed_to():
         assert taken(made)
 
 
+def test_a_clean_start_must_be_a_new_session():
+    # Section 3.2.2-4
+    for piece in (1, 5):
+        for clean, present in ((True, 0), (False, 0), (False, 1)):
+            made = begun()
+            connect.connect(made, 0, "id", 30, clean)
+            feed(made, bytes((0x20, 3, present, 0, 0)), piece)
+            assert made.session_present == (present == 1)
+        made = begun()
+        connect.connect(made, 0, "id", 30, True)
+        assert code_of(feed, made, b"\x20\x03\x01\x00\x00", piece) == "mqtt.unexpected"
+        assert made.farewell("mqtt.unexpected") == b"\xe0\x01\x82"
+
+
+def test_a_length_with_a_byte_too_many_is_refused():
+    # Section 1.5.5: of the packet, and of its properties.
+    for bad in (b"\xd0\x80\x00", b"\x30\x84\x00\x00\x01a\x00", b"\x30\x05\x00\x01a\x80\x00"):
+        for piece in (1, 100):
+            error = refusal(feed, opened(), bad, piece)
+            assert error.code == "mqtt.malformed" and "byte too many" in error.detail
+
+
 # By number, after MQTT 5.0 table 2-6, so that none of ours is beside its place.
 NAMES = (
     (0x80, "mqtt.unspecified"), (0x81, "mqtt.found-malformed"),

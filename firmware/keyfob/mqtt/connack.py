@@ -6,6 +6,7 @@ MQTT 3.1.1 and 5.0, sections 3.2, 3.14 and 4.4. Imported for that. The functions
 
 from micropython import const
 
+from keyfob.errors import KeyfobError
 from keyfob.mqtt.publish import malformed, put_header
 from keyfob.mqtt.state import Outgoing
 
@@ -22,6 +23,8 @@ def read_connack(session, at: int, end: int) -> int:
         is_present = granted.read_connack(session, at, end)
     else:
         is_present = read_flags(session.rx, at, end)
+    if is_present and session.session_present:
+        raise KeyfobError("mqtt.unexpected", "session present after a clean start")
     session.session_present = is_present
     session.state = _OPEN
     if not is_present:

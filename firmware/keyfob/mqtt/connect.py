@@ -7,7 +7,7 @@ length (`keyfob.mqtt.properties.encode`), empty bytes for 3.1.1.
 from micropython import const
 
 from keyfob.errors import KeyfobError
-from keyfob.mqtt.publish import check_topic, put_header
+from keyfob.mqtt.publish import check_topic, is_text, put_header
 
 _WAITS_FOR_CONNACK = const(1)
 
@@ -29,6 +29,7 @@ def connect(
     session.reset(*session.sizes)
     session.asked.clear()
     session.keepalive_ms = keepalive_s * 1000
+    session.session_present = clean  # until the CONNACK, which then must not say so
     session.sent_ms = now_ms
     for outgoing in session.inflight:
         outgoing.sent_ms = now_ms
@@ -61,7 +62,7 @@ def put_connect(
 
     In 3.1.1 there is no password without a user name (section 3.1.2.9).
     """
-    if "\0" in username or (password and not username and version == 4):
+    if (username and not is_text(username)) or (password and not username and version == 4):
         raise KeyfobError("config.bad-value", "broker.username: %r" % username)
     flags = 2 if clean else 0
     fields = [client_id.encode()]

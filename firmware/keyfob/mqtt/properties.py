@@ -121,7 +121,7 @@ def decode(view: memoryview, at: int, end: int, have: int, kind: int) -> tuple:
     The packet ends at ``end``, of which ``have`` bytes are there. Errors:
     mqtt.malformed, mqtt.too-large if the block is longer than what is there.
     """
-    at, size = _read_variable(view, at, min(end, have))
+    at, size = read_remaining_length(view, at, min(end, have))
     stop = at + size
     if not at or stop > end:
         raise malformed("properties of length", size)
@@ -144,21 +144,13 @@ def decode(view: memoryview, at: int, end: int, have: int, kind: int) -> tuple:
     return at, found or None
 
 
-def _read_variable(view: memoryview, at: int, end: int) -> tuple:
-    """As `read_remaining_length`, in as few bytes as it takes (section 1.5.5)."""
-    behind, value = read_remaining_length(view, at, end)
-    if behind > at + 1 and not view[behind - 1]:
-        raise malformed("variable byte integer with a byte too many", value)
-    return behind, value
-
-
 def _read(view: memoryview, at: int, stop: int, form: str) -> tuple:
     if form == "p":
         at, name = _read(view, at, stop, "s")
         at, value = _read(view, at, stop, "s")
         return at, (name, value)
     if form == "v":
-        at, value = _read_variable(view, at, stop)
+        at, value = read_remaining_length(view, at, stop)
         if not at:
             raise malformed("subscription identifier that ends at", stop)
         if not value:

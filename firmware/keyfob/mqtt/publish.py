@@ -70,7 +70,8 @@ def put_header(buffer: bytearray, at: int, first: int, size: int, here: int = -1
 
 
 def read_remaining_length(buffer, at: int, end: int) -> tuple:
-    """(offset behind it, its value) of the variable byte integer at ``at``, section 2.2.3.
+    """(offset behind it, its value) of the variable byte integer at ``at``, section 2.2.3,
+    in as few bytes as it takes (5.0 section 1.5.5).
 
     (0, 0) if ``buffer[at:end]`` is too short to tell. Errors: mqtt.malformed.
     """
@@ -80,6 +81,8 @@ def read_remaining_length(buffer, at: int, end: int) -> tuple:
         at += 1
         size |= (byte & 127) << shift
         if byte < 128:
+            if shift and not byte:
+                raise malformed("variable byte integer with a byte too many", size)
             return at, size
         shift += 7
         if shift > 21:
