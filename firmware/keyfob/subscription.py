@@ -21,16 +21,19 @@ _LATER = ("mqtt.not-connected", "mqtt.too-large", "mqtt.no-identifier")
 
 
 def subscribe(client, topic_filter: str, qos: int, **how) -> Inbox:
-    """See `keyfob.client.Client.messages`."""
-    for inbox in client.inboxes:
-        if inbox.topic_filter == topic_filter:
-            return inbox
+    """See `keyfob.client.Client.messages`. Errors too: config.bad-value."""
     bound = client.config["limits"].get("inbox", _INBOX_MESSAGES)
     inbox = Inbox(client, topic_filter, qos, bound)
     handler = how.pop("handler", None)
     if how:
         _configure(inbox, **how)
     subscribing.check_filter(topic_filter, inbox.options)
+    if inbox.takes_streams and client.version > 4:
+        _check_streams(client.config["limits"])
+    for known in client.inboxes:
+        if known.topic_filter == topic_filter:
+            _widen(client, known, inbox, handler, how)
+            return known
     size = 0
     if inbox.properties and client.version > 4:
         from keyfob.mqtt.properties import encode
@@ -45,6 +48,30 @@ def subscribe(client, topic_filter: str, qos: int, **how) -> Inbox:
     client.forget_route()
     ask(client)
     return inbox
+
+
+def _widen(client, known: Inbox, wanted: Inbox, handler, how) -> None:
+    """``known`` is asked for once more: with a higher QoS, for streams, for a handler that it
+    had not. Whatever else is another than before is none of its. Errors: mqtt.bad-property."""
+    is_same = known.options >> 2 == wanted.options >> 2 and known.properties == wanted.properties
+    if (handler and known.task) or (how and not is_same):
+        detail = "another handler" if is_same else "other options"
+        raise KeyfobError("mqtt.bad-property", "%s of %s" % (detail, known.topic_filter))
+    if handler:
+        known.task = asyncio.create_task(known.run(handler))
+    known.takes_streams = known.takes_streams or wanted.takes_streams
+    more = (wanted.options & 3) - (known.options & 3)
+    if more > 0:
+        known.options += more
+        known.is_granted, known.packet_id = False, 0
+        ask(client)
+
+
+def _check_streams(limits: dict) -> None:
+    """Who takes streams must have told a 5.0 broker, which sends nothing larger than that."""
+    if limits["packet_bytes"] <= limits["rx_bytes"]:
+        detail = "limits.packet_bytes: %d, want more than limits.rx_bytes (%d) for streams"
+        raise KeyfobError("config.bad-value", detail % (limits["packet_bytes"], limits["rx_bytes"]))
 
 
 def _configure(

@@ -105,6 +105,36 @@ def test_a_handler_gets_every_message_and_the_next_when_it_returned():
     assert sorted(seen) == ["plain", "x/y", "x/z"]
 
 
+def test_a_filter_that_is_asked_for_again_gets_what_it_had_not_or_is_refused():
+    seen = []
+
+    async def again(client, topic_filter, *qos, **how):
+        assert client.messages(topic_filter, *qos, **how) is client.inboxes[0]
+
+    async def test(client, link):
+        inbox = client.messages("a")
+        await client.connected()
+        link.say(b"\x90\x03\x00\x01\x01")
+        await settle()
+        await again(client, "a")
+        await again(client, "a", 0)
+        await settle()
+        assert inbox.is_granted and len([one for one in link.packets() if one[0] == 0x82]) == 1
+        await again(client, "a", qos=2, stream=True, handler=lambda message: seen.append(message))
+        await settle()
+        assert link.packets()[-1] == b"\x82\x06\x00\x02\x00\x01a\x02"
+        link.say(b"\x90\x03\x00\x02\x02", b"\x30\x04\x00\x01ax")
+        await until(lambda: seen)
+        assert inbox.is_granted and inbox.takes_streams
+        await again(client, "a")
+        for how in ({"handler": seen.append}, {"no_local": True}, {"identifier": 7}):
+            assert await outcome(again(client, "a", **how)) == "mqtt.bad-property"
+        assert await outcome(again(client, "a", 3)) == "mqtt.bad-property"
+        assert inbox.options == 2 and not inbox.properties and client.is_connected()
+
+    assert codes(play(test, Link(CONNACK))) == []
+
+
 def test_unsubscribe_stops_the_messages_and_is_repeated_until_it_is_acknowledged():
     async def test(client, first, second):
         inbox = client.messages("a")

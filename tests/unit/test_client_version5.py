@@ -2,7 +2,18 @@
 
 import asyncio
 
-from scripted_broker import CONNACK, CONNACK5, READING, Link, codes, outcome, play5, settle, until
+from scripted_broker import (
+    CONNACK,
+    CONNACK5,
+    READING,
+    Link,
+    codes,
+    outcome,
+    play,
+    play5,
+    settle,
+    until,
+)
 
 
 def test_a_3_1_1_broker_is_spoken_to_in_its_own_version():
@@ -270,3 +281,21 @@ def test_a_refused_subscription_is_told_with_the_brokers_words():
         ("mqtt.subscribe-refused", "b: code 128"),
         ("mqtt.subscribe-refused", "UNSUBSCRIBE c: reason code 0x87, no acl (mqtt.not-authorized)"),
     ]
+
+
+def test_streams_that_the_broker_would_not_send_are_refused():
+    # It sends no packet larger than the maximum that was said: by default that of the buffer.
+    async def ask(client):
+        client.messages("a", stream=True)
+
+    async def refused(client, link):
+        for _ in range(2):
+            assert await outcome(ask(client)) == "config.bad-value" and not client.inboxes
+
+    async def taken(client, link):
+        assert await outcome(ask(client)) is None
+
+    play5(refused, Link(CONNACK5), rx_bytes=256)
+    play5(refused, Link(CONNACK5), rx_bytes=256, packet_bytes=256)
+    play5(taken, Link(CONNACK5), rx_bytes=256, packet_bytes=257)
+    play(taken, Link(CONNACK), rx_bytes=256)  # 3.1.1 has no such maximum
