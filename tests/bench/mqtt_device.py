@@ -5,6 +5,7 @@ Prints ``got TOPIC PAYLOAD`` for each message handled, ``step N MS`` after each 
 and ``end`` after the last. Payloads that it publishes are numbers. Steps:
 
     ["messages", filter, qos]             subscribe, and take messages from then on
+    ["answer", filter, qos, topic]        as "messages", publishing each payload to the topic
     ["publish", topic, first, count, qos] one after the other
     ["window", topic, first, count, qos, tasks]  the same, by several tasks at once
     ["stream", topic, tasks, pause_ms]    the same, even numbers at QoS 1, odd ones at 2,
@@ -61,8 +62,14 @@ class Device:
         inbox = self._client.messages(topic_filter, qos)
         self._tasks.append(asyncio.create_task(self._take(inbox)))
 
-    async def _take(self, inbox):
+    async def answer(self, topic_filter, qos, topic):
+        inbox = self._client.messages(topic_filter, qos)
+        self._tasks.append(asyncio.create_task(self._take(inbox, topic)))
+
+    async def _take(self, inbox, topic=None):
         async for message in inbox:
+            if topic:
+                await self._client.publish(topic, message.payload, 1)
             print("got", message.topic, bytes(message.payload).decode())
             self._got += 1
             self._more.set()
