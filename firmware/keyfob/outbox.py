@@ -71,8 +71,10 @@ class Outbox:
         """Store a message; it is safe on return.
 
         Errors: mqtt.outbox-full (with ``when_full`` at ``refuse``, or if no message
-        may be dropped), mqtt.too-large.
+        may be dropped), mqtt.too-large, mqtt.bad-property for a payload that is not bytes.
         """
+        if not isinstance(payload, (bytes, bytearray)):
+            payload = _bytes_of(payload)
         name = topic.encode()
         size = _HEADER_BYTES + len(name) + len(payload) + _DIGEST_BYTES
         if size > self._bytes_most or max(len(name), len(payload)) > 0xFFFF:
@@ -87,13 +89,13 @@ class Outbox:
         )
         try:
             self._append(header, name, payload, size)
-        except OSError as error:
-            self._tail = 0  # whatever is behind its last record stays behind it
-            raise self._failed(error)
+        except BaseException as error:  # short of memory, as well
+            self._leave_tail()
+            if isinstance(error, OSError):
+                raise self._failed(error)
+            raise
         self.count += 1
         self.size += size
-        if not self._head.seq:
-            self._head.seek(self._seq)
         self._seq += 1
 
     def next(self):
@@ -103,20 +105,21 @@ class Outbox:
         ``was_sent``: it may have been, before a power cut, so it goes out with DUP.
         ``is_released``: its PUBREC came, so its PUBREL is what is to be sent.
         """
-        seq = self._head.seq
-        if not seq or self._is_given:
+        if self._is_given:
             return None
         try:
+            seq = self._seek_head()
+            if not seq:
+                return None
             topic, payload, flags = self._head.read()
         except OSError as error:
             raise self._failed(error)
-        was_sent = self._may_be_sent
-        self._is_given = self._may_be_sent = True
-        is_released = self._marks[_RELEASED] == seq
-        return (
+        found = (
             seq, topic, payload, flags >> 1 & 3, bool(flags & 1), FIRST_ID | seq & 0xFF,
-            was_sent, is_released,
+            self._may_be_sent, self._marks[_RELEASED] == seq,
         )  # fmt: skip
+        self._is_given = self._may_be_sent = True
+        return found
 
     def rewind(self) -> None:
         """Whoever asked for the oldest message is gone: give it out once more."""
@@ -137,11 +140,11 @@ class Outbox:
     def _drop_oldest(self) -> None:
         # What may be on its way stays: the broker may hold half a handshake about it.
         victim = self._head
-        if self._may_be_sent or not victim.seq:
-            victim = self._second()
-            if not victim.seq:
-                raise self._full()
         try:
+            if self._may_be_sent or not self._seek_head():
+                victim = self._second()
+                if not victim.seq:
+                    raise self._full()
             topic = victim.read()[0]
             if victim is self._head:
                 self._finish_head()
@@ -195,6 +198,12 @@ class Outbox:
             self._seq = 1 + os.urandom(1)[0]
         self._remove_consumed()
 
+    def _seek_head(self) -> int:
+        """The head's number, 0 if there is none; looked for where it is not known."""
+        if not self._head.seq and self.count:
+            self._head.seek(self._marks[_DONE] + 1)
+        return self._head.seq
+
     def _append(self, header: bytes, name: bytes, payload: bytes, size: int) -> None:
         limit = _INLINE_BYTES if size <= _INLINE_BYTES else _SEGMENT_BYTES
         if not self._tail or self._tail_bytes + size > limit:
@@ -210,6 +219,18 @@ class Outbox:
             digest.update(payload)
             file.write(digest.digest()[:_DIGEST_BYTES])
         self._tail_bytes += size
+
+    def _leave_tail(self) -> None:
+        """A record may be torn: what came behind it in its segment would never be found, nor
+        would a segment of the same number be another one."""
+        is_new = self._tail == self._seq
+        segment, self._tail = self._tail, 0
+        self._seq += 1
+        if is_new:
+            try:
+                os.remove(_path(self._folder, segment))  # or each attempt would leave one
+            except (OSError, MemoryError):
+                pass
 
     def _finish_head(self) -> None:
         head = self._head
@@ -251,15 +272,16 @@ class Outbox:
         if starts_over:
             new = b"".join([_pack_mark(k, self._marks[k]) for k in range(3)]) + new
             path, mode = path + ".new", "wb"
+        count = 4 if starts_over else self._mark_count + 1
+        self._mark_count = _MARKS_MOST  # it may be torn: nothing is appended to that
         try:
             with open(path, mode) as file:
                 file.write(new)
             if starts_over:
                 os.rename(path, self._folder + "/marks")
         except OSError as error:
-            self._mark_count = _MARKS_MOST
             raise self._failed(error)
-        self._mark_count = 4 if starts_over else self._mark_count + 1
+        self._mark_count = count
         self._marks[kind] = seq
 
     def _read_marks(self) -> None:
@@ -361,6 +383,14 @@ class _Cursor:
             flags, _, topic_bytes, payload_bytes = struct.unpack(_HEADER, header)
             topic = file.read(topic_bytes).decode()
             return topic, file.read(payload_bytes), flags
+
+
+def _bytes_of(payload) -> bytes:
+    # Of others `len` may count what is no bytes; a memoryview's items may be larger.
+    if isinstance(payload, memoryview):
+        return bytes(payload)
+    detail = "payload of %s; only bytes can be stored" % type(payload)
+    raise KeyfobError("mqtt.bad-property", detail)
 
 
 def _open(path: str):

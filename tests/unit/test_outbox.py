@@ -1,10 +1,12 @@
 """keyfob.outbox: stored messages come back whole, in order, within their bounds."""
 
 import os
+from array import array
 
 from device_support import Console, code_of, new_folder, refusal, remove_folder, write
 
 from keyfob import outbox
+from keyfob.errors import KeyfobError
 from keyfob.outbox import Outbox
 
 SETTINGS = {"messages": 50, "bytes": 8192, "when_full": "refuse"}
@@ -12,11 +14,11 @@ TOPIC = "devices/s/r"
 OVERHEAD = 13
 
 
-def with_folder(test):
-    """Call ``test(folder)`` with a folder for an outbox that does not exist yet."""
+def with_folder(test, *arguments):
+    """Call ``test(folder, …)`` with a folder for an outbox that does not exist yet."""
     base = new_folder()
     try:
-        return test(base + "/outbox")
+        return test(base + "/outbox", *arguments)
     finally:
         remove_folder(base)
 
@@ -387,6 +389,132 @@ def test_a_file_system_that_fails_is_told_and_can_be_tried_again():
         assert drained(opened(folder)) == [b"3"]
 
     with_folder(check)
+
+
+class FailingWrites:
+    """``open`` of a file system on which the write after so many fails."""
+
+    def __init__(self, left, error):
+        self._left, self._error = left, error
+
+    def __call__(self, path, mode="rb"):
+        self._path = path
+        return open(path, mode) if mode == "rb" else self
+
+    def write(self, data):
+        self._left -= 1
+        if self._left < 0:
+            raise self._error
+        with open(self._path, "ab") as file:
+            return file.write(data)
+
+    def __enter__(self):
+        with open(self._path, "ab"):
+            return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_a_put_that_fails_at_any_write_harms_no_other():
+    for left in range(4):
+        for error in (OSError(28), MemoryError("allocating")):
+            for filler in (b"", b"x" * 100):  # behind that one, a new segment begins
+                with_folder(check_failing_put, left, error, filler)
+
+
+def check_failing_put(folder, left, error, filler):
+    box = opened(folder)
+    if filler:
+        box.put(TOPIC, filler, 1, False)
+    outbox.open = FailingWrites(left, error)
+    try:
+        if isinstance(error, OSError):
+            assert code_of(box.put, TOPIC, b"1", 1, False) == "mqtt.outbox-failed"
+        else:
+            try:
+                box.put(TOPIC, b"1", 1, False)
+                raise AssertionError
+            except MemoryError:
+                pass
+    finally:
+        del outbox.open
+    box.put(TOPIC, b"1", 1, False)
+    box.put(TOPIC, b"2", 1, False)
+    wanted = ([filler] if filler else []) + [b"1", b"2"]
+    with Console() as console:
+        again = opened(folder)
+        assert again.count == box.count == len(wanted)
+        assert drained(again) == wanted, (left, error)
+    assert console.events == []
+
+
+def test_puts_that_fail_over_and_over_leave_nothing_behind():
+    def check(folder):
+        box = opened(folder)
+        for _ in range(20):
+            outbox.open = FailingWrites(2, OSError(28))
+            try:
+                assert code_of(box.put, TOPIC, b"1", 1, False) == "mqtt.outbox-failed"
+            finally:
+                del outbox.open
+        assert segments(folder) == []
+        box.put(TOPIC, b"2", 1, False)
+        assert drained(opened(folder)) == [b"2"]
+
+    with_folder(check)
+
+
+def test_a_payload_that_is_no_bytes_is_refused_and_harms_no_other():
+    def check(folder):
+        box = opened(folder)
+        box.put(TOPIC, b"1", 1, False)
+        for payload in ("21.5", "21.5 °C", 5, None, [49], (3, None)):
+            error = refusal(box.put, TOPIC, payload, 1, False)
+            assert error.code == "mqtt.bad-property"
+            assert str(type(payload)) in error.detail
+        box.put(TOPIC, bytearray(b"2"), 1, False)
+        box.put(TOPIC, memoryview(b"123")[2:], 1, False)
+        box.put(TOPIC, memoryview(array("H", (0x3434, 0x3535))), 1, False)
+        assert drained(opened(folder)) == [b"1", b"2", b"3", b"4455"]
+
+    with_folder(check)
+
+
+class UnreadableSegments:
+    """``open`` of a file system that can read its marks alone."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def __call__(self, path, mode="rb"):
+        if mode == "rb":
+            raise self._error
+        return open(path, mode)
+
+
+def test_messages_are_found_again_after_one_could_not_be_looked_for():
+    def check(folder, error):
+        box = opened(folder)
+        for number in range(4):
+            box.put(TOPIC, b"%d" % number * 60, 1, False)
+        token = box.next()[0]
+        outbox.open = UnreadableSegments(error)
+        try:
+            box.done(token)
+            raise AssertionError
+        except (MemoryError, KeyfobError):
+            pass
+        finally:
+            del outbox.open
+        box.done(token)  # it was, so nothing
+        box.put(TOPIC, b"4" * 60, 1, False)
+        assert box.count == 4
+        assert drained(box) == [b"%d" % number * 60 for number in range(1, 5)]
+        assert segments(folder) == []
+
+    for error in (OSError(5), MemoryError("allocating")):
+        with_folder(check, error)
 
 
 def test_a_file_in_the_place_of_the_folder_is_told():
