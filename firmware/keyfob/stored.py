@@ -4,6 +4,7 @@ Imported when a client has an outbox. What the outbox must do is in `keyfob.mqtt
 """
 
 import asyncio
+import gc
 
 from micropython import const
 
@@ -24,6 +25,7 @@ class Drain:
         self._client = client
         self._outbox = outbox
         self._more = asyncio.Event()
+        self._found = None  # what the outbox gave out and nobody has yet: it does so once
         outbox.rewind()
         self._first = self._next()
         if self._first and self._first.awaits:
@@ -35,7 +37,7 @@ class Drain:
         self._more.set()
 
     def _next(self):
-        found = self._outbox.next()
+        found = self._found = self._found or self._outbox.next()
         if not found:
             return None
         token, topic, payload, qos, retain, packet_id, was_sent, is_released = found
@@ -44,42 +46,55 @@ class Drain:
         outgoing.packet_id = packet_id
         if was_sent and qos:
             outgoing.awaits = _PUBCOMP if is_released else _PUBREC if qos == 2 else _PUBACK
+        self._found = None
         return outgoing
 
     async def run(self) -> None:
+        outgoing, self._first = self._first, None
+        is_over = False
         while True:
             try:
-                outgoing, self._first = self._first or self._next(), None
-            except KeyfobError as error:
-                emit_error(error, _RETRY_MS)  # the flash fails
-                await asyncio.sleep_ms(_RETRY_MS)
+                outgoing = outgoing or self._next()
+                if not outgoing:
+                    self._more.clear()
+                    await self._more.wait()
+                    continue
+                if not is_over:
+                    await self._send(outgoing)
+                    is_over = True
+                # Not the next one before it is marked: it would be sent again after a restart.
+                self._outbox.done(outgoing.token)
+                outgoing, is_over = None, False
                 continue
-            if not outgoing:
-                self._more.clear()
-                await self._more.wait()
-                continue
-            try:
-                need = 0
-                if not outgoing.awaits:
-                    # Stored under other settings, it may be too large for these.
-                    size = len(outgoing.payload)
-                    need = self._client.check_fits(outgoing.topic, size, None)
-                await self._client.send(outgoing, need)
-            except KeyfobError as error:
-                emit_error(error)  # refused for good: the ones behind must not wait for it
-            while not self._is_done(outgoing):
-                await asyncio.sleep_ms(_RETRY_MS)
+            except (KeyfobError, MemoryError) as error:  # the flash fails, or memory is short
+                _tell(error)
+            if outgoing and not (outgoing.is_done or outgoing in self._client.kept.inflight):
+                outgoing.awaits = 0  # nobody else would send it again
+            await asyncio.sleep_ms(_RETRY_MS)
 
-    def _is_done(self, outgoing: Outgoing) -> bool:
-        """Mark it; not on a flash that fails: it would be sent again after a restart."""
+    async def _send(self, outgoing: Outgoing) -> None:
         try:
-            self._outbox.done(outgoing.token)
-            return True
+            need = 0
+            if not outgoing.awaits:
+                # Stored under other settings, it may be too large for these.
+                need = self._client.check_fits(outgoing.topic, len(outgoing.payload), None)
+            elif self._client.is_connected():
+                self._client.flush_soon()  # memory may have been too short to write it
+            await self._client.send(outgoing, need)
         except KeyfobError as error:
-            emit_error(error, _RETRY_MS)
-            return False
+            emit_error(error)  # refused for good: the ones behind must not wait for it
 
     def released(self, outgoing: Outgoing) -> None:
         """Its PUBREC came."""
         if outgoing.token is not None:
             self._outbox.released(outgoing.token)
+
+
+def _tell(error) -> None:
+    gc.collect()
+    try:
+        if isinstance(error, MemoryError):
+            error = KeyfobError("tls.no-memory", "outbox: %s" % error)
+        emit_error(error, _RETRY_MS)
+    except MemoryError:
+        pass  # not even enough to tell what failed
