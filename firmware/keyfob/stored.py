@@ -26,6 +26,7 @@ class Drain:
         self._outbox = outbox
         self._more = asyncio.Event()
         self._found = None  # what the outbox gave out and nobody has yet: it does so once
+        self._payload = None
         outbox.rewind()
         self._first = self._next()
         if self._first and self._first.awaits:
@@ -43,6 +44,7 @@ class Drain:
         token, topic, payload, qos, retain, packet_id, was_sent, is_released = found
         outgoing = Outgoing(topic, payload, qos, retain)
         outgoing.token = token
+        self._payload = payload  # until the PUBREC is stored, so that it can be sent again
         outgoing.packet_id = packet_id
         if was_sent and qos:
             outgoing.awaits = _PUBCOMP if is_released else _PUBREC if qos == 2 else _PUBACK
@@ -64,7 +66,7 @@ class Drain:
                     is_over = True
                 # Not the next one before it is marked: it would be sent again after a restart.
                 self._outbox.done(outgoing.token)
-                outgoing, is_over = None, False
+                outgoing, self._payload, is_over = None, None, False
                 continue
             except (KeyfobError, MemoryError) as error:  # the flash fails, or memory is short
                 _tell(error)
@@ -86,8 +88,16 @@ class Drain:
 
     def released(self, outgoing: Outgoing) -> None:
         """Its PUBREC came."""
-        if outgoing.token is not None:
+        if outgoing.token is None:
+            return
+        try:
             self._outbox.released(outgoing.token)
+        except BaseException:
+            # After a power cut it would be published again: no PUBREL before it is marked.
+            outgoing.awaits = _PUBREC
+            outgoing.payload = self._payload
+            raise
+        self._payload = None
 
 
 def _tell(error) -> None:

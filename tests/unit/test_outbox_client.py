@@ -3,7 +3,7 @@
 import asyncio
 
 from device_support import new_folder, remove_folder
-from scripted_broker import CONNACK, PRESENT, Link, codes, play, settle
+from scripted_broker import CONNACK, PRESENT, Link, codes, play, settle, until
 
 from keyfob import outbox, stored
 from keyfob.outbox import Outbox
@@ -225,6 +225,48 @@ def test_a_flash_that_fails_to_mark_keeps_the_message_and_the_connection():
         assert "mqtt.outbox-failed" in [event["code"] for event in console.named("error")]
 
     with_outbox(check)
+
+
+def test_no_pubrel_is_sent_before_its_pubrec_could_be_stored():
+    def check(open_outbox, error, code):
+        box = open_outbox()
+
+        def failing(path, mode="rb"):
+            if mode == "rb":
+                return open(path, mode)
+            raise error
+
+        async def test(client, first, second):
+            await client.connected()
+            await client.publish(TOPIC, b"x", 2, store=True)
+            await settle()
+            packet = sent(first)[0]
+            packet_id = int.from_bytes(packet[-3:-1], "big")
+            outbox.open = failing
+            try:
+                first.say(answer(0x50, packet_id))
+                await until(lambda: first.is_closed)
+            finally:
+                del outbox.open
+            await until(lambda: len(sent(second)) == 1)
+            assert sent(first) == [packet]
+            # The broker holds it, so the same again is the same message; and so it would be
+            # after a power cut.
+            assert sent(second) == [bytes((packet[0] | 8,)) + packet[1:]]
+            assert open_outbox().next()[5:] == (packet_id, True, False)
+            second.say(answer(0x50, packet_id))
+            await settle()
+            assert open_outbox().next()[7]
+            assert sent(second)[1:] == [answer(0x62, packet_id)]
+            second.say(answer(0x70, packet_id))
+            await settle()
+            assert box.count == 0
+
+        console = play(test, Link(CONNACK), Link(PRESENT), outbox=box)
+        assert codes(console) == [code]
+
+    with_outbox(lambda opened: check(opened, OSError(5), "mqtt.outbox-failed"))
+    with_outbox(lambda opened: check(opened, MemoryError("allocating"), "tls.no-memory"))
 
 
 class Shortage:
