@@ -194,7 +194,9 @@ class Client:
             outgoing.properties = properties
         need = self.check_fits(topic, size, properties)
         if store:
-            self._outbox.put(topic, payload, qos, retain)
+            if not self._outbox:
+                raise KeyfobError("mqtt.bad-property", "store: Client(config) has no outbox")
+            self._outbox.put(topic, payload, qos, retain, properties)
             self._drain.wake()
         elif limit_ms:
             try:

@@ -23,6 +23,7 @@ import struct
 
 from micropython import const
 
+from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.events import emit_error
 
@@ -32,7 +33,8 @@ FIRST_ID = const(0xFF00)
 
 _INLINE_BYTES = const(128)
 _SEGMENT_BYTES = const(1024)
-# flags 0x50 | QoS << 1 | retain, sequence number, bytes of topic and of payload.
+# flags 0x50 | has properties << 3 | QoS << 1 | retain, sequence number, bytes of topic and
+# of payload, which properties are in front of, as a PUBLISH of MQTT 5.0 has them.
 _HEADER = ">BIHH"
 _HEADER_BYTES = const(9)
 _DIGEST_BYTES = const(4)
@@ -41,6 +43,8 @@ _MARKS_MOST = const(14)
 _DONE = const(0)
 _RELEASED = const(1)
 _SKIPPED = const(2)
+_HAS_PROPERTIES = const(8)
+_PUBLISH = const(3)
 
 
 class Outbox:
@@ -67,28 +71,34 @@ class Outbox:
         except OSError as error:
             raise self._failed(error)
 
-    def put(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    def put(self, topic: str, payload: bytes, qos: int, retain: bool, properties=None) -> None:
         """Store a message; it is safe on return.
 
+        ``properties``: of MQTT 5.0. A message_expiry_interval begins when the broker has it.
         Errors: mqtt.outbox-full (with ``when_full`` at ``refuse``, or if no message
-        may be dropped), mqtt.too-large, mqtt.bad-property for a payload that is not bytes.
+        may be dropped), mqtt.too-large, mqtt.bad-property (for a payload that is not bytes,
+        too).
         """
         if not isinstance(payload, (bytes, bytearray)):
             payload = _bytes_of(payload)
+        flags = 0x50 | qos << 1 | (1 if retain else 0)
+        block = b""
+        if properties:
+            flags |= _HAS_PROPERTIES
+            block = _encoded(properties)
         name = topic.encode()
-        size = _HEADER_BYTES + len(name) + len(payload) + _DIGEST_BYTES
-        if size > self._bytes_most or max(len(name), len(payload)) > 0xFFFF:
+        behind = len(block) + len(payload)
+        size = _HEADER_BYTES + len(name) + behind + _DIGEST_BYTES
+        if size > self._bytes_most or max(len(name), behind) > 0xFFFF:
             detail = "record of %d bytes, outbox of %d" % (size, self._bytes_most)
             raise KeyfobError("mqtt.too-large", detail)
         while self.count >= self._messages_most or self.size + size > self._bytes_most:
             if not self._drops:
                 raise self._full()
             self._drop_oldest()
-        header = struct.pack(
-            _HEADER, 0x50 | qos << 1 | (1 if retain else 0), self._seq, len(name), len(payload)
-        )
+        header = struct.pack(_HEADER, flags, self._seq, len(name), behind)
         try:
-            self._append(header, name, payload, size)
+            self._append((header, name, block, payload), size)
         except BaseException as error:  # short of memory, as well
             self._leave_tail()
             if isinstance(error, OSError):
@@ -101,7 +111,8 @@ class Outbox:
     def next(self):
         """The oldest message, to be sent now; None if there is none or it was given out.
 
-        As (token, topic, payload, QoS, retain, packet identifier, was_sent, is_released).
+        As (token, topic, payload, QoS, retain, packet identifier, was_sent, is_released,
+        properties or None).
         ``was_sent``: it may have been, before a power cut, so it goes out with DUP.
         ``is_released``: its PUBREC came, so its PUBREL is what is to be sent.
         """
@@ -114,9 +125,12 @@ class Outbox:
             topic, payload, flags = self._head.read()
         except OSError as error:
             raise self._failed(error)
+        properties = None
+        if flags & _HAS_PROPERTIES:
+            properties, payload = _decoded(payload)
         found = (
             seq, topic, payload, flags >> 1 & 3, bool(flags & 1), FIRST_ID | seq & 0xFF,
-            self._may_be_sent, self._marks[_RELEASED] == seq,
+            self._may_be_sent, self._marks[_RELEASED] == seq, properties,
         )  # fmt: skip
         self._is_given = self._may_be_sent = True
         return found
@@ -204,19 +218,17 @@ class Outbox:
             self._head.seek(self._marks[_DONE] + 1)
         return self._head.seq
 
-    def _append(self, header: bytes, name: bytes, payload: bytes, size: int) -> None:
+    def _append(self, parts: tuple, size: int) -> None:
         limit = _INLINE_BYTES if size <= _INLINE_BYTES else _SEGMENT_BYTES
         if not self._tail or self._tail_bytes + size > limit:
             self._tail = self._seq
             self._tail_bytes = 0
             _make_folder(self._folder)
         with open(_path(self._folder, self._tail), "ab") as file:
-            file.write(header)
-            file.write(name)
-            file.write(payload)
-            digest = hashlib.sha256(header)
-            digest.update(name)
-            digest.update(payload)
+            digest = hashlib.sha256()
+            for part in parts:
+                file.write(part)
+                digest.update(part)
             file.write(digest.digest()[:_DIGEST_BYTES])
         self._tail_bytes += size
 
@@ -354,7 +366,7 @@ class _Cursor:
         if file.readinto(view[:_HEADER_BYTES]) != _HEADER_BYTES:
             return 0
         flags, seq, topic_bytes, payload_bytes = struct.unpack_from(_HEADER, view)
-        if flags & 0xF8 != 0x50:
+        if flags & 0xF0 != 0x50:
             return 0
         digest = hashlib.sha256(view[:_HEADER_BYTES])
         left = topic_bytes + payload_bytes
@@ -376,7 +388,7 @@ class _Cursor:
         return self.size
 
     def read(self) -> tuple:
-        """(topic, payload, flags) of the record here."""
+        """(topic, payload with its properties, flags) of the record here."""
         with open(_path(self._folder, self.segment), "rb") as file:
             file.seek(self.at)
             header = file.read(_HEADER_BYTES)
@@ -391,6 +403,28 @@ def _bytes_of(payload) -> bytes:
         return bytes(payload)
     detail = "payload of %s; only bytes can be stored" % type(payload)
     raise KeyfobError("mqtt.bad-property", detail)
+
+
+def _encoded(properties) -> bytes:
+    from keyfob.mqtt.properties import encode
+
+    try:
+        return encode(properties, _PUBLISH)
+    finally:
+        del encode
+        drop("mqtt.properties")
+
+
+def _decoded(payload: bytes) -> tuple:
+    """(properties, the payload behind them)."""
+    from keyfob.mqtt.properties import decode
+
+    try:
+        at, properties = decode(memoryview(payload), 0, len(payload), len(payload), _PUBLISH)
+    finally:
+        del decode
+        drop("mqtt.properties")
+    return properties, payload[at:]
 
 
 def _open(path: str):

@@ -41,11 +41,13 @@ class Drain:
         found = self._found = self._found or self._outbox.next()
         if not found:
             return None
-        token, topic, payload, qos, retain, packet_id, was_sent, is_released = found
+        token, topic, payload, qos, retain, packet_id, was_sent, is_released, properties = found
         outgoing = Outgoing(topic, payload, qos, retain)
         outgoing.token = token
         self._payload = payload  # until the PUBREC is stored, so that it can be sent again
         outgoing.packet_id = packet_id
+        if properties:
+            outgoing.properties = properties
         if was_sent and qos:
             outgoing.awaits = _PUBCOMP if is_released else _PUBREC if qos == 2 else _PUBACK
         self._found = None
@@ -79,7 +81,8 @@ class Drain:
             need = 0
             if not outgoing.awaits:
                 # Stored under other settings, it may be too large for these.
-                need = self._client.check_fits(outgoing.topic, len(outgoing.payload), None)
+                size = len(outgoing.payload)
+                need = self._client.check_fits(outgoing.topic, size, outgoing.properties)
             elif self._client.is_connected():
                 self._client.flush_soon()  # memory may have been too short to write it
             await self._client.send(outgoing, need)

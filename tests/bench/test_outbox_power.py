@@ -25,7 +25,7 @@ def step(box):
     message = box.next()
     if not message:
         return False
-    token, topic, payload, qos, retain, packet_id, was_sent, is_released = message
+    token, topic, payload, qos, retain, packet_id, was_sent, is_released, _ = message
     if not is_released:
         print("publish", qos, packet_id, int(was_sent), payload[:3].decode(), len(payload), "?")
         sys.stdin.read(1)  # PUBACK or PUBREC

@@ -1,5 +1,6 @@
 """keyfob.outbox: stored messages come back whole, in order, within their bounds."""
 
+import hashlib
 import os
 from array import array
 
@@ -65,10 +66,11 @@ def test_a_message_comes_back_whole_after_power_was_lost():
         opened(folder).put("devices/sensor-01/müde", payload, 2, True)
         box = opened(folder)
         assert (box.count, box.size) == (1, OVERHEAD + len("devices/sensor-01/müde".encode()) + 768)
-        token, topic, seen, qos, retain, packet_id, was_sent, is_released = box.next()
+        token, topic, seen, qos, retain, packet_id, was_sent, is_released, of_5 = box.next()
         assert (topic, seen, qos, retain) == ("devices/sensor-01/müde", payload, 2, True)
         assert packet_id == 0xFF00 | token & 0xFF
         assert was_sent and not is_released  # it may have been sent before
+        assert of_5 is None
 
     with_folder(check)
 
@@ -134,7 +136,8 @@ def test_a_message_that_was_released_stays_so():
         assert message[0] == token and message[6] and message[7]
         again.released(token + 1)  # not the head: nothing
         again.done(token)
-        assert again.next()[2:] == (b"2", 2, False, 0xFF00 | (token + 1) & 0xFF, False, False)
+        packet_id = 0xFF00 | (token + 1) & 0xFF
+        assert again.next()[2:] == (b"2", 2, False, packet_id, False, False, None)
 
     with_folder(check)
 
@@ -515,6 +518,85 @@ def test_messages_are_found_again_after_one_could_not_be_looked_for():
 
     for error in (OSError(5), MemoryError("allocating")):
         with_folder(check, error)
+
+
+def test_properties_are_stored_with_their_message():
+    def check(folder):
+        properties = {
+            "message_expiry_interval": 3600,
+            "correlation_data": bytes(range(200)),
+            "user_property": [("a", "1"), ("a", "ü")],
+        }
+        box = opened(folder)
+        box.put(TOPIC, b"0", 1, False)
+        box.put(TOPIC, b"1", 2, True, properties)
+        box.put(TOPIC, b"", 1, False, {"content_type": "x"})
+        box.put(TOPIC, b"3", 1, False, {})
+        again = opened(folder)
+        assert (again.count, again.size) == (box.count, box.size)
+        seen = []
+        for _ in range(4):
+            message = again.next()
+            seen.append(message[2:5] + message[8:])
+            again.done(message[0])
+        assert seen == [
+            (b"0", 1, False, None), (b"1", 2, True, properties),
+            (b"", 1, False, {"content_type": "x"}), (b"3", 1, False, None),
+        ]  # fmt: skip
+
+    with_folder(check)
+
+
+def test_records_are_as_they_are_described():
+    def check(folder):
+        # The block of properties: MQTT 5.0 sections 2.2.2 and 3.3.2.3.3.
+        plain = b"\x52\0\0\0\x07\0\x01\0\x02" + b"t" + b"xy"
+        of_5 = b"\x5d\0\0\0\x08\0\x01\0\x08" + b"t" + b"\x05\x02\0\0\x0e\x10" + b"xy"
+        content = b""
+        for record in (plain, of_5):
+            content += record + hashlib.sha256(record).digest()[:4]
+        os.mkdir(folder)
+        write(folder + "/00000007", content)
+        box = opened(folder)
+        assert box.next()[:6] + box._head.read()[1:] == (
+            7,
+            "t",
+            b"xy",
+            1,
+            False,
+            0xFF07,
+            b"xy",
+            0x52,
+        )
+        box.done(7)
+        properties = {"message_expiry_interval": 3600}
+        assert box.next() == (8, "t", b"xy", 2, True, 0xFF08, False, False, properties)
+        again = opened(folder)
+        again.done(8)
+        again.put("t", b"xy", 1, False)
+        again.put("t", b"xy", 2, True, properties)
+        written = read(folder + "/" + segments(folder)[0])
+        assert written[:4] + written[5:12] == plain[:4] + plain[5:]
+        assert written[16:20] + written[21:34] == of_5[:4] + of_5[5:]
+        assert len(written) == len(content)
+
+    with_folder(check)
+
+
+def test_properties_that_are_none_or_too_large_are_refused_and_nothing_is_stored():
+    def check(folder):
+        box = opened(folder)
+        bad = {"message_expiry_interval": "soon"}
+        assert code_of(box.put, TOPIC, b"", 1, False, bad) == "mqtt.bad-property"
+        assert code_of(box.put, TOPIC, b"", 1, False, {"colour": 1}) == "mqtt.bad-property"
+        large = {"correlation_data": bytes(8192)}
+        assert code_of(box.put, TOPIC, b"", 1, False, large) == "mqtt.too-large"
+        box = opened(folder, bytes=200_000)
+        behind = {"correlation_data": bytes(40_000)}
+        assert code_of(box.put, TOPIC, bytes(40_000), 1, False, behind) == "mqtt.too-large"
+        assert box.count == 0 and box.next() is None
+
+    with_folder(check)
 
 
 def test_a_file_in_the_place_of_the_folder_is_told():

@@ -1,9 +1,21 @@
 """The client empties its outbox: one at a time, in order, over connections and restarts."""
 
 import asyncio
+import io
 
 from device_support import new_folder, remove_folder
-from scripted_broker import CONNACK, PRESENT, Link, codes, play, settle, until
+from scripted_broker import (
+    CONNACK,
+    CONNACK5,
+    PRESENT,
+    Link,
+    codes,
+    outcome,
+    play,
+    play5,
+    settle,
+    until,
+)
 
 from keyfob import outbox, stored
 from keyfob.outbox import Outbox
@@ -227,6 +239,93 @@ def test_a_flash_that_fails_to_mark_keeps_the_message_and_the_connection():
     with_outbox(check)
 
 
+def test_properties_go_out_with_their_message():
+    def check(open_outbox):
+        box = open_outbox()
+
+        async def test(client, link):
+            await client.connected()
+            expiry = {"message_expiry_interval": 3600}
+            await client.publish(TOPIC, b"x", 1, store=True, properties=expiry)
+            await settle()
+            packet = sent(link)[0]
+            # MQTT 5.0 section 3.3.2: topic, identifier, length of the properties, these.
+            assert packet[2:17] == HEAD and packet[19:] == b"\x05\x02\0\0\x0e\x10x"
+            link.say(b"\x40\x02" + packet[17:19])
+            await settle()
+            assert box.count == 0
+
+        play5(test, Link(CONNACK5), outbox=box)
+
+    with_outbox(check)
+
+
+def test_properties_make_no_difference_to_a_broker_of_version_4():
+    def check(open_outbox):
+        open_outbox().put(TOPIC, b"x", 1, False, {"message_expiry_interval": 3600})
+        packet_id = first_id(open_outbox())
+
+        async def test(client, link):
+            await client.connected()
+            await settle()
+            assert sent(link) == [publish(0x3A, packet_id, b"x")]
+
+        play(test, Link(PRESENT), outbox=open_outbox())
+
+    with_outbox(check)
+
+
+def test_a_stored_message_with_properties_too_large_for_the_buffer_is_told():
+    def check(open_outbox):
+        box = open_outbox()
+        box.put(TOPIC, b"x" * 200, 1, False, {"correlation_data": bytes(400)})
+        box.put(TOPIC, b"y", 1, False)
+
+        async def test(client, link):
+            await until(lambda: len(sent(link)) == 1)
+            assert sent(link)[0][-1:] == b"y"
+            assert box.count == 1
+
+        console = play5(test, Link(CONNACK5), outbox=box, tx_bytes=512, payload_bytes=256)
+        assert codes(console) == ["mqtt.too-large"]
+
+    with_outbox(check)
+
+
+def test_what_cannot_be_stored_is_refused_at_once():
+    def check(open_outbox):
+        box = open_outbox()
+
+        async def with_one(client, link):
+            streamed = (3, io.BytesIO(b"abc"))
+            for payload in (streamed, "21.5", "21.5 °C"):
+                publishing = client.publish(TOPIC, payload, 1, store=True)
+                assert await outcome(publishing) == "mqtt.bad-property"
+            assert box.count == 0
+            await client.publish(TOPIC, b"x", 1, store=True)
+            assert drained_count(open_outbox()) == 1
+
+        async def without_one(client, link):
+            publishing = client.publish(TOPIC, b"x", 1, store=True)
+            assert await outcome(publishing) == "mqtt.bad-property"
+
+        play(with_one, Link(b""), outbox=box)
+        play(without_one, Link(b""))
+
+    with_outbox(check)
+
+
+def drained_count(box):
+    """How many messages it has, by looking at each."""
+    count = 0
+    while True:
+        message = box.next()
+        if not message:
+            return count
+        box.done(message[0])
+        count += 1
+
+
 def test_no_pubrel_is_sent_before_its_pubrec_could_be_stored():
     def check(open_outbox, error, code):
         box = open_outbox()
@@ -253,7 +352,7 @@ def test_no_pubrel_is_sent_before_its_pubrec_could_be_stored():
             # The broker holds it, so the same again is the same message; and so it would be
             # after a power cut.
             assert sent(second) == [bytes((packet[0] | 8,)) + packet[1:]]
-            assert open_outbox().next()[5:] == (packet_id, True, False)
+            assert open_outbox().next()[5:8] == (packet_id, True, False)
             second.say(answer(0x50, packet_id))
             await settle()
             assert open_outbox().next()[7]

@@ -89,7 +89,7 @@ class Broker:
         self._held = {}
 
     def publish(self, message):
-        _, topic, payload, qos, retain, packet_id, was_sent, is_released = message
+        _, topic, payload, qos, retain, packet_id, was_sent, is_released, _ = message
         assert not is_released and 0xFF00 <= packet_id <= 0xFFFF
         assert (topic, retain) == (_topic_of(payload), False)
         if qos == 2:
