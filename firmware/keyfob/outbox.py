@@ -153,7 +153,7 @@ class Outbox:
 
     def _drop_oldest(self) -> None:
         # What may be on its way stays: the broker may hold half a handshake about it.
-        victim = self._head
+        victim, count, topic = self._head, self.count, ""
         try:
             if self._may_be_sent or not self._seek_head():
                 victim = self._second()
@@ -166,7 +166,9 @@ class Outbox:
                 self._skip(victim)
         except OSError as error:
             raise self._failed(error)
-        emit_error(KeyfobError("mqtt.outbox-dropped", topic))
+        finally:
+            if self.count < count:  # also if its flash could not be cleared
+                emit_error(KeyfobError("mqtt.outbox-dropped", topic))
 
     def _skip(self, victim: "_Cursor") -> None:
         self._mark(_SKIPPED, victim.seq)

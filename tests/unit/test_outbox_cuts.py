@@ -1,4 +1,5 @@
-"""keyfob.outbox and a broker that keeps its session: the power is cut at every byte.
+"""keyfob.outbox and a broker that keeps its session: the power is cut at every byte, or a
+write or a read fails there, and the next one does not.
 
 Harder than LittleFS, on which a write that is not closed is as if it had not begun:
 here each byte written so far stays, and each removal and renaming is one more place
@@ -81,6 +82,28 @@ class CutFile:
         self._file.close()
 
 
+class Flaky(Supply):
+    """Fails once, with ``error``, after ``units`` of bytes and steps; reading is one, too."""
+
+    def __init__(self, units, error):
+        super().__init__(None)
+        self._units, self._error = units, error
+
+    def take(self, units):
+        left = self._units - self.used
+        if not left:
+            self._units = -1
+            raise self._error
+        units = min(units, left) if left > 0 else units
+        self.used += units
+        return units
+
+    def open(self, path, mode="rb"):
+        if mode == "rb":
+            self.take(1)
+        return super().open(path, mode)
+
+
 class Broker:
     """One that keeps the session: what it delivered, and the identifiers that it holds."""
 
@@ -125,6 +148,9 @@ class Bench:
 
     def run(self, steps):
         self.power_on()
+        self.take_steps(steps)
+
+    def take_steps(self, steps):
         for _ in range(steps):
             if self._draw(100) < 45:
                 self._store()
@@ -133,6 +159,10 @@ class Bench:
 
     def drain(self):
         self.power_on()
+        self.go_on()
+
+    def go_on(self):
+        """Send what there is."""
         while self._box.count or self._message:
             self.send()
         assert self._box.next() is None
@@ -149,7 +179,7 @@ class Bench:
         self.attempted.append(payload)
         with Console() as console:
             try:
-                self._box.put(_topic_of(payload), payload, qos, False)
+                _again(self._box.put, _topic_of(payload), payload, qos, False)
                 self.accepted.append(payload)
             except KeyfobError as error:
                 assert error.code == "mqtt.outbox-full"
@@ -162,20 +192,32 @@ class Bench:
     def send(self):
         """One step of the oldest message's exchange; the connection never fails here."""
         if not self._message:
-            message = self._box.next()
+            message = _again(self._box.next)
             if not message:
                 return
             if not message[7]:
                 self.broker.publish(message)
             self._message = message
             if message[3] == 2 and not message[7]:
-                self._box.released(message[0])
+                _again(self._box.released, message[0])
         else:
             token, qos, packet_id = self._message[0], self._message[3], self._message[5]
             if qos == 2:
                 self.broker.release(packet_id)
-            self._box.done(token)
+            _again(self._box.done, token)
             self._message = None
+
+
+def _again(call, *arguments):
+    """Once more, if the flash failed or memory was short."""
+    try:
+        return call(*arguments)
+    except MemoryError:
+        pass
+    except KeyfobError as error:
+        if error.code != "mqtt.outbox-failed":
+            raise
+    return call(*arguments)
 
 
 def _topic_of(payload):
@@ -272,3 +314,32 @@ def test_power_may_fail_over_and_over():
             check_delivery(bench, 12)
         finally:
             remove_folder(folder)
+
+
+def fail_once(settings, seed, steps, units):
+    """One failure at that place; how many places there are."""
+    folder = new_folder()
+    try:
+        bench = Bench(folder + "/outbox", settings, seed)
+        bench.power_on()
+        error = OSError(5) if units % 2 else MemoryError("allocating")
+        with Flaky(units, error) as supply:
+            bench.take_steps(steps)
+        if units % 4 < 2:
+            bench.drain()
+            check_delivery(bench, cuts=1)
+        else:
+            bench.go_on()
+            check_delivery(bench, cuts=0)
+        assert os.listdir(folder + "/outbox") == ["marks"]
+        return supply.used
+    finally:
+        remove_folder(folder)
+
+
+def test_a_failure_at_any_byte_loses_and_doubles_none_if_it_is_tried_again():
+    for settings, seed, steps in ((ROOMY, 1, 16), (DROPS, 3, 20)):
+        places = fail_once(settings, seed, steps, -1)
+        assert places > 400
+        for units in range(places):
+            fail_once(settings, seed, steps, units)
