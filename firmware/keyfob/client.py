@@ -260,6 +260,7 @@ class Client:
                 is_sent = await self._send(outgoing, need)
             if outgoing.qos and not outgoing.is_done:
                 outgoing.event = asyncio.Event()  # type: ignore
+                self.resume()  # its answer may be behind messages that nobody takes
                 await outgoing.event.wait()  # type: ignore
             now_ms = _now_ms()
             if since(self._turn_ms, now_ms) > _TURN_MS:
@@ -315,7 +316,6 @@ class Client:
         except KeyfobError as error:
             self.fail(error)
             return outgoing.awaits > 0  # it is sent again with those on their way
-        self.resume()  # what comes may be behind messages that nobody takes
         return True
 
     def _is_acknowledged(self, state, end: int) -> bool:

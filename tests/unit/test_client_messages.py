@@ -1,6 +1,7 @@
 """keyfob.client on a scripted broker: QoS 2, handlers, unsubscribing, time limits."""
 
 import asyncio
+import io
 
 from scripted_broker import CONNACK, GRANTED, PRESENT, Link, codes, outcome, play, settle, until
 
@@ -227,3 +228,49 @@ def test_two_boards_of_one_name_are_told():
     assert codes(console)[:5] == ["tls.closed"] * 4 + ["mqtt.closed-again"]
     event = console.named("error")[4]
     assert event["detail"].startswith("closed 5 times in a row")
+
+
+def _fill(link):
+    """An inbox of two that is full, so that nothing is read."""
+    link.say(*[b"\x32\x06\x00\x01a\x00" + bytes([7 + number, number]) for number in range(4)])
+
+
+def test_a_publish_like_the_last_one_gets_its_puback_while_an_inbox_is_full():
+    async def test(client, link):
+        inbox = client.messages("a")
+        await until(client.is_connected)
+        link.say(GRANTED)
+        await settle()
+        first = asyncio.create_task(client.publish("b", b"x"))
+        await settle()
+        link.say(b"\x40\x02\x00\x02")
+        await first
+        _fill(link)
+        await inbox.get()
+        await settle()
+        assert client.full
+        second = asyncio.create_task(client.publish("b", b"y"))
+        await settle()
+        link.say(b"\x40\x02\x00\x03")
+        await asyncio.wait_for_ms(second, 500)
+
+    play(test, Link(CONNACK), inbox=2)
+
+
+def test_a_payload_in_pieces_gets_its_puback_while_an_inbox_is_full():
+    async def test(client, link):
+        inbox = client.messages("a")
+        await until(client.is_connected)
+        link.say(GRANTED)
+        await settle()
+        _fill(link)
+        await inbox.get()
+        await settle()
+        assert client.full
+        task = asyncio.create_task(client.publish("b", (300, io.BytesIO(bytes(300)))))
+        await until(lambda: link.packets()[-1][0] == 0x32 and len(link.packets()[-1]) > 300)
+        await settle()
+        link.say(b"\x40\x02\x00\x02")
+        await asyncio.wait_for_ms(task, 500)
+
+    play(test, Link(CONNACK), inbox=2, tx_bytes=128, payload_bytes=64)
