@@ -132,6 +132,7 @@ class StreamedMessage(Message):
     """
 
     is_skipped = False
+    is_taken = False  # the piece in `chunk`, by whoever reads the message
 
     def __init__(self, client, state) -> None:
         super().__init__(state.topic, None, state.qos, state.retain)
@@ -143,14 +144,15 @@ class StreamedMessage(Message):
         self._arrived = asyncio.Event()
 
     def give(self, piece: memoryview) -> None:
-        """The next piece came."""
-        if not self.is_skipped:
+        """The next piece came, unless all of it is there: then it is of one that nobody takes."""
+        if self._left and not self.is_skipped:
             self.chunk = piece
+            self.is_taken = False
             self._arrived.set()
 
     def cut(self) -> None:
         """The connection ended."""
-        if self._left > len(self.chunk or b""):
+        if self._left > (0 if self.is_taken else len(self.chunk or b"")):
             self._is_cut = True
             self.chunk = None
             self._arrived.set()
@@ -162,7 +164,8 @@ class StreamedMessage(Message):
         return self
 
     async def __anext__(self) -> memoryview:
-        self.chunk = self.chunk if self._left == self.size else None
+        if self.is_taken:
+            self.chunk = None
         while not self.chunk:
             if self._is_cut:
                 raise KeyfobError("mqtt.interrupted", "%d bytes missing" % self._left)
@@ -172,5 +175,6 @@ class StreamedMessage(Message):
             self._client.read_inline()
             if not self.chunk:
                 await self._arrived.wait()
+        self.is_taken = True
         self._left -= len(self.chunk)
         return self.chunk

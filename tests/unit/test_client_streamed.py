@@ -246,3 +246,86 @@ def test_a_payload_that_nobody_waits_for_any_more_ends_the_connection_it_was_beg
 
     console = play(test, Link(CONNACK), Link(CONNACK), tx_bytes=128, payload_bytes=16)
     assert console.named("mqtt.down")[0]["code"] == "mqtt.interrupted"
+
+
+def large(payload, packet_id=0, topic=b"a", is_again=False):
+    """A PUBLISH of QoS 1, of QoS 0 without identifier."""
+    body = bytes((0, len(topic))) + topic
+    if packet_id:
+        body += bytes((0, packet_id))
+    body += payload
+    first = (0x32 if packet_id else 0x30) | (8 if is_again else 0)
+    return bytes((first, len(body) & 127 | 128, len(body) >> 7)) + body
+
+
+async def whole(message):
+    got = b""
+    async for piece in message:
+        got += bytes(piece)
+    return got
+
+
+def test_a_large_message_that_nobody_takes_is_no_piece_of_the_one_before():
+    for second in (
+        large(b"B" * 600, 0, b"b"),
+        large(b"A" * 600, 7, b"a", True),  # the same, again
+    ):
+
+        async def test(client, link, second=second):
+            inbox = client.messages("a", stream=True)
+            await client.connected()
+            link.say(GRANTED)
+            await settle()
+            link.say(large(b"A" * 600, 7))
+            message = await inbox.get()
+            assert await whole(message) == b"A" * 600
+            link.say(second)
+            await settle()
+            task = asyncio.create_task(client.publish("c", b"x"))
+            await settle()
+            link.say(b"\x40\x02\x00\x02")
+            await asyncio.wait_for_ms(task, 1_000)
+
+        play(test, Link(CONNACK), rx_bytes=128)
+
+
+def test_a_piece_that_came_after_somebody_gave_up_waiting_is_there_for_the_next_who_asks():
+    packet = large(b"1" * 100 + b"2" * 100 + b"3" * 100)
+
+    async def test(client, link):
+        inbox = client.messages("a", stream=True)
+        await client.connected()
+        link.say(GRANTED, packet[:128])
+        message = await inbox.get()
+        assert bytes(await message.__anext__())[-1:] == b"2"
+        task = asyncio.create_task(message.__anext__())
+        await settle()
+        link.say(packet[128:250])
+        await asyncio.sleep_ms(0)
+        while not message.chunk:
+            await asyncio.sleep_ms(0)
+        task.cancel()
+        link.say(packet[250:])
+        rest = await asyncio.wait_for_ms(whole(message), 500)
+        assert len(rest) == 306 - 128
+
+    play(test, Link(CONNACK), rx_bytes=128)
+
+
+def test_a_message_is_cut_however_little_of_it_is_missing():
+    packet = large(bytes(300), 9)
+
+    async def test(client, first, second):
+        inbox = client.messages("a", stream=True)
+        await client.connected()
+        first.say(GRANTED, packet[:128], packet[128:256])
+        message = await inbox.get()
+        await message.__anext__()
+        assert len(await message.__anext__()) == 128  # and 52 that do not come
+        client.fail(KeyfobError("wifi.lost", "by the test"))
+        await until(lambda: first.is_closed)
+        assert await asyncio.wait_for_ms(outcome(whole(message)), 500) == "mqtt.interrupted"
+        second.say(large(bytes(300), 9, b"a", True))
+        assert await whole(await inbox.get()) == bytes(300)
+
+    play(test, Link(CONNACK), Link(PRESENT), rx_bytes=128)
