@@ -468,6 +468,8 @@ class Client:
                 self.uplink.check_up()
                 self.clock.keep()
                 if not self.is_streaming:
+                    if self.incoming:
+                        self.incoming.tick(now_ms)
                     if self.session.tick(now_ms, not self._may_read()):
                         self.flush_soon()
                     if self.is_asking:
@@ -603,6 +605,9 @@ class Client:
 
     def _deliver(self, state) -> None:
         topic, receipt = state.topic, state.receipt
+        if receipt and self.incoming and self.incoming.awaited is not None:
+            self.kept.forget(receipt)  # it comes again with the one before, in their order
+            return
         if topic != self._route_topic:
             self._route = []
             for inbox in self.inboxes:

@@ -1,9 +1,14 @@
 """Payloads larger than the buffers, in pieces, in both directions; messages with properties.
 
 Imported when one is sent or comes. While a payload goes out nothing else does, so no
-PINGREQ (a broker that counts whole packets only wants it within 1.5 keep alive); while a
-piece that came is not taken nothing is read, so a task must not wait for an answer of
-the broker's (QoS 1 or 2) in the middle of one.
+PINGREQ (a broker that counts whole packets only wants it within 1.5 keep alive).
+
+While a piece that came is not taken nothing is read, so an answer of the broker's (to a
+publish of QoS 1 or 2, or to a subscription) is behind it. Where one is waited for, and for
+five seconds nobody asks for the next piece, the message is given up: of QoS 0 it is lost
+(mqtt.inbox-full), of QoS 1 and 2 it comes again, with those behind it, over a new connection
+(mqtt.more-waiting) that begins when that answer is there. So do not wait for one in the
+middle of a message; and after one it costs those seconds if the next large one is there.
 """
 
 import asyncio
@@ -13,8 +18,10 @@ from micropython import const
 from keyfob.errors import KeyfobError
 from keyfob.events import emit_error, now_ms
 from keyfob.inbox import Message
+from keyfob.mqtt.state import since
 
 _POLL_MS = const(5)
+_TAKE_LIMIT_MS = const(5_000)  # of a piece, while somebody waits for what is behind it
 
 
 async def send_payload(client, outgoing) -> bool:
@@ -95,8 +102,11 @@ def rewind(outgoing) -> None:
 def deliver(client, route) -> Message:
     """Give the last PUBLISH, which comes in pieces or has properties, to the inboxes of
     ``route`` that it is meant for."""
-    state = client.session
+    state, code = client.session, "mqtt.too-large"
     if state.left:
+        if client.incoming and client.incoming.awaited is not None:
+            # Of QoS 0: the others come again, see `StreamedMessage.tick`.
+            route, code = (), "mqtt.inbox-full"
         message = StreamedMessage(client, state)
     else:
         message = Message(state.topic, state.payload, state.qos, state.retain)  # type: ignore
@@ -110,7 +120,7 @@ def deliver(client, route) -> Message:
             client.incoming = message
         else:
             detail = "%d bytes of %s" % (state.size, state.topic)
-            emit_error(KeyfobError("mqtt.too-large", detail))
+            emit_error(KeyfobError(code, detail))
     return message
 
 
@@ -127,12 +137,15 @@ class StreamedMessage(Message):
             ...
 
     A piece is a memoryview, valid until the next one is asked for. Errors:
-    mqtt.interrupted if the connection ends before; at QoS 1 and 2 the broker will send
-    the message again.
+    mqtt.interrupted if the connection ends before, or if it was given up (see above); at
+    QoS 1 and 2 the broker will send the message again.
     """
 
     is_skipped = False
     is_taken = False  # the piece in `chunk`, by whoever reads the message
+    # Once it was given up and is to come again: what the broker has to answer before that.
+    awaited: list | None = None
+    _left_then = _since_ms = 0  # when a piece was taken last, or nobody waited
 
     def __init__(self, client, state) -> None:
         super().__init__(state.topic, None, state.qos, state.retain)
@@ -159,6 +172,31 @@ class StreamedMessage(Message):
             if self.receipt:
                 self._client.kept.forget(self.receipt)
                 self.receipt = None
+
+    def tick(self, now_ms: int) -> None:
+        """Twice a second: nobody shall wait for ever for what is behind a piece that nobody
+        takes. Errors: mqtt.more-waiting, when a new connection is due."""
+        state = self._client.session
+        awaited = state.inflight + state.asked
+        if self.awaited is not None:
+            for outgoing in self.awaited:
+                if outgoing in awaited:
+                    return
+            if not self.awaited:
+                raise KeyfobError("mqtt.more-waiting", self.topic)
+            self.awaited = []  # until the next tick: what is acknowledged now shall go out
+        elif not (self.chunk and awaited) or self._left != self._left_then:
+            self._left_then, self._since_ms = self._left, now_ms
+        elif since(self._since_ms, now_ms) > _TAKE_LIMIT_MS:
+            self.chunk = None
+            self._is_cut = self.is_skipped = True
+            if self.receipt:
+                self._client.kept.forget(self.receipt)
+                self.receipt = None
+                self.awaited = awaited
+            else:
+                emit_error(KeyfobError("mqtt.inbox-full", "dropped one of " + self.topic))
+            self._client.resume()
 
     def __aiter__(self) -> "StreamedMessage":
         return self

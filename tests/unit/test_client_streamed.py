@@ -329,3 +329,93 @@ def test_a_message_is_cut_however_little_of_it_is_missing():
         assert await whole(await inbox.get()) == bytes(300)
 
     play(test, Link(CONNACK), Link(PRESENT), rx_bytes=128)
+
+
+async def _answer(link, first, packet):
+    """Once the client sent a packet that begins so, what the broker says to it."""
+    await until(lambda: link.packets()[-1][0] == first)
+    link.say(packet)
+    await settle()
+
+
+async def _hasten(client):
+    """As if the time limit had passed for the piece that nobody takes."""
+    message = client.incoming
+    await asyncio.sleep_ms(600)
+    message._since_ms -= 5_000
+    await until(lambda: message.is_skipped)
+
+
+def test_an_answer_behind_a_large_message_that_nobody_takes_is_not_waited_for_for_ever():
+    # Both wait at the broker, and the reader of the first publishes before it asks for the second.
+    small = b"\x32\x06\x00\x01a\x00\x09c"
+
+    async def test(client, first, second):
+        inbox = client.messages("a", stream=True)
+        await client.connected()
+        first.say(GRANTED)
+        await settle()
+        first.say(large(b"A" * 300, 7), large(b"B" * 300, 8), small, b"\x30\x04\x00\x01a0")
+        assert await whole(await inbox.get()) == b"A" * 300
+        task = asyncio.create_task(client.publish("b", b"x"))
+        await _answer(first, 0x32, b"\x40\x02\x00\x02")
+        assert not task.done()
+        await _hasten(client)
+        await asyncio.wait_for_ms(task, 100)
+        message = await inbox.get()
+        assert await outcome(whole(message)) == "mqtt.interrupted"
+        assert (await inbox.get()).payload == b"0"
+        await until(lambda: client.is_connected() and second.written)
+        # The first was acknowledged, and those behind it come again in their order.
+        assert [one[3] for one in first.packets() if one[0] == 0x40] == [7]
+        second.say(large(b"B" * 300, 8, b"a", True), b"\x3a" + small[1:])
+        assert await whole(await inbox.get()) == b"B" * 300
+        assert (await inbox.get()).payload == b"c"
+        inbox.acknowledge()
+        await settle()
+        assert [one[3] for one in second.packets() if one[0] == 0x40] == [8, 9]
+
+    console = play(test, Link(CONNACK), Link(PRESENT), rx_bytes=128)
+    assert codes(console) == ["mqtt.more-waiting"]
+
+
+def test_a_large_message_of_qos_0_is_lost_for_an_answer_behind_it():
+    async def test(client, link):
+        inbox = client.messages("a", stream=True)
+        await client.connected()
+        link.say(GRANTED)
+        await settle()
+        link.say(large(b"A" * 300), large(b"B" * 300))
+        await whole(await inbox.get())
+        task = asyncio.create_task(client.publish("b", b"x"))
+        await _answer(link, 0x32, b"\x40\x02\x00\x02")
+        await _hasten(client)
+        await asyncio.wait_for_ms(task, 100)
+        assert await outcome(whole(await inbox.get())) == "mqtt.interrupted"
+        link.say(large(b"C" * 300))
+        assert await whole(await inbox.get()) == b"C" * 300
+
+    assert codes(play(test, Link(CONNACK), rx_bytes=128)) == ["mqtt.inbox-full"]
+
+
+def test_a_reader_may_take_its_time_while_nobody_waits_or_it_goes_on():
+    async def test(client, link):
+        inbox = client.messages("a", stream=True)
+        await client.connected()
+        link.say(GRANTED)
+        await settle()
+        link.say(large(b"A" * 300, 7))
+        message = await inbox.get()
+        await asyncio.sleep_ms(600)
+        message._since_ms -= 5_000
+        await asyncio.sleep_ms(600)
+        task = asyncio.create_task(client.publish("b", b"x"))
+        await _answer(link, 0x32, b"\x40\x02\x00\x02")
+        await message.__anext__()
+        message._since_ms -= 5_000
+        await asyncio.sleep_ms(600)
+        assert not (message.is_skipped or task.done())
+        await whole(message)
+        await asyncio.wait_for_ms(task, 100)
+
+    assert not codes(play(test, Link(CONNACK), rx_bytes=128))
