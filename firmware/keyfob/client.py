@@ -1,9 +1,14 @@
 """The client: an MQTT connection that keeps itself up, for applications on asyncio.
 
     async with Client(config) as client:
+        commands = client.messages("devices/x/command")
         await client.publish("devices/x/reading", b"21.5")
-        async for message in client.messages("devices/x/command"):
+        async for message in commands:
             ...
+
+Subscribe before anything is waited for: what the broker has kept for the device comes as
+soon as there is a connection. Of QoS 1 and 2 it is held for ten seconds, for an inbox that
+it suits; then it is acknowledged, and lost, and told (mqtt.unexpected).
 
 It connects, reads, keeps alive, and after a failure waits and starts over;
 subscriptions are restored, and so is everything on its way in either direction. Each
@@ -27,6 +32,7 @@ from micropython import const
 
 from keyfob import drop
 from keyfob.errors import KeyfobError
+from keyfob.events import emit_error
 from keyfob.inbox import Inbox, Message, matches
 from keyfob.mqtt.state import Outgoing, SessionState, since
 from keyfob.uplink import Uplink
@@ -45,6 +51,8 @@ _TURN_MS = const(20)  # after that long without any change of tasks, others get 
 # Fixed header, length of the topic, packet identifier, and QoS of a subscription.
 _PACKET_OVERHEAD_BYTES = const(10)
 _NO_MEMORY_MS = const(1_000)
+_HOLD_TICKS = const(20)  # of messages that came before their inbox
+_TOLD = const(-1)
 _TICKS_MASK = const(0x3FFF_FFFF)
 
 
@@ -81,6 +89,8 @@ class Client:
         self.unwanted: list = []  # filters to unsubscribe from, not acknowledged
         self.is_asking = False  # a filter wants a SUBSCRIBE or UNSUBSCRIBE, or its answer
         self.full = 0  # inboxes that are full
+        self._early: Inbox | None = None  # messages that no inbox wants yet
+        self._hold_ticks = _HOLD_TICKS
         self.incoming = _any(None)  # the message that comes in pieces
         self._is_up = False
         self.draw = os.urandom  # decides how long to wait before another attempt
@@ -219,6 +229,8 @@ class Client:
         from keyfob.subscription import subscribe
 
         inbox = subscribe(self, topic_filter, qos, **how)
+        if self._early:
+            self._early.offer(inbox)
         self.settle()
         return inbox
 
@@ -415,6 +427,8 @@ class Client:
         """Connect and serve until it ends; how long to wait before the next attempt."""
         self.failure = None
         self._ended.clear()
+        if self._hold_ticks == _TOLD:
+            self._hold_ticks = 0
         tasks = []
         up_ms = -1
         try:
@@ -467,6 +481,10 @@ class Client:
                 now_ms = _now_ms()
                 self.uplink.check_up()
                 self.clock.keep()
+                if self._hold_ticks > 0:
+                    self._hold_ticks -= 1
+                    if not self._hold_ticks and self._early:
+                        self._let_go(self._early)
                 if not self.is_streaming:
                     if self.incoming:
                         self.incoming.tick(now_ms)
@@ -625,7 +643,29 @@ class Client:
             for inbox in self._route:
                 inbox.put(message)
         if receipt and not message.holders:
-            self.kept.handled(receipt)
+            if not (self._route or state.left):
+                self._hold(message)
+            if not message.holders:
+                self.kept.handled(receipt)
+
+    def _hold(self, message: Message) -> None:
+        """No inbox wants it yet, or any more."""
+        if self.unwanted:
+            return
+        if self.session_present and self._hold_ticks > 0:
+            if not self._early:
+                self._early = Inbox(self, "", 0, self.config["limits"]["inbox"])
+            self._early.put(message)
+        elif self._hold_ticks != _TOLD:
+            self._hold_ticks = _TOLD
+            emit_error(KeyfobError("mqtt.unexpected", "no inbox wants " + message.topic))
+
+    def _let_go(self, early: Inbox) -> None:
+        """Acknowledge those that no inbox wanted: what is behind them waits for that."""
+        self._early = None
+        for message in early._messages:
+            self._hold(message)  # tells it
+        early.close()
 
     def forget_route(self) -> None:
         """The inboxes changed."""

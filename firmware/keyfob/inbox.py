@@ -113,6 +113,15 @@ class Inbox:
             if not message.holders:
                 self._client.handled(message)
 
+    def offer(self, inbox: "Inbox") -> None:
+        """Give ``inbox`` the messages of its filter that wait here."""
+        waiting, self._messages = self._messages, []
+        if len(waiting) >= self._bound:
+            self._client.full -= 1
+        for message in waiting:
+            (inbox if matches(inbox.topic_filter, message.topic) else self).put(message)
+            message.holders -= 1
+
     def close(self) -> None:
         """Drop what waits, and stop the handler."""
         if len(self._messages) >= self._bound:
