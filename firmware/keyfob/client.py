@@ -131,8 +131,7 @@ class Client:
         for task in self._tasks:
             task.cancel()
         for inbox in self.inboxes:
-            if inbox.task:
-                inbox.task.cancel()
+            inbox.end()
         if self._is_up and not self.failure:
             from keyfob.connection import leave
 
@@ -496,6 +495,8 @@ class Client:
                         ask(self)
         except KeyfobError as error:
             self.fail(error)
+        except MemoryError as error:
+            self.fail(KeyfobError("tls.no-memory", "keeping up: %s" % error))
 
     async def _read(self) -> None:
         while not self.failure:

@@ -1,9 +1,14 @@
 """Received messages on their way to the application: bounded, one queue a topic filter."""
 
 import asyncio
+import gc
+
+from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.events import emit_error
+
+_NO_MEMORY_MS = const(1_000)
 
 
 def matches(topic_filter: str, topic: str) -> bool:
@@ -51,7 +56,8 @@ class Inbox:
     A message is acknowledged when the next one is asked for: what the loop did with
     it is done then. While the inbox is full the broker is not read from; only where the
     application itself waits for an answer of the broker's is a QoS 0 message dropped
-    (mqtt.inbox-full), as waiting would never end.
+    (mqtt.inbox-full), as waiting would never end. After `unsubscribe`, and after the client
+    was left and no message is there any more, `get` raises StopAsyncIteration.
     """
 
     packet_id = 0  # of the SUBSCRIBE that waits for its SUBACK
@@ -60,6 +66,7 @@ class Inbox:
     identifier = 0  # subscription identifier, MQTT 5.0
     properties = None
     task: asyncio.Task | None = None  # runs the handler
+    is_closed = False
 
     def __init__(self, client, topic_filter: str, options: int, bound: int) -> None:
         self.topic_filter = topic_filter
@@ -95,6 +102,8 @@ class Inbox:
             if self._client.read_inline() and messages:
                 await asyncio.sleep_ms(0)
             while not messages:
+                if self.is_closed:
+                    raise StopAsyncIteration
                 self._arrived.clear()
                 await self._arrived.wait()
         message = messages.pop(0)
@@ -107,11 +116,12 @@ class Inbox:
 
     def acknowledge(self) -> None:
         """The application is done with the message that it got last."""
-        message, self._taken = self._taken, None
+        message = self._taken
         if message:
+            if message.holders == 1:
+                self._client.handled(message)  # first: short of memory, it is done once more
             message.holders -= 1
-            if not message.holders:
-                self._client.handled(message)
+            self._taken = None
 
     def offer(self, inbox: "Inbox") -> None:
         """Give ``inbox`` the messages of its filter that wait here."""
@@ -130,7 +140,14 @@ class Inbox:
             self.acknowledge()
             if self._messages:
                 self._taken = self._messages.pop(0)
-        if self.task:
+        self.end()
+
+    def end(self) -> None:
+        """Nothing comes any more: let nobody wait for it."""
+        self.is_closed = True
+        self._arrived.set()
+        # Its own handler may ask for that, and no task can cancel itself in MicroPython.
+        if self.task and self.task is not asyncio.current_task():
             self.task.cancel()
 
     def __aiter__(self) -> "Inbox":
@@ -141,12 +158,19 @@ class Inbox:
     async def run(self, handler) -> None:
         """Give every message to ``handler``, a function or a coroutine function."""
         while True:
-            message = await self.get()
             try:
-                result = handler(message)
-                if result is not None:
-                    await result
-            except Exception as error:
-                # Acknowledged all the same, or it would come again for ever.
-                detail = "%s: %r" % (message.topic, error)
-                emit_error(KeyfobError("mqtt.handler-failed", detail))
+                message = await self.get()
+                try:
+                    result = handler(message)
+                    if result is not None:
+                        await result
+                except Exception as error:
+                    # Acknowledged all the same, or it would come again for ever.
+                    detail = "%s: %r" % (message.topic, error)
+                    emit_error(KeyfobError("mqtt.handler-failed", detail))
+            except StopAsyncIteration:
+                return
+            except MemoryError:
+                # Not even enough to tell what failed.
+                gc.collect()
+                await asyncio.sleep_ms(_NO_MEMORY_MS)
