@@ -53,6 +53,7 @@ _PACKET_OVERHEAD_BYTES = const(10)
 _NO_MEMORY_MS = const(1_000)
 _HOLD_TICKS = const(20)  # of messages that came before their inbox
 _TOLD = const(-1)
+_LEFT = "the client was left"
 _TICKS_MASK = const(0x3FFF_FFFF)
 
 
@@ -92,7 +93,7 @@ class Client:
         self._early: Inbox | None = None  # messages that no inbox wants yet
         self._hold_ticks = _HOLD_TICKS
         self.incoming = _any(None)  # the message that comes in pieces
-        self._is_up = False
+        self._is_up = self._is_left = False
         self.draw = os.urandom  # decides how long to wait before another attempt
         self._changed = asyncio.Event()  # room to send, an acknowledgement, a connection
         self._resumed = asyncio.Event()  # an inbox has room again
@@ -122,6 +123,8 @@ class Client:
         self.is_streaming = False  # a payload is going out in pieces
 
     async def __aenter__(self) -> "Client":
+        if self._tasks:
+            raise RuntimeError("a client is entered once")
         self._tasks.append(asyncio.create_task(self._run()))
         if self._drain:
             self._tasks.append(asyncio.create_task(self._drain.run()))
@@ -137,6 +140,12 @@ class Client:
 
             leave(self)
         self.drop_connection()
+        self._is_left = True
+        for outgoing in self.kept.inflight:
+            if outgoing.token is None:  # not of the outbox, which keeps it
+                outgoing.error = KeyfobError("mqtt.not-connected", _LEFT)
+                self.finish(outgoing)
+        self._changed.set()
 
     # -- for applications --------------------------------------------------------------
 
@@ -144,7 +153,8 @@ class Client:
         return self._is_up
 
     async def connected(self) -> None:
-        """Return once there is a connection; at once if there is."""
+        """Return once there is a connection; at once if there is. Errors:
+        mqtt.not-connected, once the client was left, as of all that waits."""
         while not self._is_up:
             await self._change()
 
@@ -167,7 +177,8 @@ class Client:
         ``limit_ms``: give up waiting after that long; the message may still arrive.
         Waits while there is no connection or ``limits.inflight`` messages are on their
         way. Errors: mqtt.bad-topic, mqtt.too-large, mqtt.publish-timeout,
-        mqtt.interrupted, and the broker's refusals in 5.0 (mqtt.not-authorized, …).
+        mqtt.interrupted, mqtt.not-connected once the client was left,
+        and the broker's refusals in 5.0 (mqtt.not-authorized, …).
         """
         if (
             qos == 1
@@ -354,6 +365,8 @@ class Client:
 
     def _change(self):
         """To be awaited: something changed that those wait for who want to send."""
+        if self._is_left:
+            raise KeyfobError("mqtt.not-connected", _LEFT)
         self._changed.clear()
         return self._changed.wait()
 
@@ -477,6 +490,8 @@ class Client:
         try:
             while True:
                 await asyncio.sleep_ms(_TICK_MS)
+                if not self._is_up:
+                    return
                 now_ms = _now_ms()
                 self.uplink.check_up()
                 self.clock.keep()
@@ -499,14 +514,14 @@ class Client:
             self.fail(KeyfobError("tls.no-memory", "keeping up: %s" % error))
 
     async def _read(self) -> None:
-        while not self.failure:
+        while self._is_up:  # the program may leave while something comes
             if not self._may_read():
                 self._resumed.clear()
                 await self._resumed.wait()
             elif self._read_now():
                 await asyncio.sleep_ms(0)  # those for whom something came
                 self._turn_ms = _now_ms()
-            elif not self.failure:
+            elif self._is_up:
                 self._is_waiting = True
                 await self.stream.readable()
                 self._is_waiting = False

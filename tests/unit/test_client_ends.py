@@ -1,13 +1,17 @@
 """keyfob.client on a scripted broker: inboxes and clients that end, and want of memory."""
 
 import asyncio
+import gc
 
+from device_support import Console, run
 from scripted_broker import (
     CONNACK,
     GRANTED,
     PRESENT,
     Link,
+    World,
     codes,
+    outcome,
     play,
     settle,
     until,
@@ -101,3 +105,71 @@ def test_a_want_of_memory_between_ends_the_connection_and_nothing_else():
         await until(lambda: calls[1:])
 
     assert codes(play(test, Link(CONNACK), Link(PRESENT))) == ["tls.no-memory"]
+
+
+def test_nobody_waits_for_a_client_that_was_left():
+    async def loop(inbox):
+        async for _ in inbox:
+            pass
+
+    async def main():
+        client = World(Link(CONNACK)).client
+        async with client:
+            inbox = client.messages("a")
+            await client.connected()
+            tasks = [asyncio.create_task(outcome(client.publish("b", b"x"))) for _ in range(6)]
+            tasks.append(asyncio.create_task(outcome(client.publish("b", b"x", limit_ms=60_000))))
+            ends = asyncio.create_task(loop(inbox))
+            await settle()
+        for task in tasks:
+            assert await asyncio.wait_for_ms(task, 500) == "mqtt.not-connected"
+        await asyncio.wait_for_ms(ends, 500)
+        await asyncio.wait_for_ms(loop(inbox), 500)
+        for qos in (0, 1):
+            publish = outcome(client.publish("b", b"x", qos))
+            assert await asyncio.wait_for_ms(publish, 500) == "mqtt.not-connected"
+        assert await asyncio.wait_for_ms(outcome(client.connected()), 500) == "mqtt.not-connected"
+
+    with Console():
+        run(main())
+
+
+def test_a_client_is_entered_once():
+    async def test(client, link):
+        await client.connected()
+        try:
+            async with client:
+                assert not "entered"
+        except RuntimeError:
+            pass
+        assert client.is_connected()
+
+    assert not codes(play(test, Link(CONNACK)))
+
+
+def test_leaving_while_messages_come_is_quiet():
+    failed = []
+
+    async def main():
+        asyncio.get_event_loop().set_exception_handler(lambda _, about: failed.append(about))
+        for rounds in range(6):
+            link = Link(CONNACK)
+            async with World(link).client as client:
+                client.messages("a", handler=lambda message: None)
+                await client.connected()
+                await settle()
+                link.say(GRANTED)
+                await settle()
+                for _ in range(5):
+                    link.say(b"\x30\x04\x00\x01ax")
+                    await asyncio.sleep_ms(0)
+                for _ in range(rounds):
+                    await asyncio.sleep_ms(0)
+            await settle()
+            del client
+            gc.collect()
+            await settle()
+
+    with Console() as console:
+        run(main())
+    assert not failed and not codes(console)
