@@ -143,7 +143,7 @@ class Client:
         self._is_left = True
         for outgoing in self.kept.inflight:
             if outgoing.token is None:  # not of the outbox, which keeps it
-                outgoing.error = KeyfobError("mqtt.not-connected", _LEFT)
+                outgoing.error = KeyfobError("mqtt.not-connected", _LEFT)  # type: ignore
                 self.finish(outgoing)
         self._changed.set()
 
@@ -232,7 +232,8 @@ class Client:
         The broker is asked as soon as there is a connection, and again where it forgot.
         A broker that refuses is the ``error`` mqtt.subscribe-refused. ``how``:
         ``handler``: a function or coroutine function that gets each message.
-        ``stream``: take messages larger than the buffer too, in pieces.
+        ``stream``: take messages larger than the buffer too, in pieces; of several such
+        inboxes that one suits, the first gets it.
         ``no_local``, ``retain_as_published``, ``retain_handling``, ``identifier``,
         ``properties``: of MQTT 5.0. Errors: mqtt.bad-topic, mqtt.too-large.
         """

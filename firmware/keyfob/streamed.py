@@ -101,7 +101,7 @@ def rewind(outgoing) -> None:
 
 def deliver(client, route) -> Message:
     """Give the last PUBLISH, which comes in pieces or has properties, to the inboxes of
-    ``route`` that it is meant for."""
+    ``route`` that it is meant for. Pieces go to one alone: the first that takes them."""
     state, code = client.session, "mqtt.too-large"
     if state.left:
         if client.incoming and client.incoming.awaited is not None:
@@ -113,7 +113,9 @@ def deliver(client, route) -> Message:
     message.receipt = state.receipt
     message.properties = state.properties
     for inbox in route:
-        if _is_meant(inbox, message) and not (state.left and not inbox.takes_streams):
+        if state.left and (message.holders or not inbox.takes_streams):
+            continue
+        if _is_meant(inbox, message):
             inbox.put(message)
     if state.left:
         if message.holders:

@@ -419,3 +419,25 @@ def test_a_reader_may_take_its_time_while_nobody_waits_or_it_goes_on():
         await asyncio.wait_for_ms(task, 100)
 
     assert not codes(play(test, Link(CONNACK), rx_bytes=128))
+
+
+def test_of_two_inboxes_one_gets_a_large_message_whole():
+    payload = b"".join(b"%03d" % number for number in range(200))
+
+    async def test(client, link):
+        plain = client.messages("+", stream=False)
+        first = client.messages("a/#", stream=True)
+        second = client.messages("a", stream=True)
+        await client.connected()
+        await settle()
+        link.say(GRANTED, b"\x90\x03\x00\x02\x01", b"\x90\x03\x00\x03\x01")
+        link.say(large(payload, 9), b"\x32\x06\x00\x01a\x00\x0az")
+        assert await whole(await first.get()) == payload
+        for inbox in (plain, first, second):
+            assert (await inbox.get()).payload == b"z"
+        for inbox in (plain, first, second):
+            inbox.acknowledge()
+        await settle()
+        assert [packet[3] for packet in link.packets() if packet[0] == 0x40] == [9, 10]
+
+    assert not codes(play(test, Link(CONNACK), rx_bytes=128))
