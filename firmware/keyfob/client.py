@@ -515,18 +515,21 @@ class Client:
             self.fail(KeyfobError("tls.no-memory", "keeping up: %s" % error))
 
     async def _read(self) -> None:
-        while self._is_up:  # the program may leave while something comes
-            if not self._may_read():
-                self._resumed.clear()
-                await self._resumed.wait()
-            elif self._read_now():
-                await asyncio.sleep_ms(0)  # those for whom something came
-                self._turn_ms = _now_ms()
-            elif self._is_up:
-                self._is_waiting = True
-                await self.stream.readable()
-                self._is_waiting = False
-                self._turn_ms = _now_ms()
+        try:
+            while self._is_up:  # the program may leave while something comes
+                if not self._may_read():
+                    self._resumed.clear()
+                    await self._resumed.wait()
+                elif self._read_now():
+                    await asyncio.sleep_ms(0)  # those for whom something came
+                    self._turn_ms = _now_ms()
+                elif self._is_up:
+                    self._is_waiting = True
+                    await self.stream.readable()
+                    self._is_waiting = False
+                    self._turn_ms = _now_ms()
+        except MemoryError as error:
+            self.fail(KeyfobError("tls.no-memory", "reading: %s" % error))
 
     async def _read_on(self) -> None:
         """Go on where others got a turn, as what the engine holds makes nothing readable."""

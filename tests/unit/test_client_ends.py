@@ -107,6 +107,18 @@ def test_a_want_of_memory_between_ends_the_connection_and_nothing_else():
     assert codes(play(test, Link(CONNACK), Link(PRESENT))) == ["tls.no-memory"]
 
 
+def test_a_want_of_memory_while_waiting_for_the_broker_ends_the_connection():
+    class Short(Link):
+        async def readable(self):
+            raise MemoryError
+
+    async def test(client, first, second):
+        await until(lambda: second.written and client.is_connected())
+        assert first.is_closed
+
+    assert codes(play(test, Short(CONNACK), Link(PRESENT))) == ["tls.no-memory"]
+
+
 def test_nobody_waits_for_a_client_that_was_left():
     async def loop(inbox):
         async for _ in inbox:
