@@ -73,6 +73,10 @@ class Client:
     ``will``: (topic, payload bytes, qos, retain), or None; to be set before it connects.
     """
 
+    # Here, as what only the class has is found sooner where the instance's table has places.
+    _early: Inbox | None = None  # messages that no inbox wants yet
+    _is_left = False
+
     def __init__(self, config: dict, outbox=None) -> None:
         self.config = config
         self.status_topic = "devices/%s/status" % config["device_id"]
@@ -90,10 +94,9 @@ class Client:
         self.unwanted: list = []  # filters to unsubscribe from, not acknowledged
         self.is_asking = False  # a filter wants a SUBSCRIBE or UNSUBSCRIBE, or its answer
         self.full = 0  # inboxes that are full
-        self._early: Inbox | None = None  # messages that no inbox wants yet
         self._hold_ticks = _HOLD_TICKS
         self.incoming = _any(None)  # the message that comes in pieces
-        self._is_up = self._is_left = False
+        self._is_up = False
         self.draw = os.urandom  # decides how long to wait before another attempt
         self._changed = asyncio.Event()  # room to send, an acknowledgement, a connection
         self._resumed = asyncio.Event()  # an inbox has room again
