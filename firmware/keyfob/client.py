@@ -238,7 +238,11 @@ class Client:
         ``stream``: take messages larger than the buffer too, in pieces; of several such
         inboxes that one suits, the first gets it.
         ``no_local``, ``retain_as_published``, ``retain_handling``, ``identifier``,
-        ``properties``: of MQTT 5.0. Errors: mqtt.bad-topic, mqtt.too-large.
+        ``properties``: of MQTT 5.0. Where filters overlap, a broker may send a message once
+        for each, and every inbox gets every copy; not with an ``identifier`` for each, the
+        same after a reset. Errors: mqtt.bad-topic, mqtt.too-large, mqtt.bad-property (other
+        options for a filter that is there already), config.bad-value (of 5.0, ``stream``
+        wants ``limits.packet_bytes`` above ``limits.rx_bytes``).
         """
         from keyfob.subscription import subscribe
 

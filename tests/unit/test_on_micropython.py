@@ -25,6 +25,7 @@ ON_THE_HOST = {
     "test_certificates_made.py",
     "test_store_made.py",
     "test_tls_chain_made.py",
+    "test_tls_rules_made.py",
     "test_pki_request_made.py",
     "test_x509_made.py",
     "test_x509_differential.py",
