@@ -176,11 +176,11 @@ class Client:
 
         ``payload``: bytes, or ``(length, reader)`` with ``reader.readinto(view)``, plain
         or async, and with ``reader.seek(0)`` if it shall survive a lost connection.
-        ``store``: returns once the outbox has it. ``properties``: of MQTT 5.0.
+        ``store``: returns once the outbox has it (bytes only). ``properties``: of MQTT 5.0.
         ``limit_ms``: give up waiting after that long; the message may still arrive.
         Waits while there is no connection or ``limits.inflight`` messages are on their
-        way. Errors: mqtt.bad-topic, mqtt.too-large, mqtt.publish-timeout,
-        mqtt.interrupted, mqtt.not-connected once the client was left,
+        way. Errors: mqtt.bad-topic, mqtt.too-large, mqtt.bad-property,
+        mqtt.publish-timeout, mqtt.interrupted, mqtt.not-connected once the client was left,
         and the broker's refusals in 5.0 (mqtt.not-authorized, …).
         """
         if (
