@@ -32,7 +32,6 @@ from micropython import const
 
 from keyfob import drop
 from keyfob.errors import KeyfobError
-from keyfob.events import emit_error
 from keyfob.inbox import Inbox, Message, matches
 from keyfob.mqtt.state import Outgoing, SessionState, since
 from keyfob.uplink import Uplink
@@ -53,13 +52,16 @@ _PACKET_OVERHEAD_BYTES = const(10)
 _NO_MEMORY_MS = const(1_000)
 _HOLD_TICKS = const(20)  # of messages that came before their inbox
 _TOLD = const(-1)
-_LEFT = "the client was left"
 _TICKS_MASK = const(0x3FFF_FFFF)
 
 
 def _any(value):
     """``value``, as what a checker of types takes for anything."""
     return value
+
+
+def _left() -> KeyfobError:
+    return KeyfobError("mqtt.not-connected", "the client was left")
 
 
 _now_ms = _any(time.ticks_ms)
@@ -146,7 +148,7 @@ class Client:
         self._is_left = True
         for outgoing in self.kept.inflight:
             if outgoing.token is None:  # not of the outbox, which keeps it
-                outgoing.error = KeyfobError("mqtt.not-connected", _LEFT)  # type: ignore
+                outgoing.error = _left()  # type: ignore
                 self.finish(outgoing)
         self._changed.set()
 
@@ -374,7 +376,7 @@ class Client:
     def _change(self):
         """To be awaited: something changed that those wait for who want to send."""
         if self._is_left:
-            raise KeyfobError("mqtt.not-connected", _LEFT)
+            raise _left()
         self._changed.clear()
         return self._changed.wait()
 
@@ -684,6 +686,8 @@ class Client:
                 self._early = Inbox(self, "", 0, self.config["limits"]["inbox"])
             self._early.put(message)
         elif self._hold_ticks != _TOLD:
+            from keyfob.events import emit_error
+
             self._hold_ticks = _TOLD
             emit_error(KeyfobError("mqtt.unexpected", "no inbox wants " + message.topic))
 

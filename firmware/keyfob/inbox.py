@@ -1,14 +1,9 @@
 """Received messages on their way to the application: bounded, one queue a topic filter."""
 
 import asyncio
-import gc
-
-from micropython import const
 
 from keyfob.errors import KeyfobError
 from keyfob.events import emit_error
-
-_NO_MEMORY_MS = const(1_000)
 
 
 def matches(topic_filter: str, topic: str) -> bool:
@@ -172,5 +167,7 @@ class Inbox:
                 return
             except MemoryError:
                 # Not even enough to tell what failed.
+                import gc  # not above: what `get` looks for is found sooner in a smaller table
+
                 gc.collect()
-                await asyncio.sleep_ms(_NO_MEMORY_MS)
+                await asyncio.sleep_ms(1_000)
