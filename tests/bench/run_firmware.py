@@ -14,7 +14,7 @@ import sys
 import vfs
 
 _BLOCK_BYTES = 4096
-_BLOCKS = 256
+_BLOCKS = 320
 
 
 class _Flash:

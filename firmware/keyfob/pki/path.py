@@ -62,7 +62,7 @@ def verify(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATUR
 
 
 def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE, pins=()):
-    """`verify` in steps: None before each search and signature check, the `EndEntity` at last.
+    """`verify` in steps: None before each signature check and further search, then `EndEntity`.
 
     ``chain``: DER buffers as the server sent them, which must stay as they are.
     ``anchors``: DER buffers, in anything that can be gone over more than once. ``host``:
@@ -83,7 +83,8 @@ def steps(chain, anchors, host: str, now_s: int, usage: int = _DIGITAL_SIGNATURE
         signatures = 0
         while True:
             number += 1
-            yield None  # a search may take as long as a signature's check
+            if number:
+                yield None  # a search may take as long as a signature's check
             try:
                 path = _find(chain, anchors, now_s, number, kept)
             except KeyfobError as failed:
