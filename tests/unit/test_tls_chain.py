@@ -45,6 +45,17 @@ def test_after_a_refusal_no_other_certificate_is_accepted():
     assert seen.see(b"", 0) == -1
 
 
+def test_a_servers_key_usage_is_usual_in_its_shortest_form_and_without_keycertsign():
+    # The last is of a length with a byte too many, which mbedTLS takes.
+    for value, want in (
+        (b"\x03\x02\x07\x80", True), (b"\x03\x03\x07\x00\x80", True),
+        (b"\x03\x02\x01\x86", False), (b"\x03\x81\x02\x01\x86", False),
+    ):  # fmt: skip
+        seen = chain()
+        seen.names = b"\x82\x0bbroker.test"
+        assert seen._is_usual(memoryview(value), 0, {0x0F: (0, len(value))}) == want, value
+
+
 def test_lengths_of_one_to_three_bytes():
     for size in (0, 1, 127, 128, 255, 256, 1000):
         if size < 128:

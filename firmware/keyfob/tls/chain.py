@@ -99,7 +99,7 @@ class Chain:
             value = bytes(der[start:end])
             if (
                 (kind == _BASIC_CONSTRAINTS and len(value) > 2)
-                or (kind == _KEY_USAGE and value[3] & _KEY_CERT_SIGN)
+                or (kind == _KEY_USAGE and (value[1] > 3 or value[3] & _KEY_CERT_SIGN))
                 or (kind == _EXTENDED_KEY_USAGE and _SERVER_AUTH not in value)
             ):
                 return False
