@@ -68,6 +68,9 @@ _STAGES = (
 _LABELS = (
     *_STAGES,
     "heap in use while connected",
+    "… of that MicroPython's own",
+    "… of that modules",
+    "… of that the connection",
     "free heap while connected, of 38 KB",
     "free heap at the prompt behind Ctrl-C, of 38 KB",
 )
@@ -175,7 +178,10 @@ def main() -> int:
     options = _options()
     micropython32.command()
     with tempfile.TemporaryDirectory(prefix="keyfob-bench-") as scratch, _bench(Path(scratch)) as b:
-        lines = [*_table(b, options.only or ""), "", *_empty(b)]
+        empty = _free_without_keyfob(b)
+        lines = _table(b, options.only or "", _CHIP_BYTES - empty)
+        what = "Free at the prompt of a board without Keyfob"
+        lines += ["", f"{what}: {empty:,} of {_CHIP_BYTES:,} bytes."]
     text = f"`tools/bench_esp8266.py`, {rig.processor()}. "
     text += "; ".join(one for one in rig.versions() if "umqtt" not in one) + ".\n\n"
     text += "\n".join(lines) + "\n"
@@ -199,19 +205,20 @@ def _bench(folder: Path) -> Iterator[Bench]:
         yield Bench(folder, broker, ntp, authority.issue_device(_DEVICE_ID))
 
 
-def _table(bench: Bench, only: str) -> list[str]:
+def _table(bench: Bench, only: str, own_bytes: int) -> list[str]:
+    """``own_bytes``: of the heap, what MicroPython takes without Keyfob."""
     lines = [
         f"| bytes | {' | '.join(one.title for one in _PROGRAMS)} |",
         "|---|" + "---:|" * len(_PROGRAMS),
     ]
-    columns = [_column(bench, one) if only in one.title else [] for one in _PROGRAMS]
+    columns = [_column(bench, one, own_bytes) if only in one.title else [] for one in _PROGRAMS]
     for row, label in enumerate(_LABELS):
         cells = [column[row] if column else "-" for column in columns]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return lines
 
 
-def _column(bench: Bench, program: Program) -> list[str]:
+def _column(bench: Bench, program: Program, own_bytes: int) -> list[str]:
     _tell(program.title)
     name = f"{program.app}-{program.to}".replace("_", "-")
     _install(bench, name, program, data_path("firmware"))
@@ -229,6 +236,11 @@ def _column(bench: Bench, program: Program) -> list[str]:
     cells = [f"more than {_TOP_BYTES:,}" if one is None else f"{one:,}" for one in smallest]
     less = heap_bytes - _CHIP_BYTES
     cells.append(f"{heap_bytes - free[0]:,}" if free else "-")
+    if in_chip and free:
+        parts = (own_bytes, heap_bytes - prompt - own_bytes, prompt - free[0])
+        cells += [f"{part:,}" for part in parts]
+    else:
+        cells += ["-"] * 3
     left = f"{free[0] - less:,}" if free else "-"
     cells.append(left if in_chip else f"({left})")
     cells.append(f"{prompt:,}" if in_chip else "-")
@@ -236,13 +248,12 @@ def _column(bench: Bench, program: Program) -> list[str]:
     return cells
 
 
-def _empty(bench: Bench) -> list[str]:
-    """A board with MicroPython and nothing of Keyfob's."""
+def _free_without_keyfob(bench: Bench) -> int:
+    """Bytes free at the prompt of a board with MicroPython and nothing of Keyfob's."""
     with Story(bench, "empty", _CHIP_BYTES) as story:
         _flash(story.board)
         story.board.power(True)
-        free = _free_at_prompt(story.board)
-    return [f"Free at the prompt of a board without Keyfob: {free:,} of {_CHIP_BYTES:,} bytes."]
+        return _free_at_prompt(story.board)
 
 
 def _install(bench: Bench, name: str, program: Program, source: Path) -> None:
@@ -324,11 +335,13 @@ Keyfob's engine, the MQTT client and a sensor application, flashed, synced and p
 has 38,912 bytes of heap; that of the board is varied in steps of 256. A heap is counted in
 which a step comes out well three times in a row and memory is never missing on the way: on the
 edge it is a matter of luck. Heap in use is what the collector holds behind a collection after
-a publication, MicroPython's own 3.7 KB included. What only connecting takes is gone by then;
-the smallest heap has room for it. At the prompt the modules of the program are still loaded.
+a publication. MicroPython's own is what a board without Keyfob has in use, here with the
+stand-ins of `machine`, `network` and the like, which are C in a chip; modules are what is still
+there at the prompt, with their names; the connection is the rest. What only connecting takes is
+gone by then; the smallest heap has room for it.
 Where a program does not connect in 38 KB, it is measured in 80, and what would be left of 38
-stands in brackets. The application is `sensor_small` with the blocking client, `sensor` with
-the asyncio client.
+stands in brackets. The application is `sensor_small` with the blocking client, `sensor` with the
+asyncio client.
 
 """
 
