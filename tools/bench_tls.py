@@ -81,6 +81,15 @@ class Keys:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What is spoken; ``psk_ke``: resumed without a key exchange."""
+
+    title: str
+    version: int
+    psk_ke: bool = False
+
+
+@dataclass(frozen=True)
 class Place:
     """A board's folder and the broker that it connects to. ``collect_bytes``: how much is
     allocated between two collections of garbage."""
@@ -96,7 +105,11 @@ _KEYS = (
     Keys("RSA-2048, the board ECDSA", "rsa2048", "p256"),
     Keys("RSA-2048, the board too", "rsa2048", "rsa2048"),
 )
-_VERSIONS = (("1.2", 12), ("1.3", 13))
+_KINDS = (
+    Kind("1.2", 12),
+    Kind("1.3", 13),
+    Kind("1.3, resumed without a key exchange", 13, psk_ke=True),
+)
 
 
 def main() -> int:
@@ -158,7 +171,8 @@ def place(folder: Path, keys: Keys) -> Iterator[Place]:
         f"cafile {own}/ca.pem", f"certfile {shown}/chain.pem", f"keyfile {shown}/key.pem",
         "require_certificate true", "allow_anonymous true",
     ]  # fmt: skip
-    with Mosquitto(own / "log", lines) as broker:
+    # psk_ke for those who ask for nothing else; with the others there is a key exchange.
+    with Mosquitto(own / "log", lines, openssl_options="AllowNoDHEKEX") as broker:
         yield Place(folder, collect_bytes(), own, broker.port)
 
 
@@ -182,24 +196,24 @@ def handshakes(
     ]
     for keys in chosen:
         with place(folder, keys) as there:
-            for name, version in _VERSIONS:
-                tell(f"{keys.title}, TLS {name}")
+            for kind in _KINDS:
+                tell(f"{keys.title}, TLS {kind.title}")
                 some = (0, 1, 1 + _RESUMED)
-                start, one, more = (in_story(counted, there, version, n) for n in some)
+                start, one, more = (in_story(counted, there, kind, n) for n in some)
                 full, resumed = one - start, (more - one) // _RESUMED
                 late = replace(there, collect_bytes=_WHEN_FULL)
-                start, one = (in_story(counted, late, version, n) for n in (0, 1))
+                start, one = (in_story(counted, late, kind, n) for n in (0, 1))
                 lines.append(
-                    f"| {keys.title} | {name} | {full:,} | {resumed:,} | {full / resumed:.1f}"
+                    f"| {keys.title} | {kind.title} | {full:,} | {resumed:,} | {full / resumed:.1f}"
                     f" | {cycles.seconds(full)} | {cycles.seconds(resumed)} | {one - start:,} |"
                 )
                 tell(lines[-1])
     return lines
 
 
-def in_story(counted: list[str], there: Place, version: int, handshakes: int) -> int:
+def in_story(counted: list[str], there: Place, kind: Kind, handshakes: int) -> int:
     """The instructions of a process with so many of them."""
-    words = story(there, "rom", version, "plain", handshakes)
+    words = story(there, "rom", kind, "plain", handshakes)
     return count(counted, there.folder, f"{_COUNTED_HEAP_KB}k", words)
 
 
@@ -221,21 +235,25 @@ def heap(there: Place) -> list[str]:
     lines = ["## Heap by step", ""]
     lines += ["| from | handshake | smallest heap, KB | live at its peak | connected | steps |"]
     lines.append("|---|---|---:|---:|---:|---|")
-    for kind, title in (("files", "`.mpy` files"), ("rom", "ROMFS")):
-        for name, version in _VERSIONS:
-            for which, how in enumerate(("in full", "resumed")):
-                tell(f"heap, {title}, TLS {name} {how}")
-                cells = heap_cells(there, kind, version, which)
-                lines.append(f"| {title} | {name} {how} | {' | '.join(cells)} |")
+    for source, title in (("files", "`.mpy` files"), ("rom", "ROMFS")):
+        for kind in _KINDS:
+            for which, how in enumerate((" in full", " resumed")):
+                if kind.psk_ke:
+                    if not which:
+                        continue  # the one above
+                    how = ""
+                tell(f"heap, {title}, TLS {kind.title}{how}")
+                cells = heap_cells(there, source, kind, which)
+                lines.append(f"| {title} | {kind.title}{how} | {' | '.join(cells)} |")
     return lines
 
 
-def heap_cells(there: Place, kind: str, version: int, which: int) -> list[str]:
-    smallest = smallest_heap(there, kind, version, which + 1)
-    said = run(there, kind, 256, version, "steps", which + 1)
+def heap_cells(there: Place, source: str, kind: Kind, which: int) -> list[str]:
+    smallest = smallest_heap(there, source, kind, which + 1)
+    said = run(there, source, 256, kind, "steps", which + 1)
     opened = re.findall(r"open (\w+) (\d+)", said)[which]
     if opened[0] != str(bool(which)):
-        sys.exit(f"handshake {which} of TLS {version / 10}: resumed {opened[0]}")
+        sys.exit(f"handshake {which} of TLS {kind.title}: resumed {opened[0]}")
     steps: dict[str, int] = {}
     for phase, number in re.findall(r"step (\w+) (\d+)", said.split("open ")[which]):
         phase = "end" if phase == "None" else phase
@@ -248,19 +266,20 @@ def heap_cells(there: Place, kind: str, version: int, which: int) -> list[str]:
     ]
 
 
-def story(there: Place, kind: str, version: int, how: str, count: int) -> list[str]:
+def story(there: Place, source: str, kind: Kind, how: str, count: int) -> list[str]:
     """The arguments with which a MicroPython plays it."""
     start = ["-c", "import sys; sys.path[:] = ['files']; import keyfob.tls_story"]
-    if kind == "rom":
+    if source == "rom":
         start = [str(there.folder / "rom.py")]
-    given = (there.port, there.identity, version, how, count, there.collect_bytes)
+    what = (kind.version, int(kind.psk_ke), how, count)
+    given = (there.port, there.identity, *what, there.collect_bytes)
     return [*start, *map(str, given)]
 
 
-def run(there: Place, kind: str, heap_kb: float, version: int, how: str, count: int) -> str:
+def run(there: Place, source: str, heap_kb: float, kind: Kind, how: str, count: int) -> str:
     """What the story says; empty if it does not come to its end."""
     words = [*micropython32.command(), "-X", f"heapsize={int(heap_kb * 1024)}"]
-    words += story(there, kind, version, how, count)
+    words += story(there, source, kind, how, count)
     try:
         done = subprocess.run(
             words, cwd=there.folder, capture_output=True, text=True, timeout=_LIMIT_S, check=False
@@ -270,13 +289,13 @@ def run(there: Place, kind: str, heap_kb: float, version: int, how: str, count: 
     return done.stdout if "bench done" in done.stdout else ""
 
 
-def smallest_heap(there: Place, kind: str, version: int, count: int) -> float | None:
+def smallest_heap(there: Place, source: str, kind: Kind, count: int) -> float | None:
     low, high = 8.0, float(_TOP_KB)
-    if not run(there, kind, high, version, "plain", count):
+    if not run(there, source, high, kind, "plain", count):
         return None
     while high - low > _STEP_KB:
         middle = (low + high) / 2
-        if run(there, kind, middle, version, "plain", count):
+        if run(there, source, middle, kind, "plain", count):
             high = middle
         else:
             low = middle
@@ -313,8 +332,10 @@ a resumed handshake is one of four in a row behind it, each with a ticket. Colle
 is in them, and in the whole program, with more in its heap, it takes more; the last column is
 without most of it. Ratios are within one run; counts move by a tenth with the keys drawn and
 with what happens to be collected. Resuming 1.3 has a key exchange of its own (psk_dhe_ke), and
-that is its cost. Heap holds the program that drives the engine, but no MQTT client: that of
-the whole program is in `RESULTS_ESP8266.md`. A step's figure is what is live after it.
+that is its cost; without one (psk_ke, the setting `tls.psk_ke`) a resumed connection has no
+forward secrecy of its own. mosquitto allows it here, by OpenSSL's option AllowNoDHEKEX. Heap
+holds the program that drives the engine, but no MQTT client: that of the whole program is in
+`RESULTS_ESP8266.md`. A step's figure is what is live after it.
 
 """
 _ESTIMATE = """\

@@ -65,6 +65,7 @@ def _schema() -> dict:
             "versions": (list, 1, 2, ["1.2", "1.3"]),
             "alpn": (list, 0, 4, []),
             "pins": (list, 0, 4, []),  # SHA-256 of a SubjectPublicKeyInfo each
+            "psk_ke": (int, 0, 1, 0),  # resumption without forward secrecy of its own
         },
     }
 
@@ -189,7 +190,7 @@ def _check_tls(tls: dict, given: dict) -> None:
         detail = "tls.engine: %r, want mbedtls or keyfob" % tls["engine"]
         raise KeyfobError("config.bad-value", detail)
     if tls["engine"] == "mbedtls":
-        for name in ("versions", "alpn", "pins"):
+        for name in ("versions", "alpn", "pins", "psk_ke"):
             if name in given:
                 # What mbedTLS has no way to do must not be believed done.
                 raise KeyfobError("config.bad-value", "tls.%s: takes tls.engine keyfob" % name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -27,10 +28,25 @@ DEVICE_ID = "sensor-01"
 EVENT_LIMIT_S = 20.0
 
 
-class Mosquitto:
-    """One listener on a free port of the loopback interface."""
+_OPENSSL_SETTINGS = """\
+openssl_conf = all
+[all]
+ssl_conf = tls
+[tls]
+system_default = every_context
+[every_context]
+Options = {}
+"""
 
-    def __init__(self, folder: Path, lines: list[str], port: int = 0) -> None:
+
+class Mosquitto:
+    """One listener on a free port of the loopback interface. ``openssl_options``: what
+    OpenSSL's own file of settings names `Options` (SSL_CONF_cmd(3)), for mosquitto has no
+    lines for it."""
+
+    def __init__(
+        self, folder: Path, lines: list[str], port: int = 0, *, openssl_options: str = ""
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,10 +55,16 @@ class Mosquitto:
         self._log = folder / "mosquitto.log"
         config = [f"listener {self.port} 127.0.0.1", "log_type all", "user root", *lines]
         (folder / "mosquitto.conf").write_text("\n".join(config) + "\n")
+        environment = dict(os.environ)
+        if openssl_options:
+            settings = folder / "openssl.cnf"
+            settings.write_text(_OPENSSL_SETTINGS.format(openssl_options))
+            environment["OPENSSL_CONF"] = str(settings)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                ["mosquitto", "-c", str(folder / "mosquitto.conf")], stdout=log, stderr=log
-            )
+                ["mosquitto", "-c", str(folder / "mosquitto.conf")],
+                stdout=log, stderr=log, env=environment,
+            )  # fmt: skip
         deadline = time.monotonic() + 10
         while " running" not in self.log():
             assert self._process.poll() is None and time.monotonic() < deadline, self.log()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import sys
 
 import pytest
 from certificates import DAY, make_ca, make_leaf
 from cryptography.hazmat.primitives.asymmetric import rsa
+from tls12_server import Server12
 from tls13_server import Server13
+from tls13_wire import expand_label, extract
 from tls_rig import (
     BROKER,
     CA,
@@ -18,11 +22,13 @@ from tls_rig import (
     opened,
     pump,
     read_all,
+    refused,
 )
 from tls_server import ECDSA_P256, PSS_SHA256
-from tls_wire import ALERT, HANDSHAKE, Reader, message, vector
+from tls_wire import ALERT, HANDSHAKE, Reader, extensions, message, vector
 
 from keyfob.tls.engine import TLS12, TLS13
+from keyfob.tls.session import Session
 
 COOKIE = [(44, vector(b"cookie of the server's", 2))]
 ASKS = b"\0" + vector(bytes.fromhex("000d0006000404030804"), 2)
@@ -138,6 +144,115 @@ def test_ticket_unknown_to_the_server_leads_to_a_full_handshake() -> None:
     other = Server13(BROKER)
     engine = opened(other, session=engine.session)
     assert 41 in other.hello and not engine.is_resumed
+
+
+P256_SHARE = [(51, b"\0\x17")]
+NO_SHARE = vector(b"", 2)
+
+
+def session_of(server: Server13) -> Session:
+    """One to resume, with tickets for either mode."""
+    engine = opened(server, has_psk_ke=True)
+    assert server.hello[45] == vector(b"\0\1", 1) and server.hello[51] != NO_SHARE
+    server.send_ticket(b"ticket")
+    read_all(engine, server)
+    return engine.session
+
+
+@pytest.mark.parametrize("retry", [None, COOKIE])
+@pytest.mark.parametrize("versions", [(TLS13, TLS12), (TLS13,)])
+def test_resumption_without_a_key_exchange(
+    versions: tuple, retry: list | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Server13(BROKER)
+    session, psks = session_of(first), first.psks
+    monkeypatch.setitem(sys.modules, "keyfob.crypto.p256", None)  # cannot be imported
+    for turn in range(4):
+        server = Server13(BROKER, psks=psks, allows_psk_ke=True, retry=retry)
+        engine = opened(server, session=session, has_psk_ke=True, versions=versions)
+        assert server.hello[45] == vector(b"\0", 1) and server.hello[51] == NO_SHARE
+        assert engine.is_resumed and server.was_resumed
+        server.send(b"resumed")
+        assert read_all(engine, server) == b"resumed"
+        server.send_ticket(b"ticket %d" % turn)
+        read_all(engine, server)
+        session = engine.session
+        assert session.ticket == b"ticket %d" % turn
+
+
+@pytest.mark.parametrize("retry", [P256_SHARE, P256_SHARE + COOKIE, [(51, b"\0\x1d")]])
+def test_server_that_wants_a_key_exchange_gets_a_full_handshake(retry: list) -> None:
+    first = Server13(BROKER)
+    session = session_of(first)
+    versions = (TLS13,) if retry[0][1] == b"\0\x1d" else (TLS13, TLS12)
+    options = {"session": session, "has_psk_ke": True, "versions": versions}
+    server = Server13(BROKER, psks=first.psks, retry=retry)
+    engine = opened(server, **options)
+    assert server.hello[45] == vector(b"\0", 1) and server.hello[51][2:4] == retry[0][1]
+    assert 41 in server.hello and not engine.is_resumed and not server.was_resumed
+    server.send_ticket(b"another")
+    read_all(engine, server)
+    assert engine.session.ticket == b"another"
+    # One that wants both, a share and no exchange, may have its way.
+    server = Server13(BROKER, psks=first.psks, retry=retry, allows_psk_ke=True)
+    assert opened(server, **options).is_resumed
+    # The chain is judged as it is without a session.
+    other = make_leaf(make_ca("another"), HOST, (HOST,))
+    assert refused(Server13(other, retry=retry), **options) == ("x509.untrusted", "unknown_ca")
+    other = make_leaf(CA, "other.keyfob.test", ("other.keyfob.test",))
+    code = refused(Server13(other, retry=retry), **options)[0]
+    assert code == "x509.wrong-name"
+    other = Server13(BROKER, retry=retry)
+    other.hooks["certificate_verify"] = lambda _: other.certificate_verify(b" " * 64)
+    assert refused(other, **options) == ("tls.bad-signature", "decrypt_error")
+
+
+def test_tls_12_server_does_not_miss_the_key_share() -> None:
+    session = session_of(Server13(BROKER))
+    server = Server12(BROKER)
+    engine = opened(server, session=session, has_psk_ke=True)
+    assert (engine.version, engine.is_resumed) == (TLS12, False)
+    assert server.hello[51] == NO_SHARE
+
+
+@pytest.mark.parametrize("has_session", [False, True])
+def test_client_hello_without_psk_ke_is_as_it_always_was(
+    has_session: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server13(BROKER)
+    session = session_of(server)
+    hello = []
+    monkeypatch.setattr(Server13, "_on_client_hello", lambda _, one: hello.append(one))
+    engine = make_engine(session=session if has_session else None, rx_bytes=512)
+    pump(engine, Server13(BROKER))
+    handshake = engine._handshake
+    parts = [
+        (1, b"\1"),
+        (28, b"\2\0"),
+        (0, vector(b"\0" + vector(HOST.encode(), 2), 2)),
+        (10, vector(b"\0\x17", 2)),
+        (13, vector(bytes.fromhex("040308040401050308050501"), 2)),
+        (11, b"\1\0"),
+        (0xFF01, b"\0"),
+        (23, b""),
+        (22, b""),
+        (35, b""),
+        (43, vector(b"\3\4\3\3", 1)),
+        (51, vector(b"\0\x17" + vector(handshake.public, 2), 2)),
+        (45, vector(b"\1", 1)),
+    ]
+    if has_session:
+        age_ms = (handshake.now_s - session.made_s) * 1000 + session.extra & 0xFFFFFFFF
+        offered = vector(vector(session.ticket, 2) + age_ms.to_bytes(4, "big"), 2)
+        parts.append((41, offered + vector(vector(bytes(32), 1), 2)))
+    body = b"\3\3" + handshake.random + vector(handshake.session_id, 1)
+    body += vector(bytes.fromhex("1301c02bc02fc023c027"), 2) + vector(b"\0", 1)
+    want = message(1, body + extensions(parts))
+    if has_session:
+        key = expand_label(extract(b"", session.secret), "res binder", hashlib.sha256().digest())
+        digest = hashlib.sha256(want[:-35]).digest()
+        want = want[:-32] + hmac.digest(expand_label(key, "finished"), digest, "sha256")
+    assert hello == [want]
 
 
 def test_session_is_offered_only_to_its_host_and_in_its_time() -> None:

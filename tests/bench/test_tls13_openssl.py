@@ -68,6 +68,42 @@ def test_hello_retry_request_for_x25519(tmp_path: Path) -> None:
         full_and_resumed(server, versions=(TLS13,))
 
 
+def test_resumed_in_a_row_without_a_key_exchange(tmp_path: Path) -> None:
+    with s_server(tmp_path, BROKER, ONLY_13, "-allow_no_dhe_kex") as server:
+        session, tickets = None, set()
+        for turn in range(5):
+            engine = opened(server, session=session, has_psk_ke=True)
+            assert engine.is_resumed == (turn > 0)
+            session = engine.session
+            tickets.add(session.ticket)
+        assert len(tickets) == 5
+        # The same server and its ticket, where a key exchange is wanted.
+        assert opened(server, session=session).is_resumed
+
+
+@pytest.mark.parametrize("groups", ["X25519:P-256", "P-256"])
+def test_without_psk_ke_the_server_asks_for_a_share_and_proves_its_key(
+    groups: str, tmp_path: Path
+) -> None:
+    with s_server(tmp_path, BROKER, ONLY_13, "-groups", groups) as server:
+        session = opened(server).session
+        for _ in range(3):
+            engine = opened(server, session=session, has_psk_ke=True)
+            assert not engine.is_resumed
+            session = engine.session or session
+    other = make_leaf(make_ca("another"), HOST, (HOST,))
+    with s_server(tmp_path, other, ONLY_13) as server:
+        assert refused(server, session=session, has_psk_ke=True).code == "x509.untrusted"
+
+
+def test_psk_ke_with_a_server_of_tls_12(tmp_path: Path) -> None:
+    with s_server(tmp_path, BROKER, ONLY_13) as server:
+        session = opened(server).session
+    with s_server(tmp_path, BROKER, "-tls1_2") as server:
+        engine = opened(server, session=session, has_psk_ke=True)
+        assert (engine.version, engine.is_resumed) == (TLS12, False)
+
+
 KEYS = {
     "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
     "rsa-3072": lambda: rsa.generate_private_key(65537, 3072),

@@ -47,7 +47,8 @@ class Hs:
     """What the parsers see of a handshake."""
 
     versions = (TLS13, TLS12)
-    host, psk, alpn, rx_bytes, has_rsa_exchange = HOST, None, (b"mqtt",), 1024, False
+    host, psk, alpn, rx_bytes = HOST, None, (b"mqtt",), 1024
+    has_rsa_exchange = has_psk_ke = False
     retry, offered = None, Session(TLS13, 0x1301, HOST, bytes(32), b"ticket", b"", 0, 0, 0)
     session_id, group = bytes(32), 0x17
     sent = (0, 1, 10, 11, 13, 16, 22, 23, 28, 35, 41, 43, 45, 51, 0xFF01)

@@ -11,10 +11,12 @@ from tls_hostile import (
     GOOD,
     ILLEGAL,
     IS_13,
+    MALFORMED,
     MISSING,
     NOT_OFFERED,
     PARTS,
     UNEXPECTED,
+    UNKNOWN,
     hello12,
     hello13,
     opened12,
@@ -35,6 +37,7 @@ from tls_wire import ALERT, APPLICATION_DATA, HANDSHAKE, record
 
 from keyfob.errors import KeyfobError
 from keyfob.tls.engine import TLS12, TLS13, Engine
+from keyfob.tls.session import Session
 
 # TLS 1.2.
 
@@ -145,6 +148,66 @@ def test_resumption_with_another_identity_or_without_key_exchange() -> None:
     ):
         thief = Server13(BROKER, hooks={"server_hello": hello13(parts)})
         assert refused(thief, session=engine.session) == want
+
+
+P256_RETRY = [(51, b"\0\x17")]
+
+
+def session_for_psk_ke() -> tuple[Session, dict[bytes, bytes]]:
+    """A session, and the PSK that its server has for it."""
+    server = Server13(BROKER)
+    engine = opened(server, has_psk_ke=True)
+    server.send_ticket(b"ticket")
+    read_all(engine, server)
+    return engine.session, server.psks
+
+
+@pytest.mark.parametrize(
+    ("parts", "want"),
+    [
+        ([IS_13, GOOD, (41, b"\0\0")], ILLEGAL),  # a share although psk_ke
+        ([IS_13, (41, b"\0\1")], ILLEGAL),  # another identity
+        ([IS_13, GOOD, (41, b"\0\1")], ILLEGAL),
+        ([IS_13, (41, b"\0")], ILLEGAL),
+        ([IS_13], MISSING),  # neither a key nor a share
+        ([IS_13, GOOD], ILLEGAL),  # of a group of which no share was sent
+    ],
+)
+def test_answers_to_an_offer_without_a_key_share(parts: list, want: tuple[str, str]) -> None:
+    session, _ = session_for_psk_ke()
+    server = Server13(BROKER, hooks={"server_hello": hello13(parts)})
+    server._share = lambda: (b"", b"")
+    assert refused(server, session=session, has_psk_ke=True) == want
+
+
+def test_key_share_beside_psk_ke_is_refused_behind_a_hello_retry_request_too() -> None:
+    session, psks = session_for_psk_ke()
+    hooks = {"server_hello": hello13([IS_13, GOOD, (41, b"\0\0")])}
+    server = Server13(BROKER, psks=psks, retry=P256_RETRY, hooks=hooks)
+    assert refused(server, session=session, has_psk_ke=True) == ILLEGAL
+
+
+def test_no_key_share_where_psk_ke_was_asked_for_and_nothing_is_resumed() -> None:
+    for parts, want in (([IS_13], MISSING), ([IS_13, (41, b"\0\0")], UNKNOWN)):
+        server = Server13(BROKER, hooks={"server_hello": hello13(parts)})
+        assert refused(server, has_psk_ke=True) == want
+
+
+@pytest.mark.parametrize(
+    "retry", [[], [(51, b"\0\x18")], [(51, b"\0\0")], [(51, b"\0\x1d")], [(51, b"\0\x17\0")]]
+)
+def test_hello_retry_requests_for_what_was_not_offered(retry: list) -> None:
+    session, _ = session_for_psk_ke()
+    server = Server13(BROKER, retry=retry)
+    want = MALFORMED if retry and len(retry[0][1]) > 2 else ILLEGAL
+    assert refused(server, session=session, has_psk_ke=True) == want
+
+
+def test_psk_ke_without_the_secret() -> None:
+    session, _ = session_for_psk_ke()
+    thief = Server13(BROKER, psks={b"ticket": bytes(32)}, allows_psk_ke=True)
+    thief._find_psk = lambda one: bytes(32)
+    assert refused(thief, session=session, has_psk_ke=True) == ("tls.bad-record-mac", "")
 
 
 def test_certificate_in_a_resumed_handshake() -> None:

@@ -64,6 +64,29 @@ def test_full_and_resumed(has_client: bool, version: str, tmp_path: Path) -> Non
             session = engine.session
 
 
+@pytest.mark.parametrize("allows", [True, False])
+def test_resumed_in_a_row_without_a_key_exchange(allows: bool, tmp_path: Path) -> None:
+    """Where the broker does not allow it, each connection is made with a full handshake."""
+    lines = mutual_tls(tmp_path, BROKER, CA, "tls_version tlsv1.3")
+    client = Client(make_leaf(CA, "sensor-01", usage=None))
+    options = "AllowNoDHEKEX" if allows else ""
+    with Mosquitto(tmp_path, lines, openssl_options=options) as broker:
+        session, tickets = None, set()
+        for turn in range(5):
+            engine = make_engine(client=client, session=session, has_psk_ke=True)
+            connection = Connection(engine, broker.port)
+            connection.open()
+            connection.write(CONNECT)
+            connection.expect(CONNACK)
+            assert engine.version == TLS13 and engine.is_resumed == (turn > 0 and allows)
+            connection.write(DISCONNECT)
+            connection.until(lambda engine=engine: engine.is_closed)
+            connection.close()
+            session = engine.session
+            tickets.add(session and session.ticket)
+        assert not allows or len(tickets) == 5
+
+
 def test_pre_shared_key(tmp_path: Path) -> None:
     """Its key is all that either side has; its identity is the user's name."""
     (tmp_path / "psk").write_text(f"sensor-01:{bytes(range(32)).hex()}\n")
@@ -119,22 +142,28 @@ def micropython_client(folder: Path, pair: Pair, *words: str) -> Iterator[Path]:
     yield slot
 
 
-def test_the_stream_on_micropython_with_mosquitto(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version, psk_ke", [("1.2", "0"), ("1.3", "0"), ("1.3", "1")])
+def test_the_stream_on_micropython_with_mosquitto(
+    version: str, psk_ke: str, tmp_path: Path
+) -> None:
     """The glue: asyncio, a socket that does not block, files of an identity."""
     pair = make_leaf(CA, "sensor-01", usage=CLIENT_AUTH)
+    lines = mutual_tls(tmp_path, BROKER, CA, f"tls_version tlsv{version}")
     with (
-        Mosquitto(tmp_path, mutual_tls(tmp_path, BROKER, CA, "tls_version tlsv1.2")) as broker,
+        Mosquitto(tmp_path, lines, openssl_options="AllowNoDHEKEX") as broker,
         micropython_client(tmp_path, pair) as slot,
     ):
         command = [str(MICROPYTHON), str(HERE / "tls_stream_device.py"), str(FIRMWARE)]
-        command += [HOST, str(broker.port), str(slot)]
+        command += [HOST, str(broker.port), str(slot), version, psk_ke]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     suite = "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256"
+    if version == "1.3":
+        suite = "TLS1-3-AES-128-GCM-SHA256"
     first, second, refused = lines
     assert first == {
-        "session": {"version": "TLSv1.2", "cipher": suite, "resumed": False},
+        "session": {"version": "TLSv" + version, "cipher": suite, "resumed": False},
         "resumed": False,
         "got": "20020000",
         "end": "tls.closed",

@@ -21,6 +21,7 @@ from tls_rig import (
 )
 from tls_tcp import Connection, python_server
 
+ALLOW_NO_DHE_KEX = 1 << 10  # SSL_OP_ALLOW_NO_DHE_KEX, which Python's ssl has no name for
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -60,6 +61,25 @@ def test_full_and_resumed(
             connection.close()
             assert seen[turn] == (version, suite, turn > 0)
             assert engine.is_resumed == (turn > 0) and engine.alpn == b"mqtt"
+            session = engine.session
+
+
+@pytest.mark.parametrize("allows", [True, False])
+def test_resumed_in_a_row_without_a_key_exchange(allows: bool, tmp_path: Path) -> None:
+    options = ALLOW_NO_DHE_KEX if allows else 0
+    version = ssl.TLSVersion.TLSv1_3
+    with python_server(tmp_path, BROKER, None, version, options) as (port, seen):
+        session = None
+        for turn in range(4):
+            engine = make_engine(session=session, has_psk_ke=True)
+            connection = Connection(engine, port)
+            connection.open()
+            connection.write(b"there and back")
+            connection.expect(b"there and back")
+            connection.close()
+            is_resumed = allows and turn > 0
+            assert seen[turn] == ("TLSv1.3", "TLS_AES_128_GCM_SHA256", is_resumed)
+            assert engine.is_resumed == is_resumed
             session = engine.session
 
 

@@ -22,6 +22,7 @@ CLIENT_CONTEXT = b" " * 64 + b"TLS 1.3, client CertificateVerify\0"
 
 class Server13(TlsServer):
     """``retry``: extensions of a HelloRetryRequest to begin with. ``psks``: PSK by ticket.
+    ``allows_psk_ke``: resume without a key exchange where the client wants it.
     ``encrypted``: extensions of its EncryptedExtensions. The rest: see
     `tls_server.TlsServer`.
     """
@@ -37,6 +38,7 @@ class Server13(TlsServer):
         retry: list[tuple[int, bytes]] | None = None,
         asks: bytes | None = None,
         psks: dict[bytes, bytes] | None = None,
+        allows_psk_ke: bool = False,
         encrypted: list[tuple[int, bytes]] | None = None,
         fragment: int = 1000,
         padding_bytes: int = 0,
@@ -45,6 +47,7 @@ class Server13(TlsServer):
         self.posts: list[bytes] = []  # handshake messages of the client's after Finished
         self.change_cipher_specs = 0
         self.psks = psks if psks is not None else {}
+        self.allows_psk_ke = allows_psk_ke
         self.resumption_secret = b""
         self._retry = retry
         self._encrypted = encrypted or []
@@ -114,7 +117,9 @@ class Server13(TlsServer):
     def _find_psk(self, one: bytes) -> bytes:
         if 41 not in self.hello:
             return b""
-        assert next(reversed(self.hello)) == 41 and self.hello[45] == b"\1\1"
+        assert next(reversed(self.hello)) == 41 and self.hello[45] in (b"\1\1", b"\1\0")
+        if self.hello[45] == b"\1\0" and not self.allows_psk_ke:
+            return b""
         reader = Reader(self.hello[41])
         identities, binders = Reader(reader.vector(2)), Reader(reader.vector(2))
         ticket, _age = identities.vector(2), identities.number(4)
@@ -155,8 +160,12 @@ class Server13(TlsServer):
         return group.to_bytes(2, "big") + vector(ours, 2), secret
 
     def _send_flight(self, psk: bytes) -> None:
-        share, secret = self._share()
-        parts = [(51, share)] + ([(41, b"\0\0")] if psk else [])
+        parts, secret = [], b""  # RFC 8446 section 7.1: without a key exchange, zeros
+        if not psk or self.hello[45] != b"\1\0":
+            share, secret = self._share()
+            parts.append((51, share))
+        if psk:
+            parts.append((41, b"\0\0"))
         self.was_resumed = bool(psk)
         self._emit("server_hello", self._hello_message(os.urandom(32), parts))
         self.put(self.hooks.get("change_cipher_spec", bytes)(record(20, b"\1")))

@@ -1,8 +1,8 @@
 """Runs on MicroPython: `keyfob.tls.opening` against a broker, twice, and once by a wrong name.
 
-    micropython tls_stream_device.py FIRMWARE HOST PORT FOLDER
+    micropython tls_stream_device.py FIRMWARE HOST PORT FOLDER VERSION PSK_KE
 
-One line of JSON a connection.
+VERSION is 1.2 or 1.3, PSK_KE the setting of this name. One line of JSON a connection.
 """
 
 import asyncio
@@ -11,8 +11,9 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 HOST, PORT, FOLDER = sys.argv[2], int(sys.argv[3]), sys.argv[4]
+VERSION, PSK_KE = sys.argv[5], int(sys.argv[6])
 SETTINGS = {
-    "tls": {"versions": ["1.2"], "alpn": [], "pins": [], "rsa_exchange": 0},
+    "tls": {"versions": [VERSION], "alpn": [], "pins": [], "rsa_exchange": 0, "psk_ke": PSK_KE},
     "limits": {"rx_bytes": 1024},
 }
 CONNECT = b"\x10\x15\0\4MQTT\4\2\0\x3c\0\x09sensor-01"

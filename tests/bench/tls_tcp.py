@@ -172,11 +172,13 @@ def refused(server: SServer, **options: object) -> KeyfobError:
 
 @contextmanager
 def python_server(
-    folder: Path, pair: Pair, client_ca: Pair | None, version: ssl.TLSVersion
+    folder: Path, pair: Pair, client_ca: Pair | None, version: ssl.TLSVersion, options: int = 0
 ) -> Iterator[tuple[int, list]]:
-    """Python's `ssl`, of one version alone; echoes on every connection. (Port, version, cipher
-    suite and whether it was resumed of each connection; or the error it ended with.)"""
+    """Python's `ssl`, of one version alone, with OpenSSL's ``options`` on top; echoes on every
+    connection. (Port, version, cipher suite and whether it was resumed of each connection; or
+    the error it ended with.)"""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= options
     context.minimum_version = context.maximum_version = version
     context.load_cert_chain(*write_pair(folder, pair))
     context.set_alpn_protocols(["mqtt"])

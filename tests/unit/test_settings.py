@@ -158,12 +158,12 @@ def test_only_an_engine_that_is_there_can_be_named():
 
 def test_what_only_keyfobs_engine_can_do_is_not_asked_of_another():
     pin = "0123456789abcdef" * 4
-    asked = {"versions": ["1.3"], "alpn": ["mqtt"], "pins": [pin], "rsa_exchange": 1}
+    asked = {"versions": ["1.3"], "alpn": ["mqtt"], "pins": [pin], "rsa_exchange": 1, "psk_ke": 1}
     checked = config.check(settings(tls=dict(asked, engine="keyfob")))["tls"]
     assert checked == dict(asked, engine="keyfob")
     both = {"engine": "mbedtls", "rsa_exchange": 1}
     assert config.check(settings(tls=both))["tls"] == both
-    for name in ("versions", "alpn", "pins"):
+    for name in ("versions", "alpn", "pins", "psk_ke"):
         refused = refusal(config.check, settings(tls={name: asked[name]}))
         assert refused.code == "config.bad-value"
         assert refused.detail == "tls.%s: takes tls.engine keyfob" % name
@@ -175,7 +175,7 @@ def test_settings_of_keyfobs_engine_are_looked_at():
         {"alpn": [5]}, {"pins": ["ab"]}, {"pins": ["G" * 64]}, {"pins": [None]},
     ):  # fmt: skip
         assert code_with(tls=dict(bad, engine="keyfob")) == "config.bad-value", bad
-    for bad in ({"versions": []}, {"rsa_exchange": 2}, {"pins": ["0" * 64] * 5}):
+    for bad in ({"versions": []}, {"rsa_exchange": 2}, {"psk_ke": 2}, {"pins": ["0" * 64] * 5}):
         assert code_with(tls=dict(bad, engine="keyfob")) == "config.out-of-range", bad
     assert code_with(tls={"engine": "keyfob", "rsa_exchange": True}) == "config.wrong-type"
 

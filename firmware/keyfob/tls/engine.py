@@ -85,6 +85,7 @@ class Engine:
         rx_bytes: int = 1024,
         tx_bytes: int = 512,
         has_rsa_exchange: bool = False,
+        has_psk_ke: bool = False,
     ) -> None:
         """Ready to send its ClientHello.
 
@@ -100,7 +101,11 @@ class Engine:
         ``pins``: SHA-256 of a SubjectPublicKeyInfo each, one of which must be on the path.
         ``rx_bytes``: how much one record may carry to us: 512, 1024, 2048 or 4096.
         ``tx_bytes``: how much one of ours carries at most. ``has_rsa_exchange``: offer
-        RSA key exchange too, which has no forward secrecy.
+        RSA key exchange too, which has no forward secrecy. ``has_psk_ke``: resume TLS 1.3
+        without a key exchange, so without forward secrecy of its own: who learns a
+        ticket's secret later reads the connections that were resumed from it, one behind
+        the other. The server is as verified as ever: that secret comes from a handshake
+        that was. One that does not allow it makes a full handshake, a round trip longer.
         """
         self.is_open = False
         self.is_closed = False
@@ -147,7 +152,7 @@ class Engine:
 
         self._handshake: Handshake | None = Handshake(
             self, base, host, anchors, now_s, client, session, psk, alpn, versions, pins,
-            rx_bytes, has_rsa_exchange,
+            rx_bytes, has_rsa_exchange, has_psk_ke,
         )  # fmt: skip
 
     # The handshake, one primitive at a time.

@@ -1,7 +1,7 @@
 """Second phase of a handshake of TLS 1.3: from the ServerHello to EncryptedExtensions.
 
-RFC 8446 sections 4.1.3, 4.1.4, 4.2.8 and 4.3.1. What a HelloRetryRequest asks for is left
-in ``hs.retry``, and the first phase comes once more.
+RFC 8446 sections 4.1.3, 4.1.4, 4.2.8, 4.2.9 and 4.3.1. What a HelloRetryRequest asks for
+is left in ``hs.retry``, and the first phase comes once more.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ _PRE_SHARED_KEY = const(41)
 _SUPPORTED_VERSIONS = const(43)
 _COOKIE = const(44)
 _KEY_SHARE = const(51)
+_P256 = const(0x0017)
 _X25519 = const(0x001D)
 _POINTS = const(8)
 
@@ -55,7 +56,9 @@ def _read_retry(hs) -> None:
         reader = Reader(found[_KEY_SHARE])
         group = reader.number(2)
         reader.finish()
-        if group != _X25519 or TLS12 in hs.versions:
+        # One that was offered, and whose share was not sent (section 4.1.4).
+        offered = (_P256,) if TLS12 in hs.versions else (_P256, _X25519)
+        if group == hs.group or group not in offered:
             raise KeyfobError("tls.illegal-parameter", "HelloRetryRequest for group %04x" % group)
         hs.group = group
         hs.secret = hs.public = None
@@ -91,7 +94,14 @@ def _make_keys(hs) -> None:
             raise KeyfobError("tls.illegal-parameter", "a pre-shared key that was not offered")
         psk = hs.offered.secret
     hs.resumed = bool(psk)
-    secret = _shared_secret(hs)
+    if psk and hs.has_psk_ke:
+        # It was all that was offered; zeros stand for the shared secret (section 7.1).
+        if _KEY_SHARE in found:
+            raise KeyfobError("tls.illegal-parameter", "key_share where psk_ke was offered")
+        secret = b""
+        hs.secret = hs.public = None
+    else:
+        secret = _shared_secret(hs)
     hs.drop("keyfob.crypto.")  # before more is loaded
     from keyfob.tls import keys13
     from keyfob.tls.protection13 import Protection13

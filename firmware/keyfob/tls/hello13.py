@@ -2,7 +2,9 @@
 
 One key share, of P-256, which every server must know (section 9.1); of X25519 when a
 HelloRetryRequest asks for it. One pre-shared key, that of a session which was verified,
-always with (EC)DHE. Early data are never offered.
+with (EC)DHE (psk_dhe_ke), unless psk_ke is asked for: then without, and without a key share
+until a HelloRetryRequest wants one. What that costs is said in `keyfob.tls.engine`. Early
+data are never offered.
 """
 
 import hashlib
@@ -18,14 +20,25 @@ _DIGEST_BYTES = const(32)
 
 def extensions(hs) -> list:
     """supported_versions, key_share, psk_key_exchange_modes, and the cookie that is to be
-    sent back. ``hs.retry``: None, or the cookie of a HelloRetryRequest, b"" if it has none."""
+    sent back. ``hs.retry``: None, or the cookie of a HelloRetryRequest, b"" if it has none.
+    Leaves ``hs.group``, that of the key share, 0 without one; it stays what it is when a
+    HelloRetryRequest names none (section 4.1.2)."""
+    modes = b"\x01"  # psk_dhe_ke
+    group = _P256
+    if hs.has_psk_ke:
+        # A ticket is for the modes that were named when it was made (section 4.2.9), so both
+        # are where there is none yet. Of both, servers take the one with a key exchange.
+        modes = b"\x00\x01"
+        if hs.offered and hs.offered.version == TLS13:
+            modes = b"\x00"
+            group = 0
     if hs.retry is None:
-        hs.group = _P256
+        hs.group = group
     versions = b"".join(version.to_bytes(2, "big") for version in hs.versions)
     found = [
         b"\x00\x2b" + vector(2, vector(1, versions)),
-        b"\x00\x33" + vector(2, vector(2, _key_share(hs))),
-        b"\x00\x2d\x00\x02\x01\x01",  # psk_dhe_ke
+        b"\x00\x33" + vector(2, vector(2, _key_share(hs) if hs.group else b"")),
+        b"\x00\x2d" + vector(2, vector(1, modes)),
     ]
     if hs.retry:
         found.append(b"\x00\x2c" + vector(2, vector(2, hs.retry)))

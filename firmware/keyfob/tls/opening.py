@@ -69,4 +69,5 @@ def _options(tls: dict, rx_bytes: int) -> dict:
         "rx_bytes": record_bytes,
         "tx_bytes": record_bytes // 2,
         "has_rsa_exchange": bool(tls["rsa_exchange"]),
+        "has_psk_ke": bool(tls["psk_ke"]),
     }

@@ -68,8 +68,8 @@ class Handshake:
 
     What `keyfob.tls.engine.Engine` was made with: ``host``, ``anchors``, ``now_s``,
     ``client``, ``offered`` (the session, if it may be resumed), ``psk``, ``alpn``,
-    ``versions``, ``pins``, ``rx_bytes``, ``has_rsa_exchange``. ``random``: the client's 32
-    bytes.
+    ``versions``, ``pins``, ``rx_bytes``, ``has_rsa_exchange``, ``has_psk_ke``. ``random``:
+    the client's 32 bytes.
     ``session_id`` and ``sent`` (types of the extensions): as in the ClientHello.
     ``first_digest``: SHA-256 of the ClientHello alone. ``secret``: of our P-256 key pair,
     or None. ``retry``: the cookie of a HelloRetryRequest, or None; ``retry_hash``: SHA-256
@@ -83,7 +83,7 @@ class Handshake:
 
     def __init__(
         self, engine, base, host, anchors, now_s, client, session, psk, alpn, versions, pins,
-        rx_bytes, has_rsa_exchange,
+        rx_bytes, has_rsa_exchange, has_psk_ke,
     ):  # fmt: skip
         if psk and len(psk[1]) < _LEAST_KEY_BYTES:
             detail = "pre-shared key of %d bytes, want %d" % (len(psk[1]), _LEAST_KEY_BYTES)
@@ -102,6 +102,7 @@ class Handshake:
         self.pins = pins
         self.rx_bytes = rx_bytes
         self.has_rsa_exchange = has_rsa_exchange
+        self.has_psk_ke = has_psk_ke
         self.random = os.urandom(32)
         self.session_id = b""
         self.secret = None

@@ -2,7 +2,9 @@
 
 RFC 5246 appendix F.1.4 and RFC 5077 (TLS 1.2), RFC 8446 section 4.6.1 (TLS 1.3). It is as
 secret as the connection's keys. It is good for the same host only, and not for longer
-than a day, so that a certificate that expired or was replaced is looked at again.
+than a day, so that a certificate that expired or was replaced is looked at again. Taken up
+without a key exchange (`Engine`'s ``has_psk_ke``) it is as secret as that next connection
+too, and as those behind it.
 """
 
 from micropython import const

@@ -37,7 +37,7 @@ _SECTIONS: dict[str, frozenset[str]] = {
         | {"inbox", "packet_bytes", "topic_aliases"}
     ),
     "outbox": frozenset({"messages", "bytes", "when_full"}),
-    "tls": frozenset({"engine", "versions", "alpn", "pins", "rsa_exchange"}),
+    "tls": frozenset({"engine", "versions", "alpn", "pins", "rsa_exchange", "psk_ke"}),
 }
 
 

@@ -1,11 +1,12 @@
 """Runs on MicroPython: mutual TLS with a broker, once or twice, and what it took.
 
-    micropython -c "import keyfob.tls_story" PORT FOLDER VERSION HOW COUNT COLLECT
+    micropython -c "import keyfob.tls_story" PORT FOLDER VERSION PSK_KE HOW COUNT COLLECT
 
 It is put into the package, so that the names it says are replaced as the engine's are.
-FOLDER has ca.der, cert.der, key.der and "now"; VERSION is 12 or 13; HOW is "steps" (heap
-after each step) or "plain". With COUNT 2 the second handshake resumes the first one's
-session. Garbage is collected after each COLLECT bytes, or with -1 when the heap is full.
+FOLDER has ca.der, cert.der, key.der and "now"; VERSION is 12 or 13; with PSK_KE 1
+the latter is resumed without a key exchange; HOW is "steps" (heap after each step) or
+"plain". With COUNT 2 the second handshake resumes the first one's session. Garbage is
+collected after each COLLECT bytes, or with -1 when the heap is full.
 """
 
 import gc
@@ -13,7 +14,7 @@ import os
 import socket
 import sys
 
-PORT, FOLDER, VERSION, HOW, COUNT, COLLECT = sys.argv[-6:]
+PORT, FOLDER, VERSION, PSK_KE, HOW, COUNT, COLLECT = sys.argv[-7:]
 HOST = "broker.keyfob.test"
 CONNECT = b"\x10\x15\0\4MQTT\4\2\0\x3c\0\x09sensor-01"
 
@@ -64,6 +65,7 @@ def main(session):
     engine = Engine(
         HOST, Anchors(), int(read("now")), client=Client(), session=session,
         versions=(TLS13 if VERSION == "13" else TLS12,), rx_bytes=512, tx_bytes=512,
+        has_psk_ke=PSK_KE == "1",
     )  # fmt: skip
     drive(engine, sock)
     gc.collect()
