@@ -82,22 +82,26 @@ class Keys:
 
 @dataclass(frozen=True)
 class Kind:
-    """What is spoken; ``psk_ke``: resumed without a key exchange."""
+    """What is spoken. ``psk_ke``: resumed without a key exchange. ``is_kept``: with a broker
+    that keeps the sessions, so that a ticket is no more than their number."""
 
     title: str
     version: int
     psk_ke: bool = False
+    is_kept: bool = False
 
 
 @dataclass(frozen=True)
 class Place:
-    """A board's folder and the broker that it connects to. ``collect_bytes``: how much is
-    allocated between two collections of garbage."""
+    """A board's folder, and the ports of the broker that gives all of a session away in
+    its ticket and of the one that keeps it. ``collect_bytes``: how much is allocated between
+    two collections of garbage."""
 
     folder: Path
     collect_bytes: int
     identity: Path
     port: int
+    keeping_port: int
 
 
 _KEYS = (
@@ -109,6 +113,7 @@ _KINDS = (
     Kind("1.2", 12),
     Kind("1.3", 13),
     Kind("1.3, resumed without a key exchange", 13, psk_ke=True),
+    Kind("1.3, so resumed, the broker keeps the sessions", 13, psk_ke=True, is_kept=True),
 )
 
 
@@ -172,8 +177,10 @@ def place(folder: Path, keys: Keys) -> Iterator[Place]:
         "require_certificate true", "allow_anonymous true",
     ]  # fmt: skip
     # psk_ke for those who ask for nothing else; with the others there is a key exchange.
-    with Mosquitto(own / "log", lines, openssl_options="AllowNoDHEKEX") as broker:
-        yield Place(folder, collect_bytes(), own, broker.port)
+    options = "AllowNoDHEKEX"
+    keeping = Mosquitto(own / "keeping", lines, openssl_options=options + ",-SessionTicket")
+    with keeping, Mosquitto(own / "log", lines, openssl_options=options) as broker:
+        yield Place(folder, collect_bytes(), own, broker.port, keeping.port)
 
 
 def collect_bytes() -> int:
@@ -272,7 +279,8 @@ def story(there: Place, source: str, kind: Kind, how: str, count: int) -> list[s
     if source == "rom":
         start = [str(there.folder / "rom.py")]
     what = (kind.version, int(kind.psk_ke), how, count)
-    given = (there.port, there.identity, *what, there.collect_bytes)
+    port = there.keeping_port if kind.is_kept else there.port
+    given = (port, there.identity, *what, there.collect_bytes)
     return [*start, *map(str, given)]
 
 
@@ -333,9 +341,11 @@ is in them, and in the whole program, with more in its heap, it takes more; the 
 without most of it. Ratios are within one run; counts move by a tenth with the keys drawn and
 with what happens to be collected. Resuming 1.3 has a key exchange of its own (psk_dhe_ke), and
 that is its cost; without one (psk_ke, the setting `tls.psk_ke`) a resumed connection has no
-forward secrecy of its own. mosquitto allows it here, by OpenSSL's option AllowNoDHEKEX. Heap
-holds the program that drives the engine, but no MQTT client: that of the whole program is in
-`RESULTS_ESP8266.md`. A step's figure is what is live after it.
+forward secrecy of its own. mosquitto allows it here, by OpenSSL's option AllowNoDHEKEX. A third
+of what is left goes into the next ticket, in which OpenSSL puts the board's certificate; with
+the option -SessionTicket mosquitto keeps its sessions, until it is restarted, and a ticket has
+32 bytes. Heap holds the program that drives the engine, but no MQTT client: that of the whole
+program is in `RESULTS_ESP8266.md`. A step's figure is what is live after it.
 
 """
 _ESTIMATE = """\
