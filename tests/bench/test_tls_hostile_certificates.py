@@ -144,8 +144,20 @@ REQUESTS_12 = {
         ("tls.no-common-scheme", "handshake_failure"),
     ),
     "schemes of an odd length": (
-        vector(b"\1\x40", 1) + vector(b"\2\1\6", 2) + vector(b"", 2),
-        ("tls.no-common-scheme", "handshake_failure"),
+        vector(b"\1\x40", 1) + vector(b"\4\3\6", 2) + vector(b"", 2),
+        MALFORMED,
+    ),
+    "a name longer than the names": (
+        vector(b"\1\x40", 1) + vector(b"\4\3", 2) + vector(b"\0\3\x30\0", 2),
+        MALFORMED,
+    ),
+    "the length of a name cut": (
+        vector(b"\1\x40", 1) + vector(b"\4\3", 2) + vector(b"\0\2\x30\0\0", 2),
+        MALFORMED,
+    ),
+    "an empty name": (
+        vector(b"\1\x40", 1) + vector(b"\4\3", 2) + vector(b"\0\0", 2),
+        MALFORMED,
     ),
 }
 
@@ -210,6 +222,7 @@ def test_certificate_message_of_tls13(flaw: str) -> None:
 REQUESTS_13 = {
     "no schemes": (b"\0" + extensions([]), MISSING),
     "empty schemes": (b"\0" + extensions([(13, b"\0\0")]), MALFORMED),
+    "schemes of an odd length": (b"\0" + extensions([(13, vector(b"\4\3\6", 2))]), MALFORMED),
     "a context": (vector(b"x", 1) + extensions([(13, vector(b"\4\3", 2))]), ILLEGAL),
     "cut": (b"\0\0\x09\0\x0d", MALFORMED),
     "empty": (b"", MALFORMED),

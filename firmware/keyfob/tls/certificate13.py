@@ -46,7 +46,7 @@ def read_request(body, is_whole: bool) -> bytes:
         reader = Reader(extensions[_SIGNATURE_ALGORITHMS])
     else:
         reader = Reader(_search(reader))
-    schemes = bytes(reader.vector(2, 2))
+    schemes = reader.schemes()
     reader.finish()
     return schemes
 

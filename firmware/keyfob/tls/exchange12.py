@@ -45,10 +45,12 @@ def run(hs):
         if kind == _CERTIFICATE_REQUEST:
             reader = Reader(body)
             reader.vector(1, 1)  # certificate types, which the schemes say more precisely
-            hs.request = bytes(reader.vector(2, 2))
+            hs.request = reader.schemes()
             if hs.is_whole:
-                reader.vector(2)  # names of CAs
+                names = Reader(reader.vector(2))  # of CAs
                 reader.finish()
+                while names.left():
+                    names.vector(2, 1)
             kind, body = yield done
     Reader(body).finish()
     return "client12"

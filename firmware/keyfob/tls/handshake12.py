@@ -37,8 +37,12 @@ def run(hs):
     for kind in _EMPTY:
         if found.get(kind):
             raise KeyfobError("tls.malformed", "extension %d with content" % kind)
-    if _POINT_FORMATS in found and 0 not in bytes(found[_POINT_FORMATS][1:]):
-        raise KeyfobError("tls.illegal-parameter", "no uncompressed points")
+    if _POINT_FORMATS in found:  # RFC 8422 section 5.2
+        reader = Reader(found[_POINT_FORMATS])
+        formats = bytes(reader.vector(1, 1))
+        reader.finish()
+        if 0 not in formats:
+            raise KeyfobError("tls.illegal-parameter", "no uncompressed points")
     read_limits(hs, found)
     read_alpn(hs, found)
     hs.has_ticket = _SESSION_TICKET in found
