@@ -46,8 +46,10 @@ def read_request(body, is_whole: bool) -> bytes:
         reader = Reader(extensions[_SIGNATURE_ALGORITHMS])
     else:
         reader = Reader(_search(reader))
-    schemes = reader.schemes()
+    schemes = bytes(reader.vector(2, 2))
     reader.finish()
+    if len(schemes) & 1:
+        raise KeyfobError("tls.malformed", "schemes in %d bytes" % len(schemes))
     return schemes
 
 

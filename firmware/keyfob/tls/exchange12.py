@@ -45,7 +45,9 @@ def run(hs):
         if kind == _CERTIFICATE_REQUEST:
             reader = Reader(body)
             reader.vector(1, 1)  # certificate types, which the schemes say more precisely
-            hs.request = reader.schemes()
+            hs.request = bytes(reader.vector(2, 2))
+            if len(hs.request) & 1:
+                raise KeyfobError("tls.malformed", "schemes in %d bytes" % len(hs.request))
             if hs.is_whole:
                 names = Reader(reader.vector(2))  # of CAs
                 reader.finish()

@@ -34,13 +34,6 @@ class Reader:
             raise KeyfobError("tls.malformed", "vector of %d bytes, want %d" % (count, least))
         return self.read(count)
 
-    def schemes(self) -> bytes:
-        """The content of a vector of signature schemes, two bytes each."""
-        found = bytes(self.vector(2, 2))
-        if len(found) & 1:
-            raise KeyfobError("tls.malformed", "schemes in %d bytes" % len(found))
-        return found
-
     def left(self) -> int:
         """How many bytes were not read."""
         return len(self._buffer) - self._at
