@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from provision_bench import powered_board
+from tied import tied
 
 from keyfob_host.errors import ExitStatus
 from keyfob_host.home import Home
@@ -121,15 +122,9 @@ class ExternalBench:
 
 @contextmanager
 def running(command: list[str]) -> Iterator[None]:
-    """``command`` and what it starts, ended behind."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
+    """``command`` and what it starts, ended behind, and with a test that is killed."""
+    with tied(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         yield
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
 
 
 @contextmanager
@@ -323,14 +318,13 @@ def whole_runs(
             else:
                 stack.enter_context(running(getattr(one, kind)(*arguments)))
             log = stack.enter_context((folder / "run.log").open("w"))
-            process = subprocess.Popen(
+            run = tied(
                 one.command(*expected.parts, wait_s=300),
                 env=one.environment(),
                 stdout=log,
                 stderr=log,
             )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
+            process = stack.enter_context(run)
             begun[name] = one, process, folder / "run.log"
         yield begun
 
