@@ -5,67 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import shutil
-import signal
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
-from keyfob_rig import KeyfobProcesses
-from tls_streams import NAME, Pki
+from tap_rig import SECRET, WAIT_S, Server, connect, echo, over, talk
+from tls_streams import Pki
 
 from keyfob_host.doctor import tap as tap_module
-from keyfob_host.doctor.tap import Tap, TapConnection
+from keyfob_host.doctor.tap import Tap
 from keyfob_host.doctor.tap_capture import Capture, EventFile
 from keyfob_host.errors import KeyfobHostError
 from keyfob_host.relay import Fault
 
 BIG = 10 << 20
-WAIT_S = 20.0
-SECRET = b"a password that is nobody's"
-has_mosquitto = pytest.mark.skipif(
-    shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin") is None,
-    reason="mosquitto is not installed",
-)
-
-
-class Server:
-    """Hands each connection to ``serve`` in a thread."""
-
-    def __init__(self, serve) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = self.listener.getsockname()
-        self._serve = serve
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(client,), daemon=True).start()
-
-    def _one(self, client: socket.socket) -> None:
-        try:
-            with client:
-                self._serve(client)
-        except OSError:
-            pass
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -75,38 +33,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 @pytest.fixture
 def tls_server(pki: Pki) -> Iterator[Server]:
-    """Mutual TLS 1.2; answers with what it got."""
-
-    def serve(client: socket.socket) -> None:
-        with pki.server().wrap_socket(client, server_side=True) as stream:
-            stream.sendall(stream.recv(1000))
-            stream.recv(1)
-
-    with Server(serve) as server:
+    with echo(pki) as server:
         yield server
-
-
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
-
-
-def over(tap: Tap, number: int = 1) -> TapConnection:
-    """The connection of that number, once it has ended."""
-    assert tap.wait(
-        lambda ones: any(one.number == number and not one.alive for one in ones), WAIT_S
-    )
-    (found,) = [one for one in tap.connections if one.number == number]
-    return found
-
-
-def talk(tap: Tap, pki: Pki, identity: str | None = "device", data: bytes = SECRET) -> bytes:
-    context = pki.client(identity=identity)
-    with (
-        connect(tap.port) as plain,
-        context.wrap_socket(plain, server_hostname=NAME) as stream,
-    ):
-        stream.sendall(data)
-        return stream.recv(1000)
 
 
 def send_random(sock: socket.socket, seed: int) -> str:
@@ -333,149 +261,9 @@ def test_a_full_capture_ends_and_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "e.pcap").stat().st_size <= 1000
 
 
-# -- the command
-
-
-@pytest.fixture
-def keyfob(tmp_path: Path) -> Iterator[KeyfobProcesses]:
-    made = KeyfobProcesses(tmp_path / "home")
-    yield made
-    if (made.home / "broker").is_dir():
-        made.run("broker", "down")
-
-
-def port_of(process: subprocess.Popen[str]) -> int:
-    """Where a `keyfob tap --listen 0` listens, as it says."""
-    assert process.stderr
-    line = process.stderr.readline()
-    return int(line.split(":")[1].split(",")[0])
-
-
-def test_the_command_prints_a_line_a_fact_and_ends_with_ctrl_c(
-    keyfob: KeyfobProcesses, tls_server: Server, pki: Pki
-) -> None:
-    process = keyfob.start("tap", "--listen", "0", "--to", f"127.0.0.1:{tls_server.address[1]}")
-    with process:
-        port = port_of(process)
-        with (
-            connect(port) as plain,
-            pki.client().wrap_socket(plain, server_hostname=NAME) as stream,
-        ):
-            stream.sendall(b"x")
-            stream.recv(1)
-        assert process.stdout
-        lines = []
-        while not lines or "carried data both ways" not in lines[-1]:
-            lines.append(process.stdout.readline())
-            assert lines[-1], lines
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
-    assert any(f"server name {NAME}" in line and " board " in line for line in lines)
-    assert all(line[8] == "." and "#1" in line for line in lines)
-
-
-def test_json_is_one_event_a_line_and_once_ends_by_itself(
-    keyfob: KeyfobProcesses, tls_server: Server, pki: Pki, tmp_path: Path
-) -> None:
-    # With --json nothing is said but events, so the port must be one that is known.
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    save = tmp_path / "e.jsonl"
-    process = keyfob.start(
-        "tap", "--json", "--once", "--listen", str(port), "--save", str(save),
-        "--to", f"127.0.0.1:{tls_server.address[1]}",
-    )  # fmt: skip
-    with process:
-        while True:
-            try:
-                plain = connect(port)
-                break
-            except ConnectionRefusedError:
-                assert process.poll() is None
-        with plain, pki.client().wrap_socket(plain, server_hostname=NAME) as stream:
-            stream.sendall(b"x")
-            stream.recv(1)
-        out, _ = process.communicate(timeout=20)
-    events = [json.loads(line) for line in out.splitlines()]
-    assert process.returncode == 0
-    assert [json.loads(line) for line in save.read_text().splitlines()] == events
-    assert events[0]["what"] == "opened" and events[-1]["is_well"]
-    hello = next(one for one in events if one["what"] == "client-hello")
-    assert (hello["from"], hello["connection"], hello["server_name"]) == ("board", 1, NAME)
-
-
-def test_wrong_inputs_are_told_with_what_mends_them(keyfob: KeyfobProcesses) -> None:
-    assert keyfob.error("tap")["code"] == "tap.no-target"
-    assert keyfob.error("tap", "--to", "no.such.name.invalid")["code"] == "tap.unknown-host"
-    assert keyfob.error("tap", "--listen", "9", "--to", "127.0.0.1:9")["code"] == "tap.loop"
-    bad = keyfob.error("tap", "--listen", "0", "--bind", "192.0.2.1", "--to", "127.0.0.1:9")
-    assert bad["code"] == "tap.bad-address"
-    assert keyfob.run("tap", "--to", "broker:99999").returncode == 2
-    missing = keyfob.error("tap", "--to", "127.0.0.1:9", "--save", "/nowhere/e.jsonl")
-    assert missing["code"] == "file.missing"
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        error = keyfob.error("tap", "--listen", str(port), "--to", "127.0.0.1:9")
-    assert error["code"] == "tap.port-taken" and str(os.getpid()) in error["evidence"]
-
-
 def test_a_tap_cannot_listen_on_a_taken_port() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(KeyfobHostError, match="port-taken"),
     ):
         Tap(("127.0.0.1", 1), port=taken.getsockname()[1]).start()
-
-
-# -- before the bench's broker
-
-
-@has_mosquitto
-@pytest.mark.mosquitto
-def test_broker_up_with_a_tap_keeps_the_port_and_down_ends_both(keyfob: KeyfobProcesses) -> None:
-    keyfob.run("ca", "init", "--no-passphrase")
-    keyfob.run("cert", "broker", NAME, "--san", "127.0.0.1")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    options = ("--port", str(port))
-    up = keyfob.json("broker", "up", "--tap", *options)
-    assert up["port"] == port and up["tap"]["broker_port"] != port and up["accepting"]
-    host = keyfob.home / "certs" / "device" / "keyfob-host"
-    context = ssl.create_default_context(cafile=str(keyfob.home / "ca" / "ca.cert.pem"))
-    context.load_cert_chain(host / "chain.pem", host / "key.pem")
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with connect(port) as plain, context.wrap_socket(plain, server_hostname=NAME) as stream:
-        stream.sendall(b"\xc0\0")  # PINGREQ before CONNECT: mosquitto ends it
-        with contextlib.suppress(OSError):
-            stream.recv(1)
-    lines = (keyfob.home / "broker" / "tap.jsonl").read_text().splitlines()
-    events = [json.loads(line) for line in lines]
-    chain = next(one for one in events if (one["from"], one["what"]) == ("board", "certificate"))
-    assert chain["certificates"][0]["subject"] == "CN=keyfob-host"
-
-    assert not keyfob.json("broker", "up", "--tap", *options)["started"]
-    other = keyfob.error("broker", "up", *options)
-    assert other["code"] == "broker.already-up" and "with a tap; asked" in other["evidence"]
-    os.kill(up["tap"]["pid"], signal.SIGKILL)
-    while (status := keyfob.json("broker", "status"))["tap"]["pid"]:
-        pass
-    assert not status["accepting"] and "--tap --port" in status["trouble"]
-    again = keyfob.json("broker", "up", "--tap", *options)
-    assert again["accepting"] and again["tap"]["pid"] not in (None, up["tap"]["pid"])
-    assert keyfob.json("broker", "down")["pid"] == up["pid"]
-    with pytest.raises(ConnectionRefusedError):
-        connect(port)
-    assert keyfob.json("broker", "up", *options)["tap"] is None
-
-
-@has_mosquitto
-@pytest.mark.mosquitto
-def test_a_taken_port_leaves_neither_tap_nor_broker(keyfob: KeyfobProcesses) -> None:
-    keyfob.run("ca", "init", "--no-passphrase")
-    keyfob.run("cert", "broker", NAME, "--san", "127.0.0.1")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        error = keyfob.error("broker", "up", "--tap", "--port", str(port))
-    assert error["code"] == "tap.port-taken"
-    assert error["fix"] == f"keyfob broker up --tap --port {port + 1}"
-    assert keyfob.error("broker", "status")["code"] == "broker.down"

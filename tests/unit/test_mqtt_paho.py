@@ -7,12 +7,12 @@ import struct
 import paho.mqtt.client as paho
 from hypothesis import given
 from hypothesis import strategies as st
+from mqtt5_steps import opened as opened5
 from mqtt_steps import PUBLISH, SUBACK, feed, opened
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from test_mqtt_session5 import opened as opened5
 
 from keyfob.mqtt import connect, properties, subscribe
 from keyfob.mqtt.publish import put_publish

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mqtt5_steps import REFUSALS, SEEDS
+from mqtt5_steps import opened as opened5
 from mqtt_steps import feed, opened, sweep
-from test_mqtt_session5 import REFUSALS, SEEDS
-from test_mqtt_session5 import opened as opened5
 
 from keyfob.errors import KeyfobError
 
