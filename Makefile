@@ -13,6 +13,11 @@ BENCH = $(KEYFOB_HOME)
 KEYFOB = .venv/bin/keyfob
 PYTEST = .venv/bin/python -m pytest
 
+# Tests start thousands of programs of ours, each of which would be compiled anew where an
+# environment keeps Python from writing bytecode. The checkout stays as clean as it asks for.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX ?= $(CURDIR)/build/pycache
+
 # Options of a real board; a virtual one needs none of them.
 board-options = --board $(BOARD) $(if $(PORT),--port $(PORT))
 virtual = $(filter virtual-%,$(BOARD))

@@ -159,7 +159,11 @@ def test_pytest_deals_cases_out_over_its_workers_boards(home: Path, cases: Path)
 
 @pytest.mark.parametrize(
     ("number", "to_all"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    [
+        (signal.SIGINT, True),
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, True, marks=pytest.mark.slow),
+    ],
     ids=["ctrl-c", "kill", "timeout"],
 )
 def test_interrupt_ends_every_board_and_leaves_a_report(

@@ -261,7 +261,9 @@ def test_a_power_cut_at_every_flash_operation_leaves_a_whole_identity(esp32: Rig
     assert sweep(esp32, 1) >= 40
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["virtual-esp8266", pytest.param("virtual-esp32", marks=pytest.mark.slow)]
+)
 def test_a_board_renews_its_certificate_itself(tmp_path: Path, kind: str) -> None:
     _needs_32_bit(kind)
     now = datetime.datetime.now(UTC)

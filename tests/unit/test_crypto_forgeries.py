@@ -21,6 +21,7 @@ DIGEST = hashlib.sha256(b"sample").digest()
 HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
 INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 COUNTS = [pytest.param(12), pytest.param(600, marks=pytest.mark.slow)]
+BITS = [pytest.param(15), pytest.param(60, marks=pytest.mark.slow)]
 
 
 class Key:
@@ -90,18 +91,20 @@ def test_pkcs1_padding_that_is_right_is_good(key: Key) -> None:
     assert verify_pkcs1(key.modulus, 65537, "sha256", DIGEST, key.raise_(good))
 
 
-def test_every_bit_of_the_pkcs1_encoding_counts(key: Key) -> None:
+@pytest.mark.parametrize("count", BITS)
+def test_every_bit_of_the_pkcs1_encoding_counts(count: int, key: Key) -> None:
     good = int.from_bytes(padded(INFO + DIGEST), "big")
-    for bit in random.Random("bits").sample(range(2040), 60):
+    for bit in random.Random("bits").sample(range(2040), count):
         signature = key.raise_(good ^ 1 << bit)
         assert not verify_pkcs1(key.modulus, 65537, "sha256", DIGEST, signature), bit
 
 
-def test_every_bit_of_the_pss_encoding_counts(key: Key) -> None:
+@pytest.mark.parametrize("count", BITS)
+def test_every_bit_of_the_pss_encoding_counts(count: int, key: Key) -> None:
     good = encode(2048, "sha256", DIGEST, b"s" * 32)
     assert verify_pss(key.modulus, 65537, "sha256", DIGEST, key.raise_(good))
     # The trailer's, the hash's, the masked salt's and padding's.
-    chosen = [*range(8), *random.Random("pss").sample(range(8, 2046), 60)]
+    chosen = [*range(8), *random.Random("pss").sample(range(8, 2046), count)]
     for bit in chosen:
         signature = key.raise_(good ^ 1 << bit)
         assert not verify_pss(key.modulus, 65537, "sha256", DIGEST, signature), bit
@@ -110,7 +113,13 @@ def test_every_bit_of_the_pss_encoding_counts(key: Key) -> None:
         assert not verify_pss(key.modulus, 65537, "sha256", DIGEST, key.raise_(good | 1 << 2047))
 
 
-@pytest.mark.parametrize("bits", (2048, 2049, 2055, 2056, 2057, 3072, 4096))
+# Below, at and above whole bytes; the longer ones take their time to be made.
+ALIGNED = (2048, 2049, 2055, 2057)
+
+
+@pytest.mark.parametrize(
+    "bits", [*ALIGNED, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (2056, 3072, 4096))]
+)
 @pytest.mark.parametrize("name", HASHES)
 def test_moduli_of_every_alignment(bits: int, name: str) -> None:
     key = Key(bits, 3 if bits % 8 else 65537)

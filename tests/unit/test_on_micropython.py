@@ -84,8 +84,30 @@ def test_passes_compiled(name: str, compiled: Path) -> None:
     check_passes([str(Path(sys.executable).with_name("micropython"))], name, compiled)
 
 
-def check_passes(program: list[str], name: str, folder: Path = HERE) -> None:
+# Their sweeps, of which a sample is taken every day (`device_support.places`).
+WITH_SWEEPS = [name for name in FILES if "places(" in (HERE / name).read_text()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(700)
+@pytest.mark.parametrize("name", WITH_SWEEPS)
+@pytest.mark.parametrize("where", ["CPython", "64 bits", "32 bits"])
+def test_passes_with_every_place_of_its_sweeps(
+    name: str, where: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYFOB_WHOLE_SWEEPS", "1")
+    if where == "32 bits":
+        program = request.getfixturevalue("micropython32")
+    else:
+        other = Path(sys.executable).with_name("micropython")
+        program = [sys.executable if where == "CPython" else str(other)]
+    check_passes(program, name, limit_s=600)
+
+
+def check_passes(
+    program: list[str], name: str, folder: Path = HERE, *, limit_s: float = 100
+) -> None:
     command = [*program, str(folder / "run_micropython.py"), str(folder / name)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 failed" in done.stdout

@@ -8,7 +8,7 @@ to be cut at.
 
 import os
 
-from device_support import Console, new_folder, remove_folder
+from device_support import Console, new_folder, places, remove_folder
 
 from keyfob import outbox
 from keyfob.errors import KeyfobError
@@ -247,12 +247,12 @@ def check_delivery(bench, cuts):
 
 
 def sweep(settings, seed, steps):
-    """Cut at every byte of ``steps`` operations; how many places that were."""
-    places = run_once(settings, seed, steps, None)
-    for units in range(places):
+    """Cut at every byte of ``steps`` operations; how many places there were."""
+    count = run_once(settings, seed, steps, None)
+    for units in places(count, 3):
         run_once(settings, seed, steps, units)
-    print("cut at each of %d places" % places)
-    return places
+    print("%d places to be cut at" % count)
+    return count
 
 
 def run_once(settings, seed, steps, units):
@@ -339,7 +339,7 @@ def fail_once(settings, seed, steps, units):
 
 def test_a_failure_at_any_byte_loses_and_doubles_none_if_it_is_tried_again():
     for settings, seed, steps in ((ROOMY, 1, 16), (DROPS, 3, 20)):
-        places = fail_once(settings, seed, steps, -1)
-        assert places > 400
-        for units in range(places):
+        count = fail_once(settings, seed, steps, -1)
+        assert count > 400
+        for units in places(count, 3):
             fail_once(settings, seed, steps, units)

@@ -238,8 +238,8 @@ def check_draws(seeds: range) -> Counter[str]:
 
 
 def test_drawn_chains_are_judged_as_cryptography_does() -> None:
-    codes = check_draws(range(400))
-    assert codes[""] > 100 and len(codes) > 10
+    codes = check_draws(range(150))
+    assert codes[""] > 30 and len(codes) > 10
 
 
 @pytest.mark.slow
@@ -251,7 +251,7 @@ def test_thousands_of_drawn_chains_are_judged_as_cryptography_does() -> None:
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl on the PATH")
 @pytest.mark.parametrize(
-    "count", [100, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+    "count", [30, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 )
 def test_drawn_chains_are_judged_as_openssl_does(count: int) -> None:
     for seed in range(20_000, 20_000 + count):

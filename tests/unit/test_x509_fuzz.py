@@ -46,7 +46,7 @@ PROGRAM = f"import x509_fuzz as f; print(*f.run(0, {{}}, f.Stored({str(VECTORS)!
 slow = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
-@pytest.mark.parametrize("count", [5000, pytest.param(1_000_000, marks=slow)])
+@pytest.mark.parametrize("count", [1500, pytest.param(1_000_000, marks=slow)])
 def test_changed_certificates_raise_nothing_but_our_own_error(count: int) -> None:
     """In an interpreter that has nothing else loaded, which is looked through each time."""
     program = (
@@ -85,13 +85,14 @@ def test_an_esp8266s_heap_bears_them_from_romfs(
     check_fuzz([*micropython32, "-X", "heapsize=38k", str(run)], count)
 
 
-def test_a_chain_with_any_byte_changed_is_refused() -> None:
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_chain_with_any_byte_changed_is_refused(step: int) -> None:
     chain, anchors = [LEAF.sign(MID).der, MID.der], [CA.der]
     path.verify(chain, anchors, HOST, NOW_S)
     numbers = random.Random(1)
     codes = set()
     for place in (0, 1):
-        for at in range(len(chain[place])):
+        for at in range(0, len(chain[place]), step):
             der = bytearray(chain[place])
             der[at] ^= 1 << numbers.randrange(8)
             changed = [*chain[:place], bytes(der), *chain[place + 1 :]]
@@ -151,7 +152,7 @@ def _mutate(tbs: Node, numbers: random.Random) -> None:
         numbers.shuffle(node[1])
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(30_000, marks=slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(30_000, marks=slow)])
 def test_what_is_changed_and_signed_again_is_taken_only_if_cryptography_takes_it(
     count: int,
 ) -> None:
