@@ -51,7 +51,7 @@ def has_firmware() -> bool:
 def unix_board(tmp_path: Path, has_firmware: bool) -> Iterator[UnixBoard]:
     sent = board_files(FIRMWARE, without=left_out(FIRMWARE, "mbedtls")) if has_firmware else []
     files = {file.path: file.data for file in sent}
-    with UnixBoard(tmp_path, blocks=256 if has_firmware else 128, files=files) as board:
+    with UnixBoard(tmp_path, blocks=320, files=files) as board:
         yield board
 
 
