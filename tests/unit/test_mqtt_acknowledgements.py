@@ -3,6 +3,8 @@
 Packets are laid out by hand after MQTT 3.1.1.
 """
 
+import os
+
 from device_support import code_of
 from mqtt_steps import (
     CONNACK,
@@ -21,7 +23,7 @@ from mqtt_steps import (
     taken,
 )
 
-from keyfob.mqtt import connack, subscribe
+from keyfob.mqtt import connack, state, subscribe
 
 
 def test_identifiers_are_never_0_and_never_one_in_use():
@@ -38,6 +40,19 @@ def test_identifiers_are_never_0_and_never_one_in_use():
     assert subscribe.subscribe(made, 0, "a", 1).packet_id == 2
     made.kept.last_id = 1
     assert subscribe.subscribe(made, 0, "a", 1).packet_id == 6
+
+
+def test_identifiers_of_two_lives_begin_anywhere_and_wrap():
+    zeros, state.urandom = state.urandom, os.urandom
+    try:
+        assert len({state.SessionState().last_id for _ in range(8)}) > 1
+        for drawn, first in ((0, 1), (0xFEFD, 0xFEFE), (0xFEFE, 0xFEFF), (0xFFFF, 257)):
+            state.urandom = lambda count, drawn=drawn: drawn.to_bytes(count, "big")
+            made = opened()
+            assert publish(made).packet_id == first
+            assert publish(made).packet_id == first % 0xFEFF + 1
+    finally:
+        state.urandom = zeros
 
 
 def test_no_identifier_left_is_an_error():

@@ -3,9 +3,12 @@
 It is here alone while there is no connection: `session` and the rest are imported for one.
 """
 
+from os import urandom
+
 from micropython import const
 
 _TICKS_MASK = const(0x3FFF_FFFF)
+_LAST_ID = const(0xFEFF)  # as in `keyfob.mqtt.session`
 
 
 class Outgoing:
@@ -32,14 +35,17 @@ class SessionState:
     """``inflight``: what was published and not acknowledged, in the order of its first
     sending. ``receipts``: [packet identifier, QoS, is handled] of each message that the
     application has, in order. ``held``: identifiers of QoS 2 from PUBLISH to PUBREL.
-    ``last_id``: the packet identifier that was taken last. ``replies``: first byte << 16 |
-    packet identifier of each acknowledgement that this connection has not sent."""
+    ``last_id``: the packet identifier that was taken last; any, to begin with. ``replies``:
+    first byte << 16 | packet identifier of each acknowledgement that this connection has not
+    sent."""
 
     def __init__(self) -> None:
         self.inflight: list[Outgoing] = []
         self.receipts: list[list] = []
         self.held: list[int] = []
-        self.last_id = 0
+        # The broker may hold one of the time before a reset half-way in an exchange of QoS 2,
+        # and would take a new message with it for that one (section 4.3.3).
+        self.last_id = int.from_bytes(urandom(2), "big") % _LAST_ID
         self.replies: list[int] = []
 
     def handled(self, receipt: list) -> None:
