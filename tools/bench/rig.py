@@ -34,12 +34,13 @@ TITLES = {"keyfob": "Keyfob", "umqtt": "umqtt.simple", "mqtt_as": "mqtt_as"}
 # What every connection in MQTT 3.1.1 needs all the time, on asyncio and without it, and what
 # is imported when it is used.
 _ENGINE = ("events", "errors", "mqtt/state", "mqtt/publish", "mqtt/session")
-CORE = tuple(f"keyfob/{name}.py" for name in ("client", "inbox", *_ENGINE))
+_ON_ASYNCIO = ("client", "inbox", "keeping", "reading")
+CORE = tuple(f"keyfob/{name}.py" for name in (*_ON_ASYNCIO, *_ENGINE))
 CORE_BLOCKING = tuple(f"keyfob/{name}.py" for name in ("blocking", *_ENGINE))
 MORE = tuple(
     f"keyfob/{name}.py"
     for name in (
-        "backoff", "blocking", "connection", "outbox", "resuming", "stored", "streamed",
+        "backoff", "blocking", "connection", "early", "outbox", "resuming", "stored", "streamed",
         "subscription", "waiting", "mqtt/acks", "mqtt/connack", "mqtt/connect",
         "mqtt/granted", "mqtt/properties", "mqtt/reasons", "mqtt/session5", "mqtt/subscribe",
         "mqtt/text", "mqtt/violations",
