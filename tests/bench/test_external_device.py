@@ -164,7 +164,7 @@ def test_device_that_trusts_another_ca_is_told_from_the_wire(
 ) -> None:
     (rig.identity / "ca.pem").write_bytes(Authority.ephemeral("another").cert_pem())
     with running(rig.paho(ceiling_s=0.5)):
-        done = rig.run("advisor/publish", wait_s=8)
+        done = rig.run("advisor/publish", wait_s=5)
     error = json.loads(done.stdout)["error"]
     assert error["code"] == "hil.no-device"
     assert "unknown_ca" in error["evidence"]
@@ -174,7 +174,7 @@ def test_device_that_trusts_another_ca_is_told_from_the_wire(
 
 def test_another_client_is_not_the_device_that_was_named(rig: ExternalBench) -> None:
     with running(rig.paho(ceiling_s=0.5)):
-        done = rig.run("advisor/publish", "--client-id", "device-2", wait_s=8)
+        done = rig.run("advisor/publish", "--client-id", "device-2", wait_s=5)
     error = json.loads(done.stdout)["error"]
     assert error["code"] == "hil.no-device"
     assert error["evidence"].endswith(f"clients that came: {ID}")

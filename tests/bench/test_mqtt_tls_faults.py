@@ -130,8 +130,15 @@ def _sweep(
         at += stride
 
 
-@pytest.mark.parametrize("direction", ["up", "down"])
-@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize(
+    ("version", "direction"),
+    [
+        (4, "up"),
+        (5, "down"),
+        pytest.param(4, "down", marks=pytest.mark.slow),
+        pytest.param(5, "up", marks=pytest.mark.slow),
+    ],
+)
 def test_a_cut_at_a_record_loses_nothing_and_repeats_no_qos_2(
     bench: Bench, version: int, direction: Direction
 ) -> None:

@@ -44,7 +44,7 @@ def names(told: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("version", [pytest.param(4, marks=pytest.mark.slow), 5])
 def test_they_fit_the_tables_before_the_large_one_through_a_rotation(
     tmp_path: Path, without_keyfob: int, version: int
 ) -> None:

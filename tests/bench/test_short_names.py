@@ -27,7 +27,6 @@ TESTS = sorted(path.name for path in UNIT.glob("test_*.py") if path.name not in 
 EVERY_DAY = {
     "test_board_clock.py",
     "test_client_session.py",
-    "test_client_streamed.py",
     "test_crypto_nist.py",
     "test_events_lines.py",
     "test_identity_store.py",

@@ -356,7 +356,9 @@ def keyfob(tmp_path: Path) -> Iterator[Keyfob]:
         made.run(*command)
 
 
-@pytest.mark.parametrize("kind", ["virtual-esp32", "virtual-esp8266"])
+@pytest.mark.parametrize(
+    "kind", ["virtual-esp32", pytest.param("virtual-esp8266", marks=pytest.mark.slow)]
+)
 def test_a_tap_goes_before_the_broker_of_a_provisioned_board(kind: str, keyfob: Keyfob) -> None:
     """Provisioned without, tapped later on the same port: the board needs nothing new."""
     keyfob.run("ca", "init", "--no-passphrase")

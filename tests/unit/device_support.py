@@ -11,8 +11,6 @@ HERE = __file__[: __file__.rfind("/")] if "/" in __file__ else "."
 IS_MICROPYTHON = sys.implementation.name == "micropython"
 FIRMWARE = HERE + "/../../firmware"
 VECTORS = HERE + "/../vectors"
-# Set by `test_on_micropython`: sweeps are to go over every place, not over a sample.
-IS_WHOLE = os.getenv("KEYFOB_WHOLE_SWEEPS") == "1"
 
 for folder in (FIRMWARE, HERE + "/fakes"):
     if folder not in sys.path:
@@ -43,11 +41,6 @@ from keyfob.mqtt import state  # noqa: E402
 
 state.urandom = bytes  # zeros: packet identifiers begin at 1
 keyfob.plenty_bytes = 1 << 29  # modules are dropped after use, as on a small board
-
-
-def places(count, step):
-    """The places of a sweep over ``count``: every day one in ``step``, which is to be odd."""
-    return range(0, count, 1 if IS_WHOLE else step)
 
 
 def refusal(function, *arguments):

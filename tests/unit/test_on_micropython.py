@@ -1,7 +1,7 @@
 """Every device unit test once more, under MicroPython itself, of 64 and of 32 bits.
 
 Those of MQTT also with the firmware compiled to ``.mpy``, as for a board and, in the long
-run, unoptimized, which is what the source run every day is too.
+run, unoptimized; every day they run from source on 32 bits, and compiled on 64.
 """
 
 from __future__ import annotations
@@ -55,7 +55,14 @@ def micropython32() -> list[str]:
     return found.stdout.split()
 
 
-@pytest.mark.parametrize("name", FILES)
+# These run compiled every day, on the same MicroPython.
+COMPILED = [name for name in FILES if re.match("test_(mqtt|client)_", name)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in COMPILED else ()) for name in FILES],
+)
 def test_passes_on_micropython(name: str) -> None:
     check_passes([str(Path(sys.executable).with_name("micropython"))], name)
 
@@ -79,13 +86,13 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return root / "tests" / "unit"
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if re.match("test_(mqtt|client)_", name)])
+@pytest.mark.parametrize("name", COMPILED)
 def test_passes_compiled(name: str, compiled: Path) -> None:
     check_passes([str(Path(sys.executable).with_name("micropython"))], name, compiled)
 
 
-# Their sweeps, of which a sample is taken every day (`device_support.places`).
-WITH_SWEEPS = [name for name in FILES if "places(" in (HERE / name).read_text()]
+# Those of whose sweeps a sample is taken every day.
+WITH_SWEEPS = [name for name in FILES if "KEYFOB_WHOLE_SWEEPS" in (HERE / name).read_text("utf-8")]
 
 
 @pytest.mark.slow
