@@ -13,7 +13,8 @@ the sequence number in its record, so it is the same after a power cut, and its 
 a message of QoS 2 arrives once, and one of QoS 1 at most twice, and only the one that
 was on its way (MQTT 3.1.1 section 4.4).
 
-Not here: sending. Not checked: that the broker keeps the session.
+Not here: sending, and how records are read (`keyfob.outbox_segments`). Not checked: that the
+broker keeps the session.
 """
 
 import errno
@@ -26,6 +27,7 @@ from micropython import const
 from keyfob import drop
 from keyfob.errors import KeyfobError
 from keyfob.events import emit_error
+from keyfob.outbox_segments import HEADER, Cursor, open_file, path_of, segment_after
 
 FOLDER = "/outbox"
 # Packet identifiers of stored messages; nobody else may take these.
@@ -33,9 +35,6 @@ FIRST_ID = const(0xFF00)
 
 _INLINE_BYTES = const(128)
 _SEGMENT_BYTES = const(1024)
-# flags 0x50 | has properties << 3 | QoS << 1 | retain, sequence number, bytes of topic and
-# of payload, which properties are in front of, as a PUBLISH of MQTT 5.0 has them.
-_HEADER = ">BIHH"
 _HEADER_BYTES = const(9)
 _DIGEST_BYTES = const(4)
 _MARK_BYTES = const(9)
@@ -65,7 +64,7 @@ class Outbox:
         self._seq = 1  # of the next message
         self._tail = self._tail_bytes = 0  # the segment that is appended to, 0 for a new one
         self._is_given = self._may_be_sent = False
-        self._head = _Cursor(folder)
+        self._head = Cursor(folder)
         try:
             self._load()
         except OSError as error:
@@ -96,7 +95,7 @@ class Outbox:
             if not self._drops:
                 raise self._full()
             self._drop_oldest()
-        header = struct.pack(_HEADER, flags, self._seq, len(name), behind)
+        header = struct.pack(HEADER, flags, self._seq, len(name), behind)
         try:
             self._append((header, name, block, payload), size)
         except BaseException as error:  # short of memory, as well
@@ -170,16 +169,16 @@ class Outbox:
             if self.count < count:  # also if its flash could not be cleared
                 emit_error(KeyfobError("mqtt.outbox-dropped", topic))
 
-    def _skip(self, victim: "_Cursor") -> None:
+    def _skip(self, victim: "Cursor") -> None:
         self._mark(_SKIPPED, victim.seq)
         self.count -= 1
         self.size -= victim.size
         victim.step()
         self._remove_between(self._head.segment, victim.segment)
 
-    def _second(self) -> "_Cursor":
+    def _second(self) -> "Cursor":
         """The oldest message behind the head."""
-        cursor = _Cursor(self._folder, self._head)
+        cursor = Cursor(self._folder, self._head)
         cursor.seek(max(self._head.seq, self._marks[_SKIPPED]) + 1)
         return cursor
 
@@ -205,7 +204,7 @@ class Outbox:
                 self.size += last.size
                 last.step()
             # Nothing is appended to a torn record: it would never be found.
-            if os.stat(_path(self._folder, last.segment))[6] == last.at:
+            if os.stat(path_of(self._folder, last.segment))[6] == last.at:
                 self._tail = last.segment
                 self._tail_bytes = last.at
         self._seq = 1 + max(max(self._marks), last.seen, last.segment)
@@ -226,7 +225,7 @@ class Outbox:
             self._tail = self._seq
             self._tail_bytes = 0
             _make_folder(self._folder)
-        with open(_path(self._folder, self._tail), "ab") as file:
+        with open(path_of(self._folder, self._tail), "ab") as file:
             digest = hashlib.sha256()
             for part in parts:
                 file.write(part)
@@ -242,7 +241,7 @@ class Outbox:
         self._seq += 1
         if is_new:
             try:
-                os.remove(_path(self._folder, segment))  # or each attempt would leave one
+                os.remove(path_of(self._folder, segment))  # or each attempt would leave one
             except (OSError, MemoryError):
                 pass
 
@@ -258,7 +257,7 @@ class Outbox:
             if not (head.seq and is_next):
                 self._remove_consumed()
             elif head.segment != segment:
-                os.remove(_path(self._folder, segment))
+                os.remove(path_of(self._folder, segment))
         except OSError as error:
             raise self._failed(error)
 
@@ -271,10 +270,10 @@ class Outbox:
 
     def _remove_between(self, after: int, before: int) -> None:
         while True:
-            after = _segment_after(self._folder, after)
+            after = segment_after(self._folder, after)
             if not after or after >= before:
                 return
-            os.remove(_path(self._folder, after))
+            os.remove(path_of(self._folder, after))
 
     # Marks only grow, and the highest of each kind counts; so a mark that is written
     # twice, or an old one left behind, does no harm.
@@ -299,7 +298,7 @@ class Outbox:
         self._marks[kind] = seq
 
     def _read_marks(self) -> None:
-        file = _open(self._folder + "/marks")
+        file = open_file(self._folder + "/marks")
         if not file:
             return
         with file:
@@ -315,88 +314,6 @@ class Outbox:
 
     def _failed(self, error: OSError) -> KeyfobError:
         return KeyfobError("mqtt.outbox-failed", "%s: %s" % (self._folder, error))
-
-
-class _Cursor:
-    """A place in the segments, and the record there: `seq` (0 for none) and `size`."""
-
-    def __init__(self, folder: str, place=None) -> None:
-        self._folder = folder
-        self._buffer = place._buffer if place else bytearray(64)
-        self.segment = place.segment if place else 0
-        self.at = place.at if place else 0
-        self.seen = 0  # the highest sequence number met on the way
-        self.seq = self.size = 0
-
-    def step(self) -> None:
-        self.at += self.size
-        self.seek(self.seq + 1)
-
-    def seek(self, least: int) -> None:
-        """To the first whole record from here on that has at least this number."""
-        while True:
-            self.seq = 0
-            if self.segment:
-                self._seek_inside(least)
-            if self.seq:
-                return
-            # Almost always the numbers go on; to look through the folder costs more.
-            segment = self.seen + 1
-            if segment <= self.segment or not _exists(_path(self._folder, segment)):
-                segment = _segment_after(self._folder, self.segment)
-            if not segment:
-                return
-            self.segment = segment
-            self.at = 0
-
-    def _seek_inside(self, least: int) -> None:
-        file = _open(_path(self._folder, self.segment))
-        if not file:
-            return  # all consumed
-        with file:
-            file.seek(self.at)
-            while True:
-                size = self._check(file)
-                if not size or self.seq >= least:
-                    return
-                self.at += size
-
-    def _check(self, file) -> int:
-        """Judge the record that begins here; its size, or 0 for none or a torn one."""
-        self.seq = 0
-        view = memoryview(self._buffer)
-        if file.readinto(view[:_HEADER_BYTES]) != _HEADER_BYTES:
-            return 0
-        flags, seq, topic_bytes, payload_bytes = struct.unpack_from(_HEADER, view)
-        if flags & 0xF0 != 0x50:
-            return 0
-        digest = hashlib.sha256(view[:_HEADER_BYTES])
-        left = topic_bytes + payload_bytes
-        while left:
-            count = file.readinto(view[: min(left, len(view))])
-            if not count:
-                return 0
-            digest.update(view[:count])
-            left -= count
-        stored = file.read(_DIGEST_BYTES)
-        if len(stored) < _DIGEST_BYTES:
-            return 0
-        self.size = _HEADER_BYTES + topic_bytes + payload_bytes + _DIGEST_BYTES
-        if stored == digest.digest()[:_DIGEST_BYTES]:
-            self.seq = self.seen = seq
-        else:
-            path = _path(self._folder, self.segment)
-            emit_error(KeyfobError("mqtt.outbox-damaged", "%s, offset %d" % (path, self.at)))
-        return self.size
-
-    def read(self) -> tuple:
-        """(topic, payload with its properties, flags) of the record here."""
-        with open(_path(self._folder, self.segment), "rb") as file:
-            file.seek(self.at)
-            header = file.read(_HEADER_BYTES)
-            flags, _, topic_bytes, payload_bytes = struct.unpack(_HEADER, header)
-            topic = file.read(topic_bytes).decode()
-            return topic, file.read(payload_bytes), flags
 
 
 def _bytes_of(payload) -> bytes:
@@ -427,45 +344,6 @@ def _decoded(payload: bytes) -> tuple:
         del decode
         drop("mqtt.properties")
     return properties, payload[at:]
-
-
-def _open(path: str):
-    """To read from; None if there is no such file."""
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise
-    return None
-
-
-def _path(folder: str, segment: int) -> str:
-    """A segment has the number of its first record."""
-    return "%s/%08x" % (folder, segment)
-
-
-def _segment_after(folder: str, segment: int) -> int:
-    """The next higher number of a segment, 0 if there is none. No list: they may be many."""
-    best = 0
-    try:
-        for entry in os.ilistdir(folder):
-            name = entry[0]
-            if len(name) == 8:
-                number = int(name, 16)
-                if number > segment and (not best or number < best):
-                    best = number
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise
-    return best
-
-
-def _exists(path: str) -> bool:
-    try:
-        os.stat(path)
-        return True
-    except OSError:
-        return False
 
 
 def _make_folder(folder: str) -> None:

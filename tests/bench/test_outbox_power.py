@@ -57,7 +57,8 @@ def drain():
 def board(virtual_board: VirtualBoard, tmp_path: Path) -> VirtualBoard:
     """A board that has the outbox and `WORK` on its flash, and is off."""
     firmware = data_path("firmware") / "keyfob"
-    modules = [firmware / name for name in ("__init__.py", "errors.py", "events.py", "outbox.py")]
+    stems = ("__init__", "errors", "events", "outbox", "outbox_segments")
+    modules = [firmware / f"{stem}.py" for stem in stems]
     work = tmp_path / "work.py"
     work.write_text(WORK, "utf-8")
     mpremote(virtual_board, "fs", "mkdir", ":/keyfob")

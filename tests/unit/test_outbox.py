@@ -6,7 +6,7 @@ from array import array
 from device_support import Console, code_of, refusal
 from outbox_steps import OVERHEAD, TOPIC, drained, opened, segments, with_folder
 
-from keyfob import outbox
+from keyfob.outbox_segments import segment_after
 
 
 def test_a_new_outbox_is_empty_and_writes_nothing():
@@ -14,7 +14,7 @@ def test_a_new_outbox_is_empty_and_writes_nothing():
         box = opened(folder)
         assert box.next() is None
         assert (box.count, box.size) == (0, 0)
-        assert outbox._segment_after(folder, 0) == 0
+        assert segment_after(folder, 0) == 0
 
     with_folder(check)
 

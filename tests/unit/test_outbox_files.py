@@ -6,7 +6,7 @@ import os
 from device_support import Console, code_of, refusal, write
 from outbox_steps import TOPIC, drained, opened, read, segments, with_folder
 
-from keyfob import outbox
+from keyfob import outbox, outbox_segments
 from keyfob.errors import KeyfobError
 
 
@@ -209,14 +209,14 @@ def test_messages_are_found_again_after_one_could_not_be_looked_for():
         for number in range(4):
             box.put(TOPIC, b"%d" % number * 60, 1, False)
         token = box.next()[0]
-        outbox.open = UnreadableSegments(error)
+        outbox_segments.open = UnreadableSegments(error)
         try:
             box.done(token)
             raise AssertionError
         except (MemoryError, KeyfobError):
             pass
         finally:
-            del outbox.open
+            del outbox_segments.open
         box.done(token)  # it was, so nothing
         box.put(TOPIC, b"4" * 60, 1, False)
         assert box.count == 4

@@ -40,10 +40,10 @@ CORE_BLOCKING = tuple(f"keyfob/{name}.py" for name in ("blocking", *_ENGINE))
 MORE = tuple(
     f"keyfob/{name}.py"
     for name in (
-        "backoff", "blocking", "connection", "early", "outbox", "resuming", "stored", "streamed",
-        "subscription", "waiting", "mqtt/acks", "mqtt/connack", "mqtt/connect",
-        "mqtt/granted", "mqtt/properties", "mqtt/reasons", "mqtt/session5", "mqtt/subscribe",
-        "mqtt/text", "mqtt/violations",
+        "backoff", "blocking", "connection", "early", "outbox", "outbox_segments", "resuming",
+        "stored", "streamed", "subscription", "waiting", "mqtt/acks", "mqtt/connack",
+        "mqtt/connect", "mqtt/granted", "mqtt/properties", "mqtt/reasons", "mqtt/session5",
+        "mqtt/subscribe", "mqtt/text", "mqtt/violations",
     )
 )  # fmt: skip
 _PROGRAMS = tuple(
