@@ -1,4 +1,24 @@
-"""Keyfob's device package: MQTT over verified TLS. See `keyfob.client`."""
+"""Keyfob's device package: MQTT over verified TLS.
+
+To use it: `keyfob.client` (asyncio), `keyfob.blocking` (without), `keyfob.outbox`.
+
+From power-on to a connection: `start` runs the `application` that `config` names. `uplink` takes
+the steps to the broker: `wifi` (`joining`), the `clock` (`time_servers`, `sntp`, `datagrams`,
+`floor`), the identity (`store`, `identity`, `store_checks`) and `stream`. `board` is the chip.
+
+From socket to message: `tcp` → `tls.mbedtls` or `tls.opening` (with `pki` and `crypto` below
+it) → a stream of either engine → `mqtt.session` → `reading` → `inbox` → the application; and
+back by `client.publish`, `mqtt.publish` and `keeping`. `client` is made of `keeping` (connects,
+writes, begins again) and `reading`. It has beside it, imported when met: `connection`, `resuming`,
+`backoff` (how one begins, goes on from the last and ends), `subscription`, `early` (before there
+is an inbox), `streamed` (in pieces), `stored` and `outbox_segments` (the outbox). `blocking` has
+`receiving`, and `waiting` is the same for both.
+
+Identities come and go by `trial`, `renewal`, `key_maker` and `rotation` with its parts. A person
+at the console talks to `shell`. Everybody tells what happened by `events` and `errors`.
+
+The subpackages' docstrings say what is in them. Imports point downward only.
+"""
 
 import gc
 import sys

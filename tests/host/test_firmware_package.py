@@ -1,10 +1,15 @@
-"""firmware/package.json and manifest.py bring every module of the device package."""
+"""firmware/package.json and manifest.py bring every module of the device package, whose
+docstrings lead to each of them."""
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 from pathlib import Path
+
+import pytest
 
 FIRMWARE = Path(__file__).resolve().parent.parent.parent / "firmware"
 
@@ -19,6 +24,17 @@ def test_mip_installs_every_module_and_no_other_file() -> None:
     }
     assert {target for target, _ in package["urls"]} == modules
     assert all(target == source for target, source in package["urls"])
+
+
+@pytest.mark.parametrize("folder", ["", "mqtt", "tls", "pki", "crypto"])
+def test_the_docstring_of_a_package_names_each_of_its_modules(folder: str) -> None:
+    package = FIRMWARE / "keyfob" / folder
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
+    said = {name.split(".")[0] for name in re.findall(r"`(?:keyfob\.)?([\w.]+)", docstring)}
+    there = {path.stem for path in package.iterdir()} - {"__init__", "__pycache__"}
+    # The parts of these are found by their names.
+    parts = {name for name in there if name.startswith(("rotation_", "shell_"))}
+    assert there - said <= parts
 
 
 def test_the_versions_agree() -> None:
