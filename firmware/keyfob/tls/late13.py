@@ -33,23 +33,32 @@ def received(engine) -> None:
     """Consume the record at hand, which is not application data.
 
     ``engine.late_message`` is the message that goes on in the next record, of which
-    ``engine.late_left`` bytes are to come. Errors: tls.unexpected-message, tls.flood,
-    tls.malformed, tls.illegal-parameter, tls.message-too-large.
+    ``engine.late_left`` bytes are to come; until its header is whole, what there is of that.
+    Errors: tls.unexpected-message, tls.flood, tls.malformed, tls.illegal-parameter,
+    tls.message-too-large.
     """
     if engine.kind != _HANDSHAKE:
         detail = "record of type %d after the handshake" % engine.kind
         raise KeyfobError("tls.unexpected-message", detail)
     while engine.at < engine.end:
-        message = engine.late_message
-        if len(message) < _HEADER_BYTES:
-            _copy(engine, message, _HEADER_BYTES - len(message))
-            if len(message) == _HEADER_BYTES:
-                engine.late_left = _begin(engine, message)
+        message, left = engine.late_message, engine.late_left
+        at = engine.at
+        count = min(engine.end - at, left or _HEADER_BYTES - len(message))
+        engine.at = at + count
+        piece = memoryview(engine.rx)[at : at + count]
+        if left:
+            at = len(message) - left
+            if at >= _HEADER_BYTES:  # else it is let go by
+                message[at : at + count] = piece
+            left -= count
         else:
-            size = _size(message)
-            kept = message if size <= _MAX_TICKET_BYTES else bytearray()
-            engine.late_left -= _copy(engine, kept, engine.late_left)
-        if len(message) >= _HEADER_BYTES and not engine.late_left:
+            message += piece
+            if len(message) < _HEADER_BYTES:
+                continue
+            left = _begin(engine, message)
+            engine.late_message = message = _room_for(message)
+        engine.late_left = left
+        if not left:
             engine.late_message = bytearray()
             _finish(engine, message)
     unload(*_MODULES)
@@ -69,12 +78,14 @@ def _size(message: bytearray) -> int:
     return message[1] << 16 | message[2] << 8 | message[3]
 
 
-def _copy(engine, message: bytearray, limit: int) -> int:
-    at = engine.at
-    count = min(engine.end - at, limit)
-    message += memoryview(engine.rx)[at : at + count]
-    engine.at = at + count
-    return count
+def _room_for(header: bytearray) -> bytearray:
+    """For the whole message, in one piece; the header alone if it is to be let go by."""
+    size = _size(header)
+    if size > _MAX_TICKET_BYTES:
+        return header
+    message = bytearray(_HEADER_BYTES + size)
+    message[:_HEADER_BYTES] = header
+    return message
 
 
 def _begin(engine, header: bytearray) -> int:
