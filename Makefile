@@ -22,9 +22,9 @@ export PYTHONPYCACHEPREFIX ?= $(CURDIR)/build/pycache
 board-options = --board $(BOARD) $(if $(PORT),--port $(PORT))
 virtual = $(filter virtual-%,$(BOARD))
 wifi = $(if $(WIFI_SSID),--wifi-ssid $(WIFI_SSID) $(if $(KEYFOB_WIFI_PASSWORD),--wifi-password-env KEYFOB_WIFI_PASSWORD))
-# On two cores: tests wait for boards and brokers two fifths of their time, hence three. Each
-# worker begins in another part, so that they neither compute nor wait all at once.
-workers = -n 3 --dist worksteal
+# On two cores: tests wait for boards and brokers half of their time, hence four. Each worker
+# begins in another part, so that they neither compute nor wait all at once.
+workers = -n 4 --dist worksteal
 # Suites mostly wait, and have a board, a broker and ports of their own: they run side by
 # side where make can hold back the output of each (GNU make 4; macOS brings 3.81).
 beside = $(if $(filter output-sync,$(.FEATURES)),--jobs=4 --output-sync=target)

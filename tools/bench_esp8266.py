@@ -229,7 +229,7 @@ def _column(bench: Bench, program: Program, own_bytes: int) -> list[str]:
     heap_bytes = _CHIP_BYTES if in_chip else _TOP_BYTES
     with Story(bench, name, heap_bytes) as story:
         story.play()
-        free = story.free_bytes()
+        free = [count for count in story.free_bytes() if count]
         if not free:
             _tell(story.said())
         prompt = _free_at_prompt(story.board)
@@ -242,7 +242,7 @@ def _column(bench: Bench, program: Program, own_bytes: int) -> list[str]:
     else:
         cells += ["-"] * 3
     left = f"{free[0] - less:,}" if free else "-"
-    cells.append(left if in_chip else f"({left})")
+    cells.append(left if in_chip or not free else f"({left})")
     cells.append(f"{prompt:,}" if in_chip else "-")
     _tell(" | ".join(cells))
     return cells
