@@ -24,9 +24,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from keyfob_host.boards import BoardRef, load_kind
 from keyfob_host.broker import MosquittoBroker
 from keyfob_host.doctor import after_failure, foreign_words
-from keyfob_host.doctor.after_failure import diagnosed, diagnosing, opinion, sightings_of_device
+from keyfob_host.doctor.after_failure import (
+    Opinion,
+    diagnosed,
+    diagnosing,
+    opinion,
+    sightings_of_device,
+)
 from keyfob_host.doctor.board_look import look_at_hand
+from keyfob_host.doctor.diagnosis import Diagnosis, Evidence
 from keyfob_host.doctor.foreign_words import with_meaning
+from keyfob_host.doctor.ladder import Ladder
 from keyfob_host.doctor.sightings import BoardSight, Sightings
 from keyfob_host.errors import ExitStatus, KeyfobHostError
 from keyfob_host.home import Home
@@ -66,6 +74,16 @@ def test_cause_evidence_and_fix_of_the_diagnosis_stand_in_the_error() -> None:
     assert "code=tls.refused" in remark.lines[1]
     assert "tcp.wrong-port" in remark.lines[2]
     assert told.fix == remark.data["fix"] != "wait longer"
+
+
+def test_what_a_broker_says_of_each_attempt_is_shown_once_with_the_last() -> None:
+    said = [Evidence("broker", "verify failed", NOW + timedelta(seconds=n)) for n in range(2)]
+    found = Diagnosis("tcp.listener-down", "certain", (*said, Evidence("host", "nothing there")))
+    (_, *evidence) = Opinion(Ladder((), found)).lines()
+    assert [line.split()[:2] for line in evidence[:2]] == [
+        ["broker", "12:00:01Z"],
+        ["host", "nothing"],
+    ]
 
 
 def test_code_cause_evidence_and_exit_status_stay_the_commands_own() -> None:

@@ -55,8 +55,8 @@ class Opinion:
         found = self.diagnosis
         if found is not None:
             others = ", ".join(found.others)
-            # A broker says the same twice in a second of its log.
-            seen = list(dict.fromkeys(one.line() for one in found.evidence))
+            # A broker says the same of each attempt; the last one is that of the failure.
+            seen = [*{(e.source, e.text, e.compared): e.line() for e in found.evidence}.values()]
             return (
                 f"{found.code}, {found.confidence}: {found.cause.cause}",
                 *seen[:_EVIDENCE_SHOWN],
