@@ -1,6 +1,7 @@
 """keyfob.client on a scripted broker: messages that come before their inbox is there."""
 
 import asyncio
+import sys
 
 from scripted_broker import (
     CONNACK,
@@ -127,3 +128,23 @@ def test_properties_are_held_too():
         assert (message.payload, message.properties) == (b"x", {"payload_format_indicator": 1})
 
     assert not codes(play5(test, Link(b"\x20\x03\x01\x00\x00")))
+
+
+class Short:
+    """A module for which there is no room."""
+
+    def __getattr__(self, name):
+        raise MemoryError(name)
+
+
+def test_one_that_there_was_no_memory_to_hold_is_new_when_it_comes_again():
+    async def test(client, link):
+        sys.modules["keyfob.early"] = Short()
+        try:
+            link.say(command(1, b"a", 2))
+            await until(lambda: client.failure)
+        finally:
+            del sys.modules["keyfob.early"]
+        assert not client.kept.held and not client.kept.receipts
+
+    assert "tls.no-memory" in codes(play(test, Link(PRESENT)))
